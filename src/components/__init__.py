@@ -1,0 +1,1 @@
+"""The parts that pipelines are composed of."""

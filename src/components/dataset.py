@@ -1,0 +1,71 @@
+"""DVC: pull a data set, and the hash that names its version."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from src.errors import DataError
+from src.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+
+def version(folder: Path) -> str:
+    """The hash that DVC gives to a folder with this content, tracked or not.
+
+    Raises:
+        DataError: when there is no such folder.
+    """
+    # pylint: disable=import-outside-toplevel  # takes a second, and prediction does without it
+    from dvc_data.hashfile.build import build
+    from dvc_data.hashfile.db import HashFileDB
+    from dvc_objects.fs import LocalFileSystem
+
+    if not folder.is_dir():
+        raise DataError(f"{folder} not found: run `impress pull-data` or `impress simulate {folder}`")
+    files = LocalFileSystem()
+    store = HashFileDB(files, str(folder.parent / ".unused"), tmp_dir=None)
+    _, _, tree = build(store, str(folder.resolve()), files, "md5", dry_run=True)
+    return str(tree.hash_info.value)
+
+
+def pull(settings: Settings, repository: Path) -> list[str]:
+    """Fetch the data that dvc.lock and .dvc files name from the default remote.
+
+    The credentials of the settings reach DVC in memory; nothing is written into a config file.
+
+    Returns:
+        Paths of what was added or changed.
+
+    Raises:
+        DataError: when no remote is configured or it does not give the data.
+    """
+    # pylint: disable=import-outside-toplevel  # see version
+    from dvc.exceptions import CheckoutError, DvcException
+    from dvc.repo import Repo
+
+    with Repo(str(repository)) as plain:
+        remote = plain.config["core"].get("remote")
+        if not remote:
+            raise DataError("no data remote: run `dvc remote add --default origin URL` first")
+        url = plain.config["remote"][remote]["url"]
+    credentials: dict[str, Any] = {}
+    if settings.dvc_token and url.startswith("http"):
+        credentials = {
+            "auth": "basic",
+            "user": settings.dvc_username or "",
+            "password": settings.dvc_token.get_secret_value(),
+        }
+    with Repo(str(repository), config={"remote": {remote: {"url": url, **credentials}}}) as repo:
+        try:
+            stats = repo.pull()
+        except (CheckoutError, DvcException) as error:
+            raise DataError(
+                f"the data remote {remote} ({url}) does not give all of the data: check it, "
+                f"DVC_USERNAME and DVC_TOKEN ({str(error).splitlines()[0]})"
+            ) from error
+    changed = [str(path) for kind in ("added", "modified") for path in stats.get(kind, [])]
+    logger.info("pulled from %s: %s", remote, ", ".join(changed) or "nothing new")
+    return changed

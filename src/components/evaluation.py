@@ -1,0 +1,148 @@
+"""How good a bundle is on experiments that no model has seen: figures, charts, Evidently page."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
+
+from src.components.predictor import Bundle
+from src.soft_sensor import SoftSensor
+
+logger = logging.getLogger(__name__)
+
+ALL_PHASES = "all"
+
+
+def metrics(
+    predicted: pd.DataFrame, table: pd.DataFrame, training: pd.DataFrame, sensor: SoftSensor
+) -> pd.DataFrame:
+    """Errors per target and phase, beside those of always guessing the training median.
+
+    Args:
+        predicted: targets and interval bounds, row by row of `table`.
+        table: measured targets, NaN where not measured; such rows are left out.
+        training: where the median predictor has its medians from.
+
+    Returns:
+        One row per target and phase (`all` first): n, mae, rmse, bias (predicted minus measured),
+        r2 (NaN below two rows), median_mae, coverage of the intervals.
+    """
+    names = {phase.value: phase.name for phase in sensor.phases}
+    phases = table[sensor.columns.phase].map(names)
+    rows = []
+    for target in sensor.target_names:
+        for phase in [ALL_PHASES, *names.values()]:
+            chosen = table[target].notna() & ((phases == phase) | (phase == ALL_PHASES))
+            if not chosen.any():
+                continue
+            truth, guess = table.loc[chosen, target], predicted.loc[chosen, target]
+            median = np.full(len(truth), training[target].median())
+            lower, upper = (predicted.loc[chosen, f"{target}_{end}"] for end in ("lower", "upper"))
+            rows.append(
+                {
+                    "target": target,
+                    "phase": phase,
+                    "n": len(truth),
+                    "mae": mean_absolute_error(truth, guess),
+                    "rmse": root_mean_squared_error(truth, guess),
+                    "bias": float((guess - truth).mean()),
+                    "r2": r2_score(truth, guess) if len(truth) > 1 else float("nan"),
+                    "median_mae": mean_absolute_error(truth, median),
+                    "coverage": float(((lower <= truth) & (truth <= upper)).mean()),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def flat_metrics(errors: pd.DataFrame) -> dict[str, float]:
+    """The rows of `metrics` as `<target>_<phase>_<measure>`, without what could not be computed."""
+    return {
+        f"{row['target']}_{row['phase']}_{measure}": float(row[measure])
+        for _, row in errors.iterrows()
+        for measure in errors.columns.drop(["target", "phase"])
+        if pd.notna(row[measure])
+    }
+
+
+def importance(bundle: Bundle) -> pd.DataFrame:
+    """Impurity and gain importance of the features, weighted over the members.
+
+    Returns:
+        Features by targets; each column sums to 1.
+    """
+    columns = {}
+    for target in bundle.targets:
+        columns[target] = sum(
+            models[target].feature_importances_ * bundle.weights.loc[name, target]
+            for name, models in bundle.members.items()
+        )
+    return pd.DataFrame(columns, index=bundle.features)
+
+
+def charts(
+    bundle: Bundle,
+    predicted: pd.DataFrame,
+    table: pd.DataFrame,
+    sensor: SoftSensor,
+    folder: Path,
+) -> None:
+    """Write importance.png and predicted_against_measured.png into `folder`."""
+    # pylint: disable=import-outside-toplevel  # prediction does without it
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    weights = importance(bundle)
+    figure, axis = plt.subplots(figsize=(8, 0.25 * len(weights) + 1.5), layout="constrained")
+    order = weights.mean(axis=1).sort_values().index
+    weights.loc[order].plot.barh(stacked=True, ax=axis, xlabel="importance, summed over targets")
+    figure.savefig(folder / "importance.png", dpi=110)
+    plt.close(figure)
+
+    figure, axes = plt.subplots(
+        1, len(sensor.targets), figsize=(4.2 * len(sensor.targets), 4), layout="constrained"
+    )
+    for axis, target in zip(np.atleast_1d(axes), sensor.targets):
+        for phase in sensor.phases:
+            rows = table[sensor.columns.phase] == phase.value
+            guess = predicted.loc[rows, target.name]
+            bounds = [
+                (guess - predicted.loc[rows, f"{target.name}_lower"]).clip(lower=0),
+                (predicted.loc[rows, f"{target.name}_upper"] - guess).clip(lower=0),
+            ]
+            axis.errorbar(
+                table.loc[rows, target.name], guess, bounds, fmt="o", alpha=0.6, label=phase.name
+            )
+        axis.axline((table[target.name].mean(), table[target.name].mean()), slope=1, color="grey")
+        axis.set(
+            title=target.title,
+            xlabel=f"measured [{target.unit}]",
+            ylabel=f"predicted [{target.unit}]",
+        )
+        axis.legend()
+    figure.savefig(folder / "predicted_against_measured.png", dpi=110)
+    plt.close(figure)
+
+
+def regression_report(
+    predicted: pd.DataFrame, table: pd.DataFrame, sensor: SoftSensor, file: Path
+) -> None:
+    """Write Evidently's regression page of the measured rows, one part a target."""
+    # pylint: disable=import-outside-toplevel  # takes seconds, and only this function needs it
+    from evidently import DataDefinition, Dataset, Regression, Report
+    from evidently.presets import RegressionPreset
+
+    targets = [name for name in sensor.target_names if table[name].notna().sum() > 1]
+    frame = table[targets].join(predicted[targets].add_suffix("_predicted"))
+    regressions = [
+        Regression(name=name, target=name, prediction=f"{name}_predicted") for name in targets
+    ]
+    definition = DataDefinition(numerical_columns=list(frame), regression=regressions)
+    report = Report([RegressionPreset(regression_name=name) for name in targets])
+    snapshot = report.run(current_data=Dataset.from_pandas(frame, definition), reference_data=None)
+    snapshot.save_html(str(file))

@@ -1,0 +1,150 @@
+"""Sensor series and laboratory values of a data set folder, read and checked at the border."""
+
+from __future__ import annotations
+
+import csv
+import logging
+from pathlib import Path
+
+import pandas as pd
+
+from src.components.transformation import features_query, typed_features
+from src.errors import DataError
+from src.soft_sensor import SoftSensor
+
+logger = logging.getLogger(__name__)
+
+
+def read_header(file: Path, separator: str) -> list[str]:
+    """Column names of a CSV file.
+
+    Raises:
+        DataError: when the file is missing, empty, or clearly separated by something else.
+    """
+    if not file.is_file():
+        raise DataError(f"{file} not found")
+    with file.open(encoding="utf-8-sig", newline="") as source:
+        header = next(csv.reader(source, delimiter=separator), [])
+        if not header or not source.readline().strip():
+            raise DataError(f"{file} is empty: it needs a line of column names and rows")
+    if len(header) == 1:
+        raise DataError(
+            f"{file} is not separated by {separator!r}: its first line is {header[0][:80]!r}. "
+            "Say files.separator in params.yaml or convert the file"
+        )
+    return header
+
+
+def read_features(folder: Path, sensor: SoftSensor) -> pd.DataFrame:
+    """Features of every phase of a data set folder.
+
+    Returns:
+        One row a phase: the keys, n_samples, first_timestamp and last_timestamp (Unix seconds), and
+        the features.
+
+    Raises:
+        DataError: when the sensor file lacks a column, holds text where numbers belong, or a phase
+            that params.yaml does not know.
+    """
+    import duckdb  # pylint: disable=import-outside-toplevel  # prediction does without it
+
+    file = folder / sensor.files.sensors
+    connection = duckdb.connect()
+    if file.suffix == ".parquet":
+        if not file.is_file():
+            raise DataError(f"{file} not found")
+        relation = connection.read_parquet(str(file))
+        header = relation.columns
+    else:
+        header = read_header(file, sensor.files.separator)
+    if missing := [name for name in _needed_columns(sensor) if name not in header]:
+        raise DataError(
+            f"{file}: column {', '.join(missing)} is missing; it has {', '.join(header)}"
+        )
+    try:
+        if file.suffix != ".parquet":
+            relation = connection.read_csv(
+                str(file),
+                sep=sensor.files.separator,
+                header=True,
+                dtype={name: kind for name, kind in _types(sensor).items() if name in header},
+            )
+        relation.create_view("sensors")
+        features = connection.sql(features_query(sensor, "sensors")).df()
+    except (duckdb.ConversionException, duckdb.InvalidInputException) as error:
+        cause = str(error).split("\n\n", maxsplit=1)[0].replace("\n", " ")
+        raise DataError(f"{file}: {cause[:300]}") from error
+    known = {phase.value for phase in sensor.phases}
+    if unknown := sorted(set(features[sensor.columns.phase].dropna()) - known):
+        raise DataError(
+            f"{file}: {sensor.columns.phase} holds {unknown}, params.yaml knows {sorted(known)}"
+        )
+    logger.info("%s: %d phases of %d rows", file, len(features), features["n_samples"].sum())
+    return typed_features(features, sensor)
+
+
+def _needed_columns(sensor: SoftSensor) -> list[str]:
+    keys = [*sensor.columns.keys, sensor.columns.timestamp]
+    valid = [sensor.valid_rows.column] if sensor.valid_rows else []
+    return [*keys, *valid, *(part.name for part in sensor.sensors)]
+
+
+def _types(sensor: SoftSensor) -> dict[str, str]:
+    kinds = dict.fromkeys(sensor.columns.online, "DOUBLE")
+    integer_experiment = sensor.columns.experiment_type == "integer"
+    kinds[sensor.columns.experiment] = "BIGINT" if integer_experiment else "VARCHAR"
+    integer_phase = isinstance(sensor.phases[0].value, int)
+    kinds[sensor.columns.phase] = "BIGINT" if integer_phase else "VARCHAR"
+    return kinds
+
+
+def read_laboratory(file: Path, sensor: SoftSensor) -> pd.DataFrame:
+    """Rows of a laboratory file: experiment, phase label and targets, otherwise as they stand.
+
+    Raises:
+        DataError: when a column is missing or holds no number where one belongs.
+    """
+    header = read_header(file, sensor.files.separator)
+    needed = [sensor.columns.experiment, sensor.laboratory.phase_column, *sensor.target_names]
+    if missing := [name for name in needed if name not in header]:
+        raise DataError(
+            f"{file}: column {', '.join(missing)} is missing; it has {', '.join(header)}"
+        )
+    frame = pd.read_csv(
+        file, sep=sensor.files.separator, encoding="utf-8-sig", usecols=needed, dtype="str"
+    )[needed]
+    numbers = list(sensor.target_names)
+    if sensor.columns.experiment_type == "integer":
+        numbers.append(sensor.columns.experiment)
+    for name in numbers:
+        values = pd.to_numeric(frame[name], errors="coerce")
+        wrong = frame[name].notna() & values.isna()
+        if wrong.any():
+            line = int(wrong.idxmax()) + 2
+            raise DataError(f"{file}, line {line}, column {name}: {frame[name][line - 2]!r}")
+        frame[name] = values
+    frame = frame.dropna(subset=[sensor.columns.experiment])
+    if sensor.columns.experiment_type == "integer":
+        frame[sensor.columns.experiment] = frame[sensor.columns.experiment].astype("int64")
+    return frame
+
+
+def read_groups(folder: Path, sensor: SoftSensor) -> pd.Series | None:
+    """Experiment to group, when params.yaml names a grouping file; None when not.
+
+    Raises:
+        DataError: when the file or one of its columns is missing.
+    """
+    group = sensor.training.group
+    if group is None:
+        return None
+    file = folder / group.file
+    header = read_header(file, sensor.files.separator)
+    needed = [sensor.columns.experiment, group.column]
+    if missing := [name for name in needed if name not in header]:
+        raise DataError(f"{file}: column {', '.join(missing)} is missing")
+    kind = "int64" if sensor.columns.experiment_type == "integer" else "str"
+    frame = pd.read_csv(
+        file, sep=sensor.files.separator, usecols=needed, dtype={sensor.columns.experiment: kind}
+    )
+    return frame.set_index(sensor.columns.experiment)[group.column]

