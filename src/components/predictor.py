@@ -182,14 +182,15 @@ def verdicts(predicted: pd.DataFrame, phase: pd.Series, sensor: SoftSensor) -> p
     Returns:
         One verdict a row; empty for phases that params.yaml does not judge.
     """
-    judged = phase.isin([part.value for part in sensor.phases if part.judged])
     limited = [target for target in sensor.targets if target.limit]
-    kept = pd.DataFrame({t.name: _whole_interval(predicted, t, inside=True) for t in limited})
-    broken = pd.DataFrame({t.name: _whole_interval(predicted, t, inside=False) for t in limited})
+    if not limited:
+        return pd.Series("", index=predicted.index)
+    kept = pd.concat([_whole_interval(predicted, t, inside=True) for t in limited], axis=1)
+    broken = pd.concat([_whole_interval(predicted, t, inside=False) for t in limited], axis=1)
     verdict = pd.Series(UNCERTAIN, index=predicted.index)
     verdict[kept.all(axis=1)] = CLEAN
     verdict[broken.any(axis=1)] = NOT_CLEAN
-    return verdict.where(judged & bool(limited), "")
+    return verdict.where(phase.isin([part.value for part in sensor.phases if part.judged]), "")
 
 
 def _whole_interval(predicted: pd.DataFrame, target: Target, inside: bool) -> pd.Series:
@@ -223,9 +224,9 @@ def save(bundle: Bundle, folder: Path) -> str:
     }
     (folder / "contract.json").write_text(json.dumps(contract, indent=1), encoding="utf-8")
     bundle.reference.to_csv(folder / "reference.csv", index=False)
-    hashes = {file.name: _sha256(file) for file in sorted(folder.iterdir())}
+    hashes = {file.name: sha256_of(file) for file in sorted(folder.iterdir())}
     (folder / MANIFEST).write_text(json.dumps(hashes, indent=1), encoding="utf-8")
-    return _sha256(folder / MANIFEST)
+    return sha256_of(folder / MANIFEST)
 
 
 def load(folder: Path, sha256: str | None = None) -> Bundle:
@@ -281,13 +282,14 @@ def verify(folder: Path, sha256: str | None) -> None:
     manifest = folder / MANIFEST
     if not manifest.is_file():
         raise BundleRefused(f"{folder} is no model bundle: it has no {MANIFEST}")
-    if sha256 and _sha256(manifest) != sha256:
+    if sha256 and sha256_of(manifest) != sha256:
         raise BundleRefused(f"{manifest} is not the one that was registered: fetch it again")
     hashes = json.loads(manifest.read_text(encoding="utf-8"))
-    found = {f.name: _sha256(f) for f in folder.iterdir() if f.is_file() and f.name != MANIFEST}
+    found = {f.name: sha256_of(f) for f in folder.iterdir() if f.is_file() and f.name != MANIFEST}
     if odd := sorted(k for k in hashes.keys() | found.keys() if hashes.get(k) != found.get(k)):
         raise BundleRefused(f"{folder}: {', '.join(odd)} changed since it was made: fetch it again")
 
 
-def _sha256(file: Path) -> str:
+def sha256_of(file: Path) -> str:
+    """SHA-256 of a file, in hexadecimal digits."""
     return hashlib.sha256(file.read_bytes()).hexdigest()

@@ -137,8 +137,36 @@ def member_weights(
     return inverse / inverse.sum()
 
 
+def assemble(part: pd.DataFrame, params: dict[str, Params], sensor: SoftSensor) -> Bundle:
+    """Fit all members with given hyperparameters and measure them by cross-validation.
+
+    Args:
+        part: the training part of a table.
+
+    Returns:
+        A bundle whose metadata are still empty.
+    """
+    folds = make_folds(part, sensor)
+    predictions = {m: out_of_fold(m, params[m], part, folds, sensor) for m in params}
+    weights = member_weights(predictions, part, sensor)
+    combined = combine(predictions, weights, sensor)
+    errors = combined - part[sensor.target_names]
+    phase = part[sensor.columns.phase]
+    kept = part[[*sensor.columns.keys, *sensor.features]]
+    measured = part[sensor.target_names].add_suffix("_measured")
+    return Bundle(
+        features=sensor.features,
+        targets=sensor.target_names,
+        members={member: fit_member(member, params[member], part, sensor) for member in params},
+        weights=weights,
+        half_widths=interval_half_widths(errors, phase, sensor.training.coverage),
+        reference=pd.concat([kept, combined, measured], axis=1),
+        metadata={},
+    )
+
+
 def train(table: pd.DataFrame, trials: int, sensor: SoftSensor) -> tuple[Bundle, dict[str, Params]]:
-    """Make a bundle from the training part of a table.
+    """Tune the members on the training part of a table and make a bundle of them.
 
     Args:
         table: what `transformation.training_table` returns.
@@ -150,22 +178,4 @@ def train(table: pd.DataFrame, trials: int, sensor: SoftSensor) -> tuple[Bundle,
     part = table[~table["holdout"]].reset_index(drop=True)
     folds = make_folds(part, sensor)
     params = {member: tune(member, part, folds, trials, sensor) for member in BUILDERS}
-    predictions = {m: out_of_fold(m, params[m], part, folds, sensor) for m in BUILDERS}
-    weights = member_weights(predictions, part, sensor)
-    combined = combine(predictions, weights, sensor)
-    phase = part[sensor.columns.phase]
-    reference = part[[*sensor.columns.keys, *sensor.features]].copy()
-    reference[sensor.target_names] = combined
-    measured = part[sensor.target_names].add_suffix("_measured")
-    bundle = Bundle(
-        features=sensor.features,
-        targets=sensor.target_names,
-        members={member: fit_member(member, params[member], part, sensor) for member in BUILDERS},
-        weights=weights,
-        half_widths=interval_half_widths(
-            combined - part[sensor.target_names], phase, sensor.training.coverage
-        ),
-        reference=reference.join(measured),
-        metadata={},
-    )
-    return bundle, params
+    return assemble(part, params, sensor), params

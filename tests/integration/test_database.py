@@ -1,0 +1,115 @@
+"""Tables that upgrade without losing a row, and files that load whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from sqlalchemy import Engine, text
+
+from src.components import database
+from src.errors import DataError
+from src.settings import Settings
+from src.soft_sensor import SoftSensor
+
+
+def _count(engine: Engine, table: str) -> int:
+    with engine.connect() as connection:
+        return int(connection.scalar(text(f"SELECT count(*) FROM {table}")) or 0)
+
+
+def test_initialising_twice_does_nothing_the_second_time(
+    engine: Engine, sensor: SoftSensor
+) -> None:
+    assert not database.initialise(engine, sensor)
+
+
+def test_a_table_with_its_original_columns_is_upgraded_in_place(
+    engine: Engine, sensor: SoftSensor
+) -> None:
+    numbers = ", ".join(f"{name} double precision" for name in sensor.features)
+    targets = ", ".join(f"{name} double precision" for name in sensor.target_names)
+    with engine.begin() as connection:
+        connection.execute(text("DROP TABLE archived_data"))
+        connection.execute(
+            text(f"CREATE TABLE archived_data (experimentnummer int, waschen int, {targets}, {numbers})")
+        )
+        connection.execute(
+            text("INSERT INTO archived_data (experimentnummer, waschen, ph_mean) VALUES (1, 1, 7.5)")
+        )
+    done = database.initialise(engine, sensor)
+    assert "added archived_data.verdict" in done
+    assert not database.initialise(engine, sensor)
+    with engine.connect() as connection:
+        rows = pd.read_sql(text("SELECT * FROM archived_data"), connection)
+    assert rows["ph_mean"].tolist() == [7.5]
+    assert rows[["verdict", "predicted_at", "n_samples"]].isna().all(axis=None)
+
+
+def test_a_file_loads_whole(engine: Engine, sensor: SoftSensor, small_dataset: Path) -> None:
+    rows = database.load(engine, sensor, small_dataset / "sensors.csv")
+    assert rows == len(pd.read_csv(small_dataset / "sensors.csv", sep=";"))
+    assert _count(engine, "online_data") == rows
+
+
+@pytest.fixture(name="file")
+def fixture_file(tmp_path: Path) -> Path:
+    """A small sensor file whose last row is line 4."""
+    file = tmp_path / "sensors.csv"
+    file.write_text(
+        "experimentnummer;timestamp;waschen;truebung;druck1;fluss1;ph;leitfaehigkeit\n"
+        "1;1700000000;1;5;0.15;0.8;7.1;400\n"
+        "1;1700000001;1;NaN;0.15;0.8;;400\n"
+        "1;1700000002;1;5;0.15;0.8;7.1;400\n",
+        encoding="utf-8",
+    )
+    return file
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ("02;1;5;0.15;0.8;7.1", "02;1;5;0.15;0.8;7,1", "line 4, column ph: .*7,1.*nothing was"),
+        ("02;1;5;0.15;0.8;7.1", "02;1;5;0.15;0.8", "line 4: .*missing data"),
+        ("1700000002;1;", "1700000002;7;", r"line 4: .*waschen=7.*1 \(washing\)"),
+        ("1;1700000002;1;", ";1700000002;1;", "line 4: experimentnummer=None"),
+        (";leitfaehigkeit", "", "column leitfaehigkeit is missing"),
+        (";leitfaehigkeit", ";leitwert", "columns leitwert are not in params.yaml"),
+        (";", ",", "not separated by ';'"),
+    ],
+)
+def test_a_faulty_file_loads_not_at_all_and_says_where(
+    engine: Engine, sensor: SoftSensor, file: Path, old: str, new: str, complaint: str
+) -> None:
+    content = file.read_text(encoding="utf-8")
+    assert old in content
+    file.write_text(content.replace(old, new), encoding="utf-8")
+    with pytest.raises(DataError, match=complaint):
+        database.load(engine, sensor, file)
+    assert _count(engine, "online_data") == 0
+
+
+def test_twins_are_apart(engine: Engine, sensor: SoftSensor, file: Path) -> None:
+    database.load(engine, sensor, file, prefix="test_")
+    assert (_count(engine, "online_data"), _count(engine, "test_online_data")) == (0, 3)
+
+
+def test_an_embedded_server_keeps_its_data_and_stops(home: Path, sensor: SoftSensor) -> None:
+    with database.connect(Settings()) as engine:
+        assert "created online_data" in database.initialise(engine, sensor)
+        socket = Path(str(engine.url.query["host"]))
+    with database.connect(Settings()) as engine:
+        assert not database.initialise(engine, sensor)
+    assert (home / "artifacts" / "pgdata" / "PG_VERSION").is_file()
+    assert not list(socket.glob("postmaster.pid"))
+
+
+def test_a_process_that_was_killed_does_not_keep_the_embedded_server_alive(home: Path) -> None:
+    with database.connect(Settings()):
+        handles = home / "artifacts" / "pgdata" / ".handle_pids.json"
+    handles.write_text("[999999999]", encoding="utf-8")
+    with database.connect(Settings()):
+        pid = home / "artifacts" / "pgdata" / "postmaster.pid"
+        assert pid.exists()
+    assert not pid.exists()

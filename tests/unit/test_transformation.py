@@ -1,0 +1,89 @@
+"""Laboratory rows to targets, the join, and a hold-out that stays."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from src.components import transformation
+from src.errors import DataError
+from src.soft_sensor import SoftSensor
+
+TENSION, ANIONIC, NONIONIC = (
+    "oberflaechenspannung",
+    "anionischetenside",
+    "nichtionischentenside",
+)
+
+
+def _laboratory(*rows: tuple[int, str, float, float, float]) -> pd.DataFrame:
+    return pd.DataFrame(
+        rows, columns=["experimentnummer", "bemerkungen", TENSION, ANIONIC, NONIONIC]
+    )
+
+
+def test_replicates_are_averaged_and_negatives_are_missing(sensor: SoftSensor) -> None:
+    targets = transformation.laboratory_targets(
+        _laboratory(
+            (1, "W1", 40.0, 100.0, -1.0),
+            (1, "W1", 42.0, -1.0, -1.0),
+            (1, "S1", 60.0, 5.0, 2.0),
+            (2, "Leerwert", 72.0, 0.0, 0.0),
+        ),
+        sensor,
+    ).set_index(["experimentnummer", "waschen"])
+    assert list(targets.index) == [(1, 0), (1, 1)]
+    assert targets.loc[(1, 1), TENSION] == 41.0
+    assert targets.loc[(1, 1), ANIONIC] == 100.0
+    assert np.isnan(targets.loc[(1, 1), NONIONIC])
+
+
+def test_a_target_that_was_never_measured_is_refused(sensor: SoftSensor) -> None:
+    laboratory = _laboratory((1, "W1", 40.0, -1.0, 3.0), (2, "S1", 41.0, -1.0, 4.0))
+    with pytest.raises(DataError, match=f"{ANIONIC} holds no value"):
+        transformation.laboratory_targets(laboratory, sensor)
+
+
+def test_labels_of_no_known_phase_are_refused(sensor: SoftSensor) -> None:
+    with pytest.raises(DataError, match="holds .*'X1'.* knows .*'S1', 'W1'"):
+        transformation.laboratory_targets(_laboratory((1, "X1", 40.0, 1.0, 1.0)), sensor)
+
+
+def _tables(experiments: int, sensor: SoftSensor) -> tuple[pd.DataFrame, pd.DataFrame]:
+    keys = pd.DataFrame(
+        [(number, phase) for number in range(1, experiments + 1) for phase in (0, 1)],
+        columns=sensor.columns.keys,
+    )
+    features = keys.assign(**dict.fromkeys(sensor.features, 1.0))
+    return features, keys.assign(**dict.fromkeys(sensor.target_names, 2.0))
+
+
+def test_fewer_than_ten_experiments_are_refused(sensor: SoftSensor) -> None:
+    with pytest.raises(DataError, match="9 experiments .* at least 10 are needed"):
+        transformation.training_table(*_tables(9, sensor), None, sensor)
+
+
+def test_phases_of_one_experiment_stay_on_one_side(sensor: SoftSensor) -> None:
+    table = transformation.training_table(*_tables(60, sensor), None, sensor)
+    assert (table.groupby("experimentnummer")["holdout"].nunique() == 1).all()
+    assert 0.1 < table["holdout"].mean() < 0.3
+
+
+def test_a_group_stays_on_one_side(sensor: SoftSensor) -> None:
+    groups = pd.Series(np.arange(60) // 4, index=np.arange(1, 61))
+    table = transformation.training_table(*_tables(60, sensor), groups, sensor)
+    assert (table.groupby("group")["holdout"].nunique() == 1).all()
+    with pytest.raises(DataError, match="experiment 60 has no group"):
+        transformation.training_table(*_tables(60, sensor), groups.drop(60), sensor)
+
+
+@given(st.lists(st.integers(), unique=True, min_size=1), st.integers())
+def test_the_hold_out_does_not_depend_on_the_other_experiments(
+    numbers: list[int], newcomer: int
+) -> None:
+    before = transformation.held_out(pd.Series(numbers), 0.2)
+    after = transformation.held_out(pd.Series([newcomer, *numbers]), 0.2)
+    assert before.tolist() == after.tolist()[1:]
