@@ -13,14 +13,12 @@ import sys
 from pathlib import Path
 
 import pandas as pd
-from rich.console import Console
 from rich.table import Table
 
 from src.components import database
+from src.overview import compact_table, console
 from src.settings import Settings
 from src.soft_sensor import SoftSensor, load_soft_sensor
-
-console = Console()
 
 TRIALS = 12  # a demonstration, not a search
 STEPS = {
@@ -94,7 +92,8 @@ def _truth_table(sensor: SoftSensor, months: list[str]) -> Table:
         errors.append(
             [f"{(both[t] - both[f'{t}_true']).abs().mean():.2f}" for t in sensor.target_names]
         )
-    table = Table("target", "unit", *months, title="mean absolute error against the truth")
+    title = "Predictions against the simulator's truth, mean absolute error"
+    table = compact_table(title, "target", "unit", *months)
     for target, *cells in zip(sensor.targets, *errors):
         table.add_row(target.title, target.unit, *cells)
     return table

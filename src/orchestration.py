@@ -7,8 +7,10 @@ our runs; so it is not even imported.
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from types import ModuleType
+from typing import ParamSpec, TypeVar
 
 from src.settings import Settings
 
@@ -17,7 +19,10 @@ R = TypeVar("R")
 
 
 def flow(function: Callable[P, R]) -> Callable[P, R]:
-    """Make `function` a Prefect flow of its own name when Prefect is configured."""
+    """Make `function` a Prefect flow of its own name when Prefect is configured.
+
+    Its arguments are shown in Prefect's UI: no secret may be one of them.
+    """
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -25,9 +30,8 @@ def flow(function: Callable[P, R]) -> Callable[P, R]:
         settings.export()
         if not settings.prefect_api_url:
             return function(*args, **kwargs)
-        import prefect  # pylint: disable=import-outside-toplevel  # only where it is configured
-
-        return prefect.flow(function, persist_result=False)(*args, **kwargs)
+        run: Callable[P, R] = _prefect().flow(function, persist_result=False)
+        return run(*args, **kwargs)
 
     return call
 
@@ -38,18 +42,34 @@ def task(retries: int = 0) -> Callable[[Callable[P, R]], Callable[P, R]]:
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         @functools.wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            if not Settings().prefect_api_url:
+            # Prefect walks through the arguments of a task; tables, models and settings are none
+            # of its business, so to Prefect it has none.
+            def run() -> R:
                 return function(*args, **kwargs)
-            # pylint: disable=import-outside-toplevel  # only where it is configured
-            import prefect
-            from prefect.cache_policies import NO_CACHE
 
-            options: dict[str, Any] = {"retries": retries, "retry_delay_seconds": [2, 10]}
-            wrapped = prefect.task(
-                function, cache_policy=NO_CACHE, persist_result=False, **options
+            if not Settings().prefect_api_url:
+                return run()
+            wrapped: Callable[[], R] = _prefect().task(
+                run,
+                name=function.__name__,
+                retries=retries,
+                retry_delay_seconds=[2, 10],
+                persist_result=False,
             )
-            return wrapped(*args, **kwargs)
+            return wrapped()
 
         return call
 
     return decorate
+
+
+@functools.cache
+def _prefect() -> ModuleType:
+    """Prefect, with the log lines of a run in its UI."""
+    # pylint: disable=import-outside-toplevel  # only where it is configured
+    import prefect
+    from prefect.logging.handlers import APILogHandler
+
+    for ours in ("src", "__main__"):
+        logging.getLogger(ours).addHandler(APILogHandler())
+    return prefect

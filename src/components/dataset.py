@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
 
 from src.errors import DataError
 from src.settings import Settings
@@ -40,32 +39,40 @@ def pull(settings: Settings, repository: Path) -> list[str]:
         Paths of what was added or changed.
 
     Raises:
-        DataError: when no remote is configured or it does not give the data.
+        DataError: when no remote is configured, it does not give the data, or a local change
+            would be lost.
     """
     # pylint: disable=import-outside-toplevel  # see version
-    from dvc.exceptions import CheckoutError, DvcException
+    from dvc.exceptions import CheckoutError, DownloadError, DvcException, NotDvcRepoError
     from dvc.repo import Repo
 
-    with Repo(str(repository)) as plain:
-        remote = plain.config["core"].get("remote")
-        if not remote:
-            raise DataError("no data remote: run `dvc remote add --default origin URL` first")
-        url = plain.config["remote"][remote]["url"]
-    credentials: dict[str, Any] = {}
-    if settings.dvc_token and url.startswith("http"):
-        credentials = {
-            "auth": "basic",
-            "user": settings.dvc_username or "",
-            "password": settings.dvc_token.get_secret_value(),
-        }
-    with Repo(str(repository), config={"remote": {remote: {"url": url, **credentials}}}) as repo:
-        try:
+    try:
+        with Repo(str(repository)) as plain:
+            remote = plain.config["core"].get("remote")
+            if not remote:
+                raise DataError("no data remote: run `dvc remote add --default origin URL` first")
+            url = plain.config["remote"][remote]["url"]
+        with Repo(str(repository), remote_config=_credentials(settings, url)) as repo:
             stats = repo.pull()
-        except (CheckoutError, DvcException) as error:
-            raise DataError(
-                f"the data remote {remote} ({url}) does not give all of the data: check it, "
-                f"DVC_USERNAME and DVC_TOKEN ({str(error).splitlines()[0]})"
-            ) from error
+    except NotDvcRepoError as error:
+        raise DataError(f"{repository.resolve()} is no DVC repository: see `dvc init`") from error
+    except (CheckoutError, DownloadError) as error:
+        raise DataError(
+            f"the data remote {remote} ({url}) does not give all of the data: check it, "
+            "DVC_USERNAME and DVC_TOKEN"
+        ) from error
+    except DvcException as error:
+        raise DataError(f"DVC: {' '.join(str(error).split())}: see `dvc status`") from error
     changed = [str(path) for kind in ("added", "modified") for path in stats.get(kind, [])]
     logger.info("pulled from %s: %s", remote, ", ".join(changed) or "nothing new")
     return changed
+
+
+def _credentials(settings: Settings, url: str) -> dict[str, str]:
+    if not (settings.dvc_token and url.startswith("http")):
+        return {}
+    return {
+        "auth": "basic",
+        "user": settings.dvc_username or "",
+        "password": settings.dvc_token.get_secret_value(),
+    }

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import mannwhitneyu
 from sqlalchemy import Engine, func, select
+from sqlalchemy.dialects.postgresql import distinct_on
 
 from src.components.database import tables
 from src.soft_sensor import SoftSensor
@@ -50,7 +51,7 @@ def read_window(
     keys = [ledger.c[key] for key in sensor.columns.keys]
     newest = (
         select(ledger)
-        .distinct(*keys)
+        .ext(distinct_on(*keys))
         .where(ledger.c.predicted_at <= until)
         .order_by(*keys, ledger.c.predicted_at.desc())
     )

@@ -39,37 +39,54 @@ def compose(settings: Settings, subject: str, text: str, attachments: list[Path]
     return message
 
 
-def send(message: EmailMessage, settings: Settings, context: ssl.SSLContext | None = None) -> str:
+def send(message: EmailMessage, settings: Settings) -> str:
     """Hand a message to SMTP_HOST; without one, write it to artifacts/outbox/.
 
     A message that the server does not take is kept in the outbox too.
-
-    Args:
-        context: how the server's certificate is checked; by default against the system's authorities.
 
     Returns:
         Where the message went.
 
     Raises:
-        DeliveryError: when the server cannot be reached or refuses.
+        DeliveryError: when the server cannot be reached or trusted, or takes it for nobody.
     """
     if not settings.smtp_host:
         return f"file {_keep(message, settings)}"
     server = f"{settings.smtp_host}:{settings.smtp_port}"
     try:
-        with smtplib.SMTP(settings.smtp_host, settings.smtp_port, timeout=30) as smtp:
-            smtp.starttls(context=context or ssl.create_default_context())
-            if settings.email_pass:
-                smtp.login(settings.email_sender, settings.email_pass.get_secret_value())
-            smtp.send_message(message)
-    except (OSError, smtplib.SMTPException) as error:
+        refused = _hand_over(message, settings)
+    # A password that SMTP cannot carry is a UnicodeError.
+    except (OSError, smtplib.SMTPException, UnicodeError) as error:
         kept = _keep(message, settings)
         raise DeliveryError(
             f"mail server {server} did not take the message ({type(error).__name__}: {error}); "
-            f"it is kept in {kept}: check SMTP_HOST, SMTP_PORT, EMAIL_SENDER and EMAIL_PASS"
+            f"it is kept in {kept}: check {_suspects(error)}"
         ) from error
+    went = f"{settings.email_recipient} over {server}"
+    if refused:
+        went += f", but {', '.join(refused)} not"
+        logger.warning("%s refused %s", server, refused)
     logger.info("mail handed to %s", server)
-    return f"{settings.email_recipient} over {server}"
+    return went
+
+
+def _hand_over(message: EmailMessage, settings: Settings) -> dict[str, tuple[int, bytes]]:
+    """Returns the recipients that the server refused while it took others."""
+    assert settings.smtp_host
+    with smtplib.SMTP(settings.smtp_host, settings.smtp_port, timeout=30) as smtp:
+        smtp.starttls(context=ssl.create_default_context())
+        if settings.email_pass:
+            smtp.login(settings.email_sender, settings.email_pass.get_secret_value())
+        return smtp.send_message(message)
+
+
+def _suspects(error: Exception) -> str:
+    """The variables that are likely to be wrong."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return "SMTP_HOST, and name the authority of its certificate with SSL_CERT_FILE"
+    if isinstance(error, smtplib.SMTPRecipientsRefused):
+        return "EMAIL_RECIPIENT"
+    return "SMTP_HOST, SMTP_PORT, EMAIL_SENDER and EMAIL_PASS"
 
 
 def _keep(message: EmailMessage, settings: Settings) -> Path:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import logging
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
 from src.components.predictor import Bundle
 from src.soft_sensor import SoftSensor
-
-logger = logging.getLogger(__name__)
 
 ALL_PHASES = "all"
 
@@ -136,6 +135,9 @@ def regression_report(
     # pylint: disable=import-outside-toplevel  # takes seconds, and only this function needs it
     from evidently import DataDefinition, Dataset, Regression, Report
     from evidently.presets import RegressionPreset
+
+    # Evidently also asks for the R2 of single rows.
+    warnings.simplefilter("ignore", UndefinedMetricWarning)
 
     targets = [name for name in sensor.target_names if table[name].notna().sum() > 1]
     frame = table[targets].join(predicted[targets].add_suffix("_predicted"))

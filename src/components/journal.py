@@ -43,11 +43,12 @@ class Journal:
         with self.engine.begin() as connection:
             connection.execute(statement)
 
-    def newest(self, count: int = 10) -> pd.DataFrame:
-        """The last runs, newest first."""
+    def newest(self, pipeline: str, count: int = 5) -> list[dict[str, Any]]:
+        """The last runs of a pipeline, newest first, as rows of the table `runs`."""
         runs = tables(self.sensor).runs
+        query = select(runs).where(runs.c.pipeline == pipeline).order_by(runs.c.id.desc())
         with self.engine.connect() as connection:
-            return pd.read_sql(select(runs).order_by(runs.c.id.desc()).limit(count), connection)
+            return [dict(run) for run in connection.execute(query.limit(count)).mappings()]
 
     def inbox(self) -> dict[str, int]:
         """Rows of the inbox by state (see `archive.status_query`), and of the rejected table."""
