@@ -16,7 +16,7 @@ lint: .venv/installed
 	$(BIN)/black --check --quiet $(CODE)
 	$(BIN)/isort --check $(CODE)
 	$(BIN)/pylint --score=n $(CODE)
-	$(BIN)/mypy $(CODE)
+	$(BIN)/mypy src tests
 
 format: .venv/installed
 	$(BIN)/black --quiet $(CODE)

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from src.components import database
 from src.overview import compact_table, console
-from src.settings import Settings
+from src.settings import Settings, variables
 from src.soft_sensor import SoftSensor, load_soft_sensor
 
 TRIALS = 12  # a demonstration, not a search
@@ -73,8 +73,8 @@ def run(settings: Settings) -> None:
 
 def _enter(folder: Path) -> None:
     """Work in `folder` as on a machine where nothing is configured."""
-    for name in Settings.model_fields:
-        os.environ.pop(name.upper(), None)
+    for name in variables():
+        os.environ.pop(name, None)
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     os.chdir(folder)
 

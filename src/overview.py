@@ -78,7 +78,8 @@ def _show_model(settings: Settings, sensor: SoftSensor) -> None:
         return
     metrics = registry.run_metrics(production)
     table = compact_table(
-        f"{sensor.name} version {production.version} is Production; mean absolute error on the hold-out",
+        f"{sensor.name} version {production.version} is Production; "
+        "mean absolute error on the hold-out",
         *("target", "unit", "error", "of the median", "bias", "coverage"),
     )
     for target in sensor.targets:
@@ -86,8 +87,8 @@ def _show_model(settings: Settings, sensor: SoftSensor) -> None:
             metrics.get(f"{target.name}_{ALL_PHASES}_{measure}", float("nan"))
             for measure in ("mae", "median_mae", "bias", "coverage")
         ]
-        error, median, bias, coverage = measures
-        numbers = [f"{error:.2f}", f"{median:.2f}", f"{bias:+.2f}", f"{coverage:.0%}"]
+        mae, median, bias, coverage = measures
+        numbers = [f"{mae:.2f}", f"{median:.2f}", f"{bias:+.2f}", f"{coverage:.0%}"]
         table.add_row(target.title, target.unit, *numbers)
     console.print(table)
 

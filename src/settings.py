@@ -90,3 +90,8 @@ class Settings(BaseSettings):
 
 def _reveal(secret: SecretStr | None) -> str | None:
     return secret.get_secret_value() if secret else None
+
+
+def variables() -> list[str]:
+    """Names of all environment variables that are read."""
+    return [name.upper() for name in dict(Settings.model_fields)]

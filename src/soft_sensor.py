@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -87,14 +87,25 @@ class ValidRows(_Record):
     min: float
 
 
-class Sensor(_Record):
-    """One measured quantity with the range that its instrument can report."""
+class Quantity(_Record):
+    """Something measured, with the range that is possible."""
 
     name: Identifier
     title: str
     unit: str
     low: float
     high: float
+
+    @model_validator(mode="after")
+    def _range(self) -> Self:
+        if self.low >= self.high:
+            raise ValueError(f"{self.name}: low {self.low} is not below high {self.high}")
+        return self
+
+
+class Sensor(Quantity):
+    """What the rig measures in-line; the range is what its instrument can report."""
+
     price: float = 0.0
 
 
@@ -111,14 +122,9 @@ class Limit(_Record):
         return self
 
 
-class Target(_Record):
-    """One laboratory value to predict, with what is physically possible."""
+class Target(Quantity):
+    """What the laboratory measures and we predict; the range is what is physically possible."""
 
-    name: Identifier
-    title: str
-    unit: str
-    low: float
-    high: float
     limit: Limit | None = None
 
 
@@ -191,21 +197,19 @@ class SoftSensor(_Record):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        for what, names in {
+        named: dict[str, list[Any]] = {
             "sensors": [sensor.name for sensor in self.sensors],
             "targets": self.target_names,
             "statistics": list(self.statistics),
             "phase values": [phase.value for phase in self.phases],
             "phase labels": [phase.label for phase in self.phases],
             "columns.online": list(self.columns.online),
-        }.items():
-            if twice := sorted({str(name) for name in names if names.count(name) > 1}):  # type: ignore[arg-type]
+        }
+        for what, names in named.items():
+            if twice := sorted({str(name) for name in names if names.count(name) > 1}):
                 raise ValueError(f"{what} named twice: {', '.join(twice)}")
         if len({type(phase.value) for phase in self.phases}) > 1:
             raise ValueError("phase values must be all numbers or all text")
-        for part in (*self.sensors, *self.targets):
-            if part.low >= part.high:
-                raise ValueError(f"{part.name}: low {part.low} is not below high {part.high}")
         needed = [*self.columns.keys, self.columns.timestamp]
         needed += [sensor.name for sensor in self.sensors]
         needed += [self.valid_rows.column] if self.valid_rows else []

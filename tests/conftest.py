@@ -13,7 +13,7 @@ from sqlalchemy.pool import NullPool
 
 from src import simulator
 from src.components import database
-from src.settings import Settings
+from src.settings import Settings, variables
 from src.soft_sensor import SoftSensor, load_soft_sensor
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -23,8 +23,8 @@ TEST_DATA = Path(__file__).resolve().parent / "test_data"
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Work in an empty folder with the default params and nothing configured."""
-    for name in Settings.model_fields:
-        monkeypatch.delenv(name.upper(), raising=False)
+    for name in variables():
+        monkeypatch.delenv(name, raising=False)
     # What Settings.export hands to libraries goes away with the test.
     for name in ("PREFECT_API_KEY", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
         monkeypatch.setenv(name, "")
@@ -55,15 +55,19 @@ def fixture_engine(
 ) -> Iterator[Engine]:
     """A database of this test alone with our tables, named by the environment as in production."""
     name = f"test_{uuid.uuid4().hex[:12]}"
-    with postgres.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+    administrator = postgres.execution_options(isolation_level="AUTOCOMMIT")
+    with administrator.connect() as connection:
         connection.execute(text(f"CREATE DATABASE {name}"))
-        monkeypatch.setenv("DB_HOSTNAME", str(postgres.url.query["host"]))
-        monkeypatch.setenv("DB_NAME", name)
-        monkeypatch.setenv("DB_USERNAME", "postgres")
+    monkeypatch.setenv("DB_HOSTNAME", str(postgres.url.query["host"]))
+    monkeypatch.setenv("DB_NAME", name)
+    monkeypatch.setenv("DB_USERNAME", "postgres")
+    try:
         with database.connect(Settings()) as engine:
             database.initialise(engine, sensor)
             yield engine
-        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    finally:
+        with administrator.connect() as connection:
+            connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
 
 
 @pytest.fixture(name="small_dataset", scope="session")
@@ -75,17 +79,15 @@ def fixture_small_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(name="trained_home", scope="session")
-def fixture_trained_home(
-    small_dataset: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def fixture_trained_home(small_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home whose registry holds one version, in Production; copy it to change it."""
     from src.components.registry import Registry  # pylint: disable=import-outside-toplevel
     from src.pipelines.train_pipeline import train  # pylint: disable=import-outside-toplevel
 
     folder = tmp_path_factory.mktemp("trained")
     with pytest.MonkeyPatch.context() as patch:
-        for name in Settings.model_fields:
-            patch.delenv(name.upper(), raising=False)
+        for name in variables():
+            patch.delenv(name, raising=False)
         patch.setenv("IMPRESS_HOME", str(folder))
         patch.setenv("IMPRESS_PARAMS", str(ROOT / "params.yaml"))
         train(str(small_dataset), trials=2)

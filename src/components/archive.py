@@ -159,8 +159,10 @@ class _Run:
             The number of due phases.
         """
         experiment, phase = self._keys
-        state = f"CREATE TEMP TABLE inbox_state ON COMMIT DROP AS {status_query(self.sensor, self.names)}"
-        self.connection.execute(text(state), {"settle": self.sensor.prediction.settle_minutes * 60})
+        states = status_query(self.sensor, self.names)
+        settle = {"settle": self.sensor.prediction.settle_minutes * 60}
+        create = f"CREATE TEMP TABLE inbox_state ON COMMIT DROP AS {states}"
+        self.connection.execute(text(create), settle)
         self.connection.execute(text("ANALYZE inbox_state"))
         due_rows = f"""
             CREATE TEMP VIEW due_rows AS SELECT online.* FROM "{self.names.online.name}" AS online
@@ -179,7 +181,7 @@ class _Run:
             yield typed_features(pd.DataFrame(map(tuple, batch), columns=names), self.sensor)
 
     def archive(self, features: pd.DataFrame, predict: Predict, version: str) -> None:
-        """Predict a batch and put it into the ledger, but for phases with nothing to predict from."""
+        """Predict a batch into the ledger, but for phases with nothing to predict from."""
         keys = self.sensor.columns.keys
         empty = features[self.sensor.features].isna().all(axis=1)
         self._set_state(features.loc[empty, keys], "no_sensor_values")
@@ -193,7 +195,8 @@ class _Run:
         ledger = ledger.astype(object).where(ledger.notna(), None)
         if not ledger.empty:
             statement = insert(self.names.archived).values(predicted_at=func.now())
-            self.connection.execute(statement, ledger.to_dict("records"))
+            records = [dict(zip(ledger.columns, row)) for row in ledger.itertuples(index=False)]
+            self.connection.execute(statement, records)
             self._set_state(ledger[keys], "scored")
 
     def _set_state(self, keys: pd.DataFrame, state: str) -> None:
@@ -243,17 +246,13 @@ class _Run:
             return 0
         same = f"t.{experiment} = s.{experiment} AND t.{phase} = s.{phase}"
         removed = self.connection.execute(
-            text(
-                f"""DELETE FROM "{self.names.online.name}" AS t USING inbox_state AS s
-                WHERE {same} AND {_EXPIRED}"""
-            ),
+            text(f"""DELETE FROM "{self.names.online.name}" AS t USING inbox_state AS s
+                WHERE {same} AND {_EXPIRED}"""),
             retention,
         )
         self.connection.execute(
-            text(
-                f"""UPDATE "{self.names.archived.name}" AS t SET purged_at = now()
-                FROM inbox_state AS s WHERE {same} AND {_EXPIRED}"""
-            ),
+            text(f"""UPDATE "{self.names.archived.name}" AS t SET purged_at = now()
+                FROM inbox_state AS s WHERE {same} AND {_EXPIRED}"""),
             retention,
         )
         return int(removed.rowcount)
@@ -261,7 +260,9 @@ class _Run:
     def outcome(self, purged: int) -> Outcome:
         """Count the rows by what became of them."""
         query = text("SELECT state, sum(n_rows), count(*) FROM inbox_state GROUP BY state")
-        rows = {state: (int(rows), phases) for state, rows, phases in self.connection.execute(query)}
+        rows = {
+            state: (int(rows), phases) for state, rows, phases in self.connection.execute(query)
+        }
         kept, _ = rows.pop("kept", (0, 0))
         waiting, _ = rows.pop("waiting", (0, 0))
         scored, phases = rows.pop("scored", (0, 0))

@@ -6,7 +6,7 @@ import json
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,7 @@ class Tables:
 def tables(sensor: SoftSensor, prefix: str = "") -> Tables:
     """Describe the tables that belong to a soft sensor."""
     metadata = MetaData()
-    rejected = [
+    rejected: list[Column[Any]] = [
         Column("reason", Text, nullable=False),
         Column("run_id", BigInteger, nullable=False),
         Column("rejected_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
@@ -152,7 +152,10 @@ def connect(settings: Settings) -> Iterator[Engine]:
             poolclass=NullPool,
             connect_args={"sslmode": settings.db_sslmode, "connect_timeout": 15},
         )
-        yield engine
+        try:
+            yield engine
+        finally:
+            engine.dispose()
     else:
         with _embedded(settings.artifacts / "pgdata") as engine:
             yield engine
@@ -199,7 +202,9 @@ def initialise(engine: Engine, sensor: SoftSensor) -> list[str]:
                     table.create(connection)
                     done.append(f"created {table.name}")
                     continue
-                existing = {column["name"] for column in inspect(connection).get_columns(table.name)}
+                existing = {
+                    column["name"] for column in inspect(connection).get_columns(table.name)
+                }
                 for column in table.columns:
                     if column.name not in existing:
                         definition = CreateColumn(column).compile(dialect=engine.dialect)
@@ -226,11 +231,13 @@ def load(engine: Engine, sensor: SoftSensor, file: Path, prefix: str = "") -> in
         raise DataError(f"{file}: columns {', '.join(unknown)} are not in params.yaml")
     needed = [*sensor.columns.keys, sensor.columns.timestamp, *(s.name for s in sensor.sensors)]
     if missing := [name for name in needed if name not in header]:
-        raise DataError(f"{file}: column {', '.join(missing)} is missing; it has {', '.join(header)}")
+        raise DataError(
+            f"{file}: column {', '.join(missing)} is missing; it has {', '.join(header)}"
+        )
     online = tables(sensor, prefix).online.name
     connection = engine.raw_connection()
     try:
-        with connection.cursor() as cursor, file.open("rb") as source:
+        with closing(connection.cursor()) as cursor, file.open("rb") as source:
             # The staging table numbers the lines, so that a wrong one can be named.
             cursor.execute(
                 sql.SQL(
@@ -254,7 +261,9 @@ def load(engine: Engine, sensor: SoftSensor, file: Path, prefix: str = "") -> in
     except PostgresDataError as error:
         # "COPY incoming, line 7, column ph: ..." is what a reader can mend.
         where = (error.diag.context or "").removeprefix("COPY incoming, ")
-        raise DataError(f"{file}, {where}: {error.diag.message_primary}; nothing was loaded") from error
+        raise DataError(
+            f"{file}, {where}: {error.diag.message_primary}; nothing was loaded"
+        ) from error
     finally:
         connection.close()
     logger.info("loaded %d rows of %s into %s", rows, file, online)

@@ -23,7 +23,9 @@ def version(folder: Path) -> str:
     from dvc_objects.fs import LocalFileSystem
 
     if not folder.is_dir():
-        raise DataError(f"{folder} not found: run `impress pull-data` or `impress simulate {folder}`")
+        raise DataError(
+            f"{folder} not found: run `impress pull-data` or `impress simulate {folder}`"
+        )
     files = LocalFileSystem()
     store = HashFileDB(files, str(folder.parent / ".unused"), tmp_dir=None)
     _, _, tree = build(store, str(folder.resolve()), files, "md5", dry_run=True)

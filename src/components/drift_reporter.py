@@ -1,4 +1,4 @@
-"""Has a sensor drifted? Per-phase tests with a family-wise correction, and Evidently's page of them.
+"""Has a sensor drifted? Per-phase tests, corrected for their number, and Evidently's page.
 
 A month is compared with the training rows: its sensor features with theirs, its predictions with
 their out-of-fold predictions. Comparing within phases keeps a changed share of washing and rinsing
@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,8 @@ from src.components.database import tables
 from src.soft_sensor import SoftSensor
 
 logger = logging.getLogger(__name__)
+
+Indicators = dict[tuple[str, str], pd.Series]
 
 ALARM, WATCH, OK, TOO_FEW = "alarm", "watch", "no drift", "not enough rows"
 PREDICTION = "prediction"
@@ -70,16 +73,16 @@ def last_report(engine: Engine, sensor: SoftSensor) -> pd.Timestamp | None:
     return pd.Timestamp(until) if until else None
 
 
-def indicators(table: pd.DataFrame, reference: pd.DataFrame, sensor: SoftSensor) -> pd.DataFrame:
+def indicators(table: pd.DataFrame, reference: pd.DataFrame, sensor: SoftSensor) -> Indicators:
     """Three nearly independent columns a sensor in place of its correlated features.
 
     `level` is the median, `noise` the logarithm of the standard deviation, `scatter` the distance
-    of the level from its phase's centre in the reference.
+    of the level from its phase's centre in the reference. Each target has its `prediction`.
 
     Returns:
-        Rows of `table`; columns (part, indicator), and (target, `prediction`).
+        (sensor or target, indicator) to values in the rows of `table`.
     """
-    columns = {}
+    columns: Indicators = {}
     phase = sensor.columns.phase
     for part in sensor.sensors:
         level, spread = f"{part.name}_median", f"{part.name}_std"
@@ -91,7 +94,7 @@ def indicators(table: pd.DataFrame, reference: pd.DataFrame, sensor: SoftSensor)
         columns[part.name, "scatter"] = (table[level] - table[phase].map(centre)).abs()
     for target in sensor.target_names:
         columns[target, PREDICTION] = table[target]
-    return pd.DataFrame(columns)
+    return columns
 
 
 def check(month: pd.DataFrame, reference: pd.DataFrame, sensor: SoftSensor) -> Verdict:
@@ -109,29 +112,10 @@ def check(month: pd.DataFrame, reference: pd.DataFrame, sensor: SoftSensor) -> V
     # pylint: disable-next=import-outside-toplevel  # takes seconds, and only monitoring needs it
     from statsmodels.stats.multitest import multipletests
 
-    rules, phase = sensor.monitoring, sensor.columns.phase
-    now, then = indicators(month, reference, sensor), indicators(reference, reference, sensor)
-    tests = []
-    for part in sensor.phases:
-        current, usual = now[month[phase] == part.value], then[reference[phase] == part.value]
-        for name, indicator in now:
-            x, y = current[name, indicator].dropna(), usual[name, indicator].dropna()
-            if min(len(x), len(y)) < rules.min_rows:
-                continue
-            spread = y.std()
-            tests.append(
-                {
-                    "part": name,
-                    "indicator": indicator,
-                    "phase": part.name,
-                    "reference_rows": len(y),
-                    "rows": len(x),
-                    "shift": (x.median() - y.median()) / spread if spread > 0 else 0.0,
-                    "p": mannwhitneyu(x, y).pvalue,
-                }
-            )
+    tests = _tests(month, reference, sensor)
     if not tests:
         return Verdict(TOO_FEW, [], pd.DataFrame())
+    rules = sensor.monitoring
     table = pd.DataFrame(tests)
     table["p_holm"] = multipletests(table["p"], method="holm")[1]
     sure = (table["p_holm"] <= rules.alarm) & (table["shift"].abs() >= rules.min_shift)
@@ -141,6 +125,33 @@ def check(month: pd.DataFrame, reference: pd.DataFrame, sensor: SoftSensor) -> V
     found = set(table["status"])
     status = next(word for word in (ALARM, WATCH, OK) if word in found)
     return Verdict(status, list(dict.fromkeys(sensors["part"])), table)
+
+
+def _tests(
+    month: pd.DataFrame, reference: pd.DataFrame, sensor: SoftSensor
+) -> list[dict[str, Any]]:
+    """One test for each indicator and phase that has rows enough on both sides."""
+    phase = sensor.columns.phase
+    now, then = indicators(month, reference, sensor), indicators(reference, reference, sensor)
+    tests = []
+    for part in sensor.phases:
+        for name, indicator in now:
+            x = now[name, indicator][month[phase] == part.value].dropna()
+            y = then[name, indicator][reference[phase] == part.value].dropna()
+            if min(len(x), len(y)) < sensor.monitoring.min_rows:
+                continue
+            tests.append(
+                {
+                    "part": name,
+                    "indicator": indicator,
+                    "phase": part.name,
+                    "reference_rows": len(y),
+                    "rows": len(x),
+                    "shift": (x.median() - y.median()) / y.std() if y.std() > 0 else 0.0,
+                    "p": mannwhitneyu(x, y).pvalue,
+                }
+            )
+    return tests
 
 
 def summary(verdict: Verdict, month: pd.DataFrame, sensor: SoftSensor) -> str:
@@ -155,10 +166,11 @@ def summary(verdict: Verdict, month: pd.DataFrame, sensor: SoftSensor) -> str:
         return "\n".join(lines)
     titles = {part.name: part.title for part in (*sensor.sensors, *sensor.targets)}
     found = verdict.tests[verdict.tests["status"] != OK]
-    for test in found.itertuples():
+    for test in found.to_dict("records"):
+        part, indicator = test["part"], test["indicator"]
         lines.append(
-            f"{test.status}: {titles[test.part]} ({test.part}), {test.indicator} while {test.phase}: "
-            f"{test.shift:+.2f} reference SD, corrected p {test.p_holm:.2g}"
+            f"{test['status']}: {titles[part]} ({part}), {indicator} while {test['phase']}: "
+            f"{test['shift']:+.2f} reference SD, corrected p {test['p_holm']:.2g}"
         )
     if verdict.sensors:
         names = ", ".join(titles[name] for name in verdict.sensors)
@@ -184,8 +196,11 @@ def write_report(
     from evidently.presets import DataDriftPreset
 
     known = {
-        f"{test.part} {test.indicator} [{test.phase}]": (abs(test.shift), test.status == ALARM)
-        for test in verdict.tests.itertuples()
+        f"{test['part']} {test['indicator']} [{test['phase']}]": (
+            abs(test["shift"]),
+            test["status"] == ALARM,
+        )
+        for test in verdict.tests.to_dict("records")
     }
     register_stattest(
         StatTest(
@@ -213,10 +228,10 @@ def _wide(table: pd.DataFrame, reference: pd.DataFrame, sensor: SoftSensor) -> p
     values = indicators(table, reference, sensor)
     return pd.DataFrame(
         {
-            f"{name} {indicator} [{part.name}]": values[name, indicator].where(
+            f"{name} {indicator} [{part.name}]": column.where(
                 table[sensor.columns.phase] == part.value
             )
             for part in sensor.phases
-            for name, indicator in values
+            for (name, indicator), column in values.items()
         }
     ).reset_index(drop=True)

@@ -120,8 +120,9 @@ def read_laboratory(file: Path, sensor: SoftSensor) -> pd.DataFrame:
         values = pd.to_numeric(frame[name], errors="coerce")
         wrong = frame[name].notna() & values.isna()
         if wrong.any():
-            line = int(wrong.idxmax()) + 2
-            raise DataError(f"{file}, line {line}, column {name}: {frame[name][line - 2]!r}")
+            place = int(wrong.to_numpy().argmax())
+            text = frame[name].iloc[place]
+            raise DataError(f"{file}, line {place + 2}, column {name}: {text!r} is no number")
         frame[name] = values
     frame = frame.dropna(subset=[sensor.columns.experiment])
     if sensor.columns.experiment_type == "integer":

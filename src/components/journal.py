@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
 from sqlalchemy import Engine, func, insert, select, text
 
 from src.components.archive import status_query
@@ -20,26 +19,10 @@ class Journal:
     engine: Engine
     sensor: SoftSensor
 
-    def record(
-        self,
-        pipeline: str,
-        *,
-        outcome: str,
-        started_at: pd.Timestamp,
-        model_version: str,
-        code_version: str,
-        details: dict[str, Any],
-    ) -> None:
-        """Note a run that has ended now."""
-        statement = insert(tables(self.sensor).runs).values(
-            pipeline=pipeline,
-            outcome=outcome,
-            started_at=started_at,
-            ended_at=func.now(),
-            model_version=model_version,
-            code_version=code_version,
-            details=details,
-        )
+    def record(self, pipeline: str, **columns: Any) -> None:
+        """Note a run that has ended now; `columns` are those of the table `runs`."""
+        runs = tables(self.sensor).runs
+        statement = insert(runs).values(pipeline=pipeline, ended_at=func.now(), **columns)
         with self.engine.begin() as connection:
             connection.execute(statement)
 

@@ -9,11 +9,20 @@ from pathlib import Path
 from src.settings import Settings
 
 UNKNOWN = "unknown"
-_LIBRARIES = ("numpy", "pandas", "scikit-learn", "xgboost", "xgboost-cpu", "skops", "duckdb", "mlflow")
+_LIBRARIES = (
+    "numpy",
+    "pandas",
+    "scikit-learn",
+    "xgboost",
+    "xgboost-cpu",
+    "skops",
+    "duckdb",
+    "mlflow",
+)
 
 
 def code_version(settings: Settings) -> str:
-    """GIT_HASH where an image sets it, else the commit of the checkout (with `-dirty` when edited)."""
+    """GIT_HASH where an image sets it, else the checkout's commit (`-dirty` when edited)."""
     if settings.git_hash:
         return settings.git_hash
     here = Path(__file__).resolve().parent

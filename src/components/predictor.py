@@ -117,9 +117,7 @@ def combine(
     return total[sensor.target_names].clip(pd.Series(low), pd.Series(high), axis=1)
 
 
-def interval_half_widths(
-    errors: pd.DataFrame, phase: pd.Series, coverage: float
-) -> pd.DataFrame:
+def interval_half_widths(errors: pd.DataFrame, phase: pd.Series, coverage: float) -> pd.DataFrame:
     """Half-widths that cover new rows with at least `coverage`, from out-of-fold errors.
 
     The ceil((n + 1) coverage)-th smallest absolute error (Lei et al., JASA 113, 2018, eq. 2.3), per
@@ -135,20 +133,18 @@ def interval_half_widths(
 
     def half_width(column: pd.Series) -> float:
         ordered = np.sort(column.dropna().abs().to_numpy())
-        if not len(ordered):
+        if ordered.size == 0:
             return math.inf
         return float(ordered[min(math.ceil((len(ordered) + 1) * coverage), len(ordered)) - 1])
 
     return errors.groupby(phase).agg(half_width)
 
 
-def quality_flags(
-    features: pd.DataFrame, reference: pd.DataFrame, sensor: SoftSensor
-) -> pd.Series:
+def quality_flags(features: pd.DataFrame, reference: pd.DataFrame, sensor: SoftSensor) -> pd.Series:
     """What should make a reader careful, as comma-separated words, one string a row.
 
-    `few_samples`, `<sensor>_missing`, `<sensor>_outside_training` (a feature beyond the range of the
-    training rows of the same phase).
+    `few_samples`, `<sensor>_missing`, `<sensor>_outside_training` (a feature beyond the range of
+    the training rows of the same phase).
     """
     flags = pd.Series([[] for _ in range(len(features))], index=features.index)
 
@@ -160,7 +156,8 @@ def quality_flags(
     phase = features[sensor.columns.phase]
     grouped = reference.groupby(sensor.columns.phase)[sensor.features]
     low, high = (
-        extreme.reindex(phase).set_axis(features.index) for extreme in (grouped.min(), grouped.max())
+        extreme.reindex(phase).set_axis(features.index)
+        for extreme in (grouped.min(), grouped.max())
     )
     for part in sensor.sensors:
         names = sensor.features_of(part)
@@ -237,7 +234,7 @@ def load(folder: Path, sha256: str | None = None) -> Bundle:
         sha256: of the manifest, where the registry has told it.
 
     Raises:
-        BundleRefused: when a file is missing, added or changed, or names a type that is not allowed.
+        BundleRefused: when a file is missing, added or changed, or names a type not allowed.
     """
     verify(folder, sha256)
     contract = json.loads((folder / "contract.json").read_text(encoding="utf-8"))

@@ -146,9 +146,7 @@ class Registry:
             for version in self.versions()
             if "promoted_at" in version.tags
         }
-        earlier = [
-            at for at in promoted if present and at < present.tags.get("promoted_at", "")
-        ]
+        earlier = [at for at in promoted if present and at < present.tags.get("promoted_at", "")]
         if not earlier:
             raise NoModel(f"no version of {self.name} was Production before the present one")
         chosen = promoted[max(earlier)]
@@ -240,9 +238,14 @@ def _reachable(settings: Settings) -> Iterator[None]:
         text = str(error).split("\n", maxsplit=1)[0]
         if "Max retries exceeded" in text or "API request to" in text or "Connection" in text:
             raise RegistryUnavailable(f"MLflow at {where} does not answer") from error
-        if "401" in text or "403" in text or error.error_code in (
-            "UNAUTHENTICATED",
-            "PERMISSION_DENIED",
+        if (
+            "401" in text
+            or "403" in text
+            or error.error_code
+            in (
+                "UNAUTHENTICATED",
+                "PERMISSION_DENIED",
+            )
         ):
             raise NoModel(
                 f"MLflow at {where} refuses: check MLFLOW_TRACKING_USERNAME and "

@@ -1,7 +1,7 @@
 """Tune, cross-validate and fit the members of the ensemble.
 
-Every choice is made inside the training part, over folds that never split a group. Each target has a
-model of its own, so that a phase counts wherever it was measured.
+Every choice is made inside the training part, over folds that never split a group. Each target has
+a model of its own, so that a phase counts wherever it was measured.
 """
 
 from __future__ import annotations
@@ -93,8 +93,8 @@ def out_of_fold(
     """
 
     def one_fold(fold: Fold) -> pd.DataFrame:
-        train, validation = fold
-        models = fit_member(member, params, table.iloc[train], sensor)
+        training, validation = fold
+        models = fit_member(member, params, table.iloc[training], sensor)
         return predict_members({member: models}, table.iloc[validation], sensor)[member]
 
     # Both libraries fit without the interpreter's lock; single-threaded fits keep results exact.
@@ -113,7 +113,7 @@ def relative_error(predicted: pd.DataFrame, table: pd.DataFrame, sensor: SoftSen
 def tune(
     member: str, table: pd.DataFrame, folds: list[Fold], trials: int, sensor: SoftSensor
 ) -> Params:
-    """Search hyperparameters by TPE (Bergstra et al., NeurIPS 2011) for the least relative error."""
+    """Search hyperparameters of least relative error by TPE (Bergstra et al., NeurIPS 2011)."""
 
     def objective(trial: optuna.Trial) -> float:
         params = _suggest(member, trial)
@@ -130,7 +130,11 @@ def tune(
 def member_weights(
     predictions: dict[str, pd.DataFrame], table: pd.DataFrame, sensor: SoftSensor
 ) -> pd.DataFrame:
-    """Weights by inverse cross-validated mean absolute error, members by targets, columns sum to 1."""
+    """Weights by inverse cross-validated mean absolute error.
+
+    Returns:
+        Members by targets; each column sums to 1.
+    """
     measured = table[sensor.target_names]
     errors = {member: (p - measured).abs().mean() for member, p in predictions.items()}
     inverse = 1 / pd.DataFrame(errors).T.clip(lower=np.finfo(float).tiny)

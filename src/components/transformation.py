@@ -143,7 +143,7 @@ def training_table(
     if found < sensor.training.min_experiments:
         raise DataError(
             f"{found} experiments have both sensor rows and laboratory values, at least "
-            f"{sensor.training.min_experiments} are needed: do the experiment numbers of both files agree?"
+            f"{sensor.training.min_experiments} are needed: do both files number them alike?"
         )
     table["group"] = experiments if groups is None else experiments.map(groups)
     if (lost := table["group"].isna()).any():
@@ -151,8 +151,17 @@ def training_table(
     table["holdout"] = held_out(table["group"], sensor.training.holdout)
     if table["holdout"].all() or not table["holdout"].any():
         raise DataError("too few groups: all of them fall on one side of the hold-out")
+    measured = table.loc[~table["holdout"], sensor.target_names].notna().sum()
+    if (rare := measured[measured < 2 * sensor.training.folds]).size:
+        raise DataError(
+            f"{', '.join(rare.index)} was measured in only {rare.min()} phases for training, "
+            f"{2 * sensor.training.folds} are needed: measure more or take it out of targets"
+        )
     logger.info(
-        "%d phases of %d experiments, %d of them held out", len(table), found, table["holdout"].sum()
+        "%d phases of %d experiments, %d of them held out",
+        len(table),
+        found,
+        table["holdout"].sum(),
     )
     return table
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 
 import pandas as pd
+from sqlalchemy import Engine
 
 from src.components import archive, database
 from src.components.archive import Outcome
@@ -45,9 +46,7 @@ def predict(twins: bool = False) -> Outcome | None:
 
 
 @task()
-def score(
-    engine: database.Engine, settings: Settings, sensor: SoftSensor, prefix: str
-) -> Outcome | None:
+def score(engine: Engine, settings: Settings, sensor: SoftSensor, prefix: str) -> Outcome | None:
     """The one transaction."""
 
     def fetch() -> tuple[archive.Predict, str]:

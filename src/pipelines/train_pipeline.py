@@ -72,7 +72,9 @@ def evaluate_and_register(
         errors.to_csv(pages / "metrics.csv", index=False)
         evaluation.charts(bundle, predicted, holdout, sensor, pages)
         evaluation.regression_report(predicted, holdout, sensor, pages / "regression.html")
-        flat = {f"{m}_{key}": value for m, values in params.items() for key, value in values.items()}
+        flat = {
+            f"{m}_{key}": value for m, values in params.items() for key, value in values.items()
+        }
         scores = evaluation.flat_metrics(errors)
         version = Registry(settings, sensor.name).log(bundle, flat, scores, origin, pages)
     settings.artifacts.mkdir(parents=True, exist_ok=True)

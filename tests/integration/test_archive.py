@@ -31,7 +31,8 @@ class Inbox:
         places = ", ".join(f":{name}" for name in row)
         self.execute(
             f"INSERT INTO online_data (timestamp, {columns}) "
-            f"SELECT extract(epoch FROM now()) - {age} - n, {places} FROM generate_series(1, {rows}) n",
+            f"SELECT extract(epoch FROM now()) - {age} - n, {places} "
+            f"FROM generate_series(1, {rows}) n",
             **row,
         )
 
@@ -232,9 +233,7 @@ def test_two_runs_at_once_score_once(inbox: Inbox) -> None:
     assert len(inbox.table("archived_data")) == 1
 
 
-def test_more_phases_than_fit_a_batch_are_all_scored(
-    engine: Engine, sensor: SoftSensor
-) -> None:
+def test_more_phases_than_fit_a_batch_are_all_scored(engine: Engine, sensor: SoftSensor) -> None:
     prediction = sensor.prediction.model_copy(update={"batch": 7})
     inbox = Inbox(engine, sensor.model_copy(update={"prediction": prediction}))
     for experiment in range(40):
@@ -248,4 +247,3 @@ def test_more_phases_than_fit_a_batch_are_all_scored(
     assert inbox.score(predict).phases == 40
     assert max(sizes) == 7
     assert inbox.table("archived_data")["experimentnummer"].nunique() == 40
-

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from click.testing import Result
 from sqlalchemy import Engine, text
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from src.cli import main
 from src.components import database
@@ -73,9 +72,7 @@ def test_a_wrong_password_says_so_and_stays_secret(
     assert "wrong-secret" not in written
 
 
-def test_a_database_without_tables_points_to_init(
-    engine: Engine, sensor: SoftSensor
-) -> None:
+def test_a_database_without_tables_points_to_init(engine: Engine, sensor: SoftSensor) -> None:
     with engine.begin() as connection:
         connection.execute(text("DROP TABLE online_data, archived_data, rejected_data, runs"))
     _fails(_run("predict"), "impress init")
@@ -99,13 +96,13 @@ def test_without_a_production_model_rows_stay(
 
 
 @pytest.mark.usefixtures("production")
-def test_predict_monitor_and_status(
-    engine: Engine, small_dataset: Path, home: Path
-) -> None:
+def test_predict_monitor_and_status(engine: Engine, small_dataset: Path, home: Path) -> None:
     """The weekly and the monthly task, and what a user sees of them."""
     assert _run("load", str(small_dataset / "sensors.csv")).exit_code == 0
     with engine.begin() as connection:
-        connection.execute(text("INSERT INTO online_data (experimentnummer, waschen) VALUES (1, 9)"))
+        connection.execute(
+            text("INSERT INTO online_data (experimentnummer, waschen) VALUES (1, 9)")
+        )
     assert _run("predict").exit_code == 3
     assert _run("predict").exit_code == 0
     with engine.connect() as connection:
@@ -183,7 +180,11 @@ def test_pipelines_run_as_files_from_a_checkout(engine: Engine, home: Path) -> N
         assert connection.scalar(text("SELECT count(*) FROM runs")) == 0
     script = Path(__file__).resolve().parents[2] / "src" / "pipelines" / "predict_pipeline.py"
     done = subprocess.run(
-        [sys.executable, str(script)], cwd=home, env=dict(os.environ), capture_output=True, check=False
+        [sys.executable, str(script)],
+        cwd=home,
+        env=dict(os.environ),
+        capture_output=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     with engine.connect() as connection:

@@ -33,10 +33,15 @@ def test_a_table_with_its_original_columns_is_upgraded_in_place(
     with engine.begin() as connection:
         connection.execute(text("DROP TABLE archived_data"))
         connection.execute(
-            text(f"CREATE TABLE archived_data (experimentnummer int, waschen int, {targets}, {numbers})")
+            text(
+                "CREATE TABLE archived_data "
+                f"(experimentnummer int, waschen int, {targets}, {numbers})"
+            )
         )
         connection.execute(
-            text("INSERT INTO archived_data (experimentnummer, waschen, ph_mean) VALUES (1, 1, 7.5)")
+            text(
+                "INSERT INTO archived_data (experimentnummer, waschen, ph_mean) VALUES (1, 1, 7.5)"
+            )
         )
     done = database.initialise(engine, sensor)
     assert "added archived_data.verdict" in done

@@ -55,7 +55,7 @@ def _by_hand(rows: pd.DataFrame, sensor: SoftSensor) -> pd.DataFrame:
     for part in sensor.sensors:
         valid[part.name] = valid[part.name].where(valid[part.name].between(part.low, part.high))
     grouped = valid.groupby(sensor.columns.keys)
-    columns = {"n_samples": grouped.size()}
+    columns: dict[str, pd.Series] = {"n_samples": grouped.size()}
     for part in sensor.sensors:
         values = grouped[part.name]
         columns[f"{part.name}_mean"] = values.mean()

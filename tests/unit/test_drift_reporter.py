@@ -17,9 +17,7 @@ def _month(experiments: int, seed: int, sensor: SoftSensor) -> pd.DataFrame:
     """Features of experiments whose phases lie far apart, both of one experiment correlated."""
     random = np.random.default_rng(seed)
     rows = 2 * experiments
-    table = pd.DataFrame(
-        {"experimentnummer": np.arange(rows) // 2, "waschen": np.arange(rows) % 2}
-    )
+    table = pd.DataFrame({"experimentnummer": np.arange(rows) // 2, "waschen": np.arange(rows) % 2})
     for place, part in enumerate(sensor.sensors):
         shared = random.normal(size=experiments)[table["experimentnummer"]]
         level = 50 + 5 * place * table["waschen"] + (shared + random.normal(size=rows)) / 2**0.5

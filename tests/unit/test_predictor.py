@@ -32,9 +32,7 @@ def fixture_table(sensor: SoftSensor) -> pd.DataFrame:
     """Phases whose targets follow conductivity, on the scales of the real ones."""
     random = np.random.default_rng(0)
     rows = 80
-    table = pd.DataFrame(
-        {"experimentnummer": np.arange(rows) // 2, "waschen": np.arange(rows) % 2}
-    )
+    table = pd.DataFrame({"experimentnummer": np.arange(rows) // 2, "waschen": np.arange(rows) % 2})
     table[sensor.features] = random.normal(100, 10, (rows, len(sensor.features)))
     strength = (table["leitfaehigkeit_mean"] - 70) / 60
     table["oberflaechenspannung"] = 72 - 35 * strength.clip(0, 1)
@@ -92,9 +90,7 @@ def test_a_row_is_predicted_alike_alone_and_in_company(
     bundle: Bundle, table: pd.DataFrame, sensor: SoftSensor
 ) -> None:
     together = bundle.predict(table, sensor)
-    alone = pd.concat(
-        [bundle.predict(table.iloc[[row]], sensor) for row in range(20)]
-    )
+    alone = pd.concat([bundle.predict(table.iloc[[row]], sensor) for row in range(20)])
     pd.testing.assert_frame_equal(together.head(20), alone, rtol=1e-12)
 
 

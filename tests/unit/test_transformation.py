@@ -38,7 +38,7 @@ def test_replicates_are_averaged_and_negatives_are_missing(sensor: SoftSensor) -
     assert list(targets.index) == [(1, 0), (1, 1)]
     assert targets.loc[(1, 1), TENSION] == 41.0
     assert targets.loc[(1, 1), ANIONIC] == 100.0
-    assert np.isnan(targets.loc[(1, 1), NONIONIC])
+    assert targets[NONIONIC].isna().tolist() == [False, True]
 
 
 def test_a_target_that_was_never_measured_is_refused(sensor: SoftSensor) -> None:
