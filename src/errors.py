@@ -43,6 +43,11 @@ def advice(error: BaseException) -> str | None:
     """
     if isinstance(error, ImpressError):
         return str(error)
+    if isinstance(error, ModuleNotFoundError):
+        return (
+            f"the package {error.name} is not installed here: name a server instead of the embedded "
+            "parts (DB_HOSTNAME, MLFLOW_TRACKING_URI), or install requirements.txt"
+        )
     if isinstance(error, (smtplib.SMTPException, ConnectionError, TimeoutError)):
         return f"{type(error).__name__}: {error}: check the host, the port and the network"
     module = type(error).__module__

@@ -18,9 +18,8 @@ def fixture_table(sensor: SoftSensor) -> pd.DataFrame:
     random = np.random.default_rng(1)
     numbers = np.repeat(np.arange(30), 4)
     table = pd.DataFrame({"experimentnummer": numbers, "waschen": np.tile([0, 1], 60)})
-    fingerprint = random.normal(size=30)
-    table[sensor.features] = random.normal(size=(120, len(sensor.features)))
-    table["ph_mean"] = fingerprint[numbers]
+    fingerprint = random.normal(size=(30, len(sensor.features)))
+    table[sensor.features] = fingerprint[numbers]
     unrelated = random.uniform(30, 70, 30)
     for target in sensor.target_names:
         table[target] = unrelated[numbers]
