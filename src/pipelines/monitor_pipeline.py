@@ -39,14 +39,18 @@ def monitor() -> str:
     sensor = load_soft_sensor(settings.impress_params)
     with database.connect(settings) as engine:
         journal = Journal(engine, sensor)
-        until = pd.Timestamp.now("UTC")
+        until = pd.Timestamp.now("UTC").floor("s")
         since = drift_reporter.last_report(engine, sensor)
         month = drift_reporter.read_window(engine, sensor, since, until)
         if month.empty:
             raise DataError(f"nothing was archived since {since or 'ever'}: run `impress predict`")
         bundle, version, _ = fetch_production(settings, sensor)
         verdict = drift_reporter.check(month, bundle.reference, sensor)
-        words = drift_reporter.summary(verdict, month, sensor)
+        words = (
+            f"Predictions archived since {since or 'the beginning'} until {until}, "
+            f"compared with the training rows of version {version}.\n"
+            f"{drift_reporter.summary(verdict, month, sensor)}"
+        )
         logger.info("%s", words)
         report = write_report(verdict, month, bundle, settings, sensor, until)
         mail = deliver(f"{sensor.name}: {verdict.status}", words, report, settings)

