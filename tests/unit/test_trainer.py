@@ -70,6 +70,7 @@ def test_the_better_member_weighs_more(table: pd.DataFrame, sensor: SoftSensor) 
 
 
 def test_training_twice_gives_the_same_model(table: pd.DataFrame, sensor: SoftSensor) -> None:
-    bundles = [trainer.train(table, 2, sensor) for _ in range(2)]
+    few = table[table["experimentnummer"] < 12].reset_index(drop=True)
+    bundles = [trainer.train(few, 2, sensor) for _ in range(2)]
     assert bundles[0][1] == bundles[1][1]
     pd.testing.assert_frame_equal(bundles[0][0].reference, bundles[1][0].reference)
