@@ -16,6 +16,7 @@ import pandas as pd
 from rich.table import Table
 
 from src.components import database
+from src.components.tables import tables
 from src.overview import compact_table, console
 from src.settings import Settings, variables
 from src.soft_sensor import SoftSensor, load_soft_sensor
@@ -82,7 +83,7 @@ def _enter(folder: Path) -> None:
 def _truth_table(sensor: SoftSensor, months: list[str]) -> Table:
     """Mean absolute error of the archived predictions against what was simulated."""
     keys = sensor.columns.keys
-    archived = database.tables(sensor).archived
+    archived = tables(sensor).archived
     with database.connect(Settings()) as engine, engine.connect() as connection:
         predicted = pd.read_sql(archived.select(), connection)
     errors = []

@@ -5,8 +5,6 @@ Everything else that goes wrong is left as it is and ends a run with its traceba
 
 from __future__ import annotations
 
-import smtplib
-
 
 class ImpressError(Exception):
     """Base of the errors whose message says what to do next."""
@@ -36,6 +34,17 @@ class DeliveryError(ImpressError):
     """The message could not be handed to the mail server."""
 
 
+# What to do about errors of libraries, by a word of their type or message.
+_REMEDIES = {
+    "UndefinedTable": "run `impress init` first",
+    "UndefinedColumn": "run `impress init` to add what is missing",
+    "OperationalError": "check DB_HOSTNAME, DB_PORT, DB_NAME, DB_USERNAME, DB_PASSWORD, DB_SSLMODE "
+    "and that the server runs",
+    "ModuleNotFoundError": "name a server instead of the embedded parts (DB_HOSTNAME, "
+    "MLFLOW_TRACKING_URI), or install requirements.txt",
+}
+
+
 def advice(error: BaseException) -> str | None:
     """One line of cause and remedy for an error that a user can mend, None for any other.
 
@@ -43,22 +52,6 @@ def advice(error: BaseException) -> str | None:
     """
     if isinstance(error, ImpressError):
         return str(error)
-    if isinstance(error, ModuleNotFoundError):
-        return (
-            f"the package {error.name} is not installed here: name a server instead of the embedded "
-            "parts (DB_HOSTNAME, MLFLOW_TRACKING_URI), or install requirements.txt"
-        )
-    if isinstance(error, (smtplib.SMTPException, ConnectionError, TimeoutError)):
-        return f"{type(error).__name__}: {error}: check the host, the port and the network"
-    module = type(error).__module__
-    first_line = str(error).strip().split("\n", maxsplit=1)[0]
-    if module == "sqlalchemy.exc" and type(error).__name__ == "OperationalError":
-        return (
-            f"PostgreSQL: {first_line}: check DB_HOSTNAME, DB_PORT, DB_NAME, DB_USERNAME, "
-            "DB_PASSWORD, DB_SSLMODE and that the server runs"
-        )
-    if module == "sqlalchemy.exc" and "UndefinedTable" in first_line:
-        return f"PostgreSQL: {first_line}: run `impress init` first"
-    if module == "sqlalchemy.exc" and "UndefinedColumn" in first_line:
-        return f"PostgreSQL: {first_line}: run `impress init` to add what is missing"
-    return None
+    cause = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"
+    remedy = next((remedy for word, remedy in _REMEDIES.items() if word in cause), None)
+    return f"{cause}: {remedy}" if remedy else None

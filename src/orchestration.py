@@ -9,8 +9,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable
-from types import ModuleType
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from src.settings import Settings
 
@@ -64,7 +63,7 @@ def task(retries: int = 0) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
 
 @functools.cache
-def _prefect() -> ModuleType:
+def _prefect() -> Any:
     """Prefect, with the log lines of a run in its UI."""
     # pylint: disable=import-outside-toplevel  # only where it is configured
     import prefect

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 import pandas as pd
 from sqlalchemy import Connection, Engine, func, insert, text
 
-from src.components.database import Tables, tables
+from src.components.tables import Tables, tables
 from src.components.transformation import features_query, typed_features, valid_rows
 from src.soft_sensor import SoftSensor
 

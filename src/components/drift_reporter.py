@@ -9,6 +9,7 @@ healthy month at `monitoring.alarm`.
 from __future__ import annotations
 
 import logging
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from scipy.stats import mannwhitneyu
 from sqlalchemy import Engine, func, select
 from sqlalchemy.dialects.postgresql import distinct_on
 
-from src.components.database import tables
+from src.components.tables import tables
 from src.soft_sensor import SoftSensor
 
 logger = logging.getLogger(__name__)
@@ -189,12 +190,6 @@ def write_report(
 
     Evidently draws; what counts as drift is looked up in the verdict, so the two always agree.
     """
-    # pylint: disable=import-outside-toplevel  # takes seconds, and only this function needs it
-    from evidently import DataDefinition, Dataset, Report
-    from evidently.legacy.calculations.stattests import StatTest, register_stattest
-    from evidently.legacy.core import ColumnType
-    from evidently.presets import DataDriftPreset
-
     known = {
         f"{test['part']} {test['indicator']} [{test['phase']}]": (
             abs(test["shift"]),
@@ -202,26 +197,34 @@ def write_report(
         )
         for test in verdict.tests.to_dict("records")
     }
-    register_stattest(
-        StatTest(
-            name="impress_shift",
-            display_name=f"shift in SD, drift by Holm p <= {sensor.monitoring.alarm}",
-            allowed_feature_types=[ColumnType.Numerical],
-            default_threshold=sensor.monitoring.min_shift,
-        ),
-        default_impl=lambda reference_data, current_data, *_: known[current_data.name],
-    )
     frames = [_wide(table, reference, sensor)[list(known)] for table in (month, reference)]
-    definition = DataDefinition(numerical_columns=list(known))
-    current, usual = (Dataset.from_pandas(frame, definition) for frame in frames)
-    drift = DataDriftPreset(
-        columns=list(known),
-        method="impress_shift",
-        threshold=sensor.monitoring.min_shift,
-        drift_share=1 / len(known),
-    )
     file.parent.mkdir(parents=True, exist_ok=True)
-    Report([drift]).run(current_data=current, reference_data=usual).save_html(str(file))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Evidently's own, of the libraries that it uses
+        # pylint: disable=import-outside-toplevel  # takes seconds, and only this function needs it
+        from evidently import DataDefinition, Dataset, Report
+        from evidently.legacy.calculations.stattests import StatTest, register_stattest
+        from evidently.legacy.core import ColumnType
+        from evidently.presets import DataDriftPreset
+
+        register_stattest(
+            StatTest(
+                name="impress_shift",
+                display_name=f"shift in SD, drift by Holm p <= {sensor.monitoring.alarm}",
+                allowed_feature_types=[ColumnType.Numerical],
+                default_threshold=sensor.monitoring.min_shift,
+            ),
+            default_impl=lambda reference_data, current_data, *_: known[current_data.name],
+        )
+        definition = DataDefinition(numerical_columns=list(known))
+        current, usual = (Dataset.from_pandas(frame, definition) for frame in frames)
+        drift = DataDriftPreset(
+            columns=list(known),
+            method="impress_shift",
+            threshold=sensor.monitoring.min_shift,
+            drift_share=1 / len(known),
+        )
+        Report([drift]).run(current_data=current, reference_data=usual).save_html(str(file))
 
 
 def _wide(table: pd.DataFrame, reference: pd.DataFrame, sensor: SoftSensor) -> pd.DataFrame:

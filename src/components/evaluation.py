@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
 from src.components.predictor import Bundle
@@ -132,19 +131,17 @@ def regression_report(
     predicted: pd.DataFrame, table: pd.DataFrame, sensor: SoftSensor, file: Path
 ) -> None:
     """Write Evidently's regression page of the measured rows, one part a target."""
-    # pylint: disable=import-outside-toplevel  # takes seconds, and only this function needs it
-    from evidently import DataDefinition, Dataset, Regression, Report
-    from evidently.presets import RegressionPreset
-
-    # Evidently also asks for the R2 of single rows.
-    warnings.simplefilter("ignore", UndefinedMetricWarning)
-
     targets = [name for name in sensor.target_names if table[name].notna().sum() > 1]
     frame = table[targets].join(predicted[targets].add_suffix("_predicted"))
-    regressions = [
-        Regression(name=name, target=name, prediction=f"{name}_predicted") for name in targets
-    ]
-    definition = DataDefinition(numerical_columns=list(frame), regression=regressions)
-    report = Report([RegressionPreset(regression_name=name) for name in targets])
-    snapshot = report.run(current_data=Dataset.from_pandas(frame, definition), reference_data=None)
-    snapshot.save_html(str(file))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Evidently's own, of libraries and of R2 of single rows
+        # pylint: disable=import-outside-toplevel  # takes seconds, and only this function needs it
+        from evidently import DataDefinition, Dataset, Regression, Report
+        from evidently.presets import RegressionPreset
+
+        regressions = [
+            Regression(name=name, target=name, prediction=f"{name}_predicted") for name in targets
+        ]
+        definition = DataDefinition(numerical_columns=list(frame), regression=regressions)
+        report = Report([RegressionPreset(regression_name=name) for name in targets])
+        report.run(current_data=Dataset.from_pandas(frame, definition)).save_html(str(file))

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Engine, func, insert, select, text
 
 from src.components.archive import status_query
-from src.components.database import tables
+from src.components.tables import tables
 from src.soft_sensor import SoftSensor
 
 

@@ -19,7 +19,7 @@ import requests
 
 from src.components import predictor
 from src.components.predictor import Bundle
-from src.errors import NoModel, RegistryUnavailable
+from src.errors import BundleRefused, NoModel, RegistryUnavailable
 from src.settings import Settings
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PRODUCTION = "Production"
-CACHE_POINTER = "production.json"
+PROMOTED_AT = "promoted_at"  # tag of a version
 
 
 class Registry:
@@ -67,20 +67,22 @@ class Registry:
         Returns:
             The new model version.
         """
+        from mlflow.entities import Metric, Param  # pylint: disable=import-outside-toplevel
+
         with _reachable(self.settings):
             run = self.client.create_run(self._experiment(), tags=tags, run_name="train")
             run_id = run.info.run_id
-            for key, value in params.items():
-                self.client.log_param(run_id, key, value)
-            for key, number in metrics.items():
-                self.client.log_metric(run_id, key, number)
+            now = int(run.info.start_time)
+            measured = [Metric(key, value, now, 0) for key, value in metrics.items()]
+            chosen = [Param(key, str(value)) for key, value in params.items()]
+            self.client.log_batch(run_id, measured, chosen)
             self.client.log_artifacts(run_id, str(pages), "evaluation")
             with tempfile.TemporaryDirectory() as scratch:
                 folder = Path(scratch) / "bundle"
                 sha256 = predictor.save(bundle.with_metadata(mlflow_run=run_id), folder)
                 self.client.log_artifacts(run_id, str(folder), "bundle")
             self.client.set_terminated(run_id)
-            if not self._versions_exist():
+            if not self._is_registered():
                 self.client.create_registered_model(self.name)
             version = self.client.create_model_version(
                 self.name,
@@ -101,7 +103,7 @@ class Registry:
         from mlflow.exceptions import MlflowException  # pylint: disable=import-outside-toplevel
 
         with _reachable(self.settings):
-            if not self._versions_exist():
+            if not self._is_registered():
                 return None
             try:
                 return self.client.get_model_version_by_alias(self.name, PRODUCTION)
@@ -130,7 +132,8 @@ class Registry:
             )
         chosen = version or known[0]
         now = datetime.now(UTC).isoformat()
-        self.client.set_model_version_tag(self.name, chosen, "promoted_at", now)
+        with _reachable(self.settings):
+            self.client.set_model_version_tag(self.name, chosen, PROMOTED_AT, now)
         self._point_production_at(chosen)
         return chosen
 
@@ -142,15 +145,19 @@ class Registry:
         """
         present = self.production()
         promoted = {
-            version.tags["promoted_at"]: str(version.version)
+            version.tags[PROMOTED_AT]: str(version.version)
             for version in self.versions()
-            if "promoted_at" in version.tags
+            if PROMOTED_AT in version.tags
         }
-        earlier = [at for at in promoted if present and at < present.tags.get("promoted_at", "")]
-        if not earlier:
+        last = present.tags.get(PROMOTED_AT, "") if present else ""
+        earlier = [at for at in promoted if at < last]
+        if not present or not earlier:
             raise NoModel(f"no version of {self.name} was Production before the present one")
         chosen = promoted[max(earlier)]
         self._point_production_at(chosen)
+        with _reachable(self.settings):
+            # Or a later rollback would come back to the version that was found wanting.
+            self.client.delete_model_version_tag(self.name, present.version, PROMOTED_AT)
         return chosen
 
     def fetch_production(self) -> tuple[Bundle, str, bool]:
@@ -164,42 +171,68 @@ class Registry:
             NoModel: when none was promoted, or the registry is down and nothing is cached.
             BundleRefused: when the bytes are not those that were registered.
         """
-        cache = self.settings.ml_downloads
-        pointer = cache / CACHE_POINTER
         try:
             version = self.production()
             if version is None:
                 raise NoModel(f"no version of {self.name} is Production: run `impress promote`")
-            known = {"version": str(version.version), "sha256": version.tags["bundle_sha256"]}
-            folder = cache / f"{self.name}-{known['version']}"
-            if not folder.is_dir():
-                self._download(version, folder)
+            return self._load(version), str(version.version), False
         except RegistryUnavailable as error:
-            if not pointer.is_file():
+            cache = self.settings.ml_downloads
+            if not self._pointer.is_file():
                 raise NoModel(f"{error}, and {cache} holds no bundle: try again later") from error
-            known = json.loads(pointer.read_text(encoding="utf-8"))
+            known = json.loads(self._pointer.read_text(encoding="utf-8"))
             logger.warning("%s; version %s from %s serves", error, known["version"], cache)
-            folder = cache / f"{self.name}-{known['version']}"
-            return predictor.load(folder, known["sha256"]), known["version"], True
-        bundle = predictor.load(folder, known["sha256"])
-        pointer.write_text(json.dumps(known), encoding="utf-8")
-        return bundle, known["version"], False
+            return predictor.load(cache / known["folder"], known["sha256"]), known["version"], True
+
+    @property
+    def _pointer(self) -> Path:
+        """Which folder of the cache serves while the registry does not answer."""
+        return self.settings.ml_downloads / f"{self.name}.json"
+
+    def _load(self, version: ModelVersion) -> Bundle:
+        """A version's bundle from the cache, fetched into it where it is not there or damaged."""
+        sha256 = version.tags.get("bundle_sha256")
+        if not sha256:
+            raise BundleRefused(
+                f"version {version.version} of {self.name} has no tag bundle_sha256, so `impress "
+                "train` did not register it: promote another one"
+            )
+        folder = self.settings.ml_downloads / f"{self.name}-{version.version}"
+        try:
+            bundle = predictor.load(folder, sha256)
+        except BundleRefused as error:
+            if folder.exists():
+                logger.warning("%s; fetching it again", error)
+            self._download(version, folder)
+            bundle = predictor.load(folder, sha256)
+        known = {"version": str(version.version), "folder": folder.name, "sha256": sha256}
+        self._pointer.write_text(json.dumps(known), encoding="utf-8")
+        return bundle
 
     def _download(self, version: ModelVersion, folder: Path) -> None:
-        from mlflow.artifacts import download_artifacts  # pylint: disable=import-outside-toplevel
+        # pylint: disable=import-outside-toplevel  # importing MLflow takes seconds
+        from mlflow.artifacts import download_artifacts
+        from mlflow.exceptions import MlflowException
 
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent) as scratch, _reachable(self.settings):
-            fetched = download_artifacts(
-                artifact_uri=version.source,
-                dst_path=scratch,
-                tracking_uri=self.settings.registry_uri,
-            )
+        with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+            try:
+                fetched = download_artifacts(
+                    artifact_uri=version.source,
+                    dst_path=scratch,
+                    tracking_uri=self.settings.registry_uri,
+                )
+            except (requests.RequestException, MlflowException) as error:
+                raise RegistryUnavailable(
+                    f"version {version.version} of {self.name} cannot be fetched from "
+                    f"{version.source}"
+                ) from error
             predictor.verify(Path(fetched), version.tags["bundle_sha256"])
-            shutil.move(fetched, folder)
+            shutil.rmtree(folder, ignore_errors=True)
+            Path(fetched).rename(folder)
         logger.info("fetched version %s into %s", version.version, folder)
 
-    def _versions_exist(self) -> bool:
+    def _is_registered(self) -> bool:
         return bool(self.client.search_registered_models(f"name='{self.name}'"))
 
     def _point_production_at(self, version: str) -> None:
@@ -232,23 +265,20 @@ def _reachable(settings: Settings) -> Iterator[None]:
     where = settings.registry_uri.split("@")[-1]
     try:
         yield
-    except requests.RequestException as error:
-        raise RegistryUnavailable(f"MLflow at {where} does not answer") from error
-    except MlflowException as error:
-        text = str(error).split("\n", maxsplit=1)[0]
-        if "Max retries exceeded" in text or "API request to" in text or "Connection" in text:
-            raise RegistryUnavailable(f"MLflow at {where} does not answer") from error
-        if (
-            "401" in text
-            or "403" in text
-            or error.error_code
-            in (
-                "UNAUTHENTICATED",
-                "PERMISSION_DENIED",
-            )
-        ):
+    except (requests.RequestException, MlflowException) as error:
+        if _is_refusal(error):
             raise NoModel(
                 f"MLflow at {where} refuses: check MLFLOW_TRACKING_USERNAME and "
                 "MLFLOW_TRACKING_PASSWORD"
             ) from error
+        # These words are MLflow's for anything on the way to its server.
+        if isinstance(error, requests.RequestException) or "API request to" in str(error):
+            raise RegistryUnavailable(f"MLflow at {where} does not answer") from error
         raise
+
+
+def _is_refusal(error: Exception) -> bool:
+    response = getattr(error, "response", None)
+    return getattr(response, "status_code", None) in (401, 403) or getattr(
+        error, "error_code", None
+    ) in ("UNAUTHENTICATED", "PERMISSION_DENIED")

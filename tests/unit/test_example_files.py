@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from src import simulator
-from src.components.database import tables
+from src.components.tables import tables
 from src.soft_sensor import SoftSensor
 from tests.conftest import TEST_DATA
 from tests.test_data.make import EXPERIMENTS, SECONDS, SEED

@@ -1,0 +1,108 @@
+"""The tables of a soft sensor: inbox, ledger, what could not be scored, and the journal of runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    Double,
+    Identity,
+    Index,
+    MetaData,
+    Table,
+    Text,
+    func,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from src.soft_sensor import SoftSensor
+
+TWINS = ("", "test_")  # integration tests of a deployment use the second set
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The inbox, the ledger, what could not be scored, and the journal of runs."""
+
+    online: Table
+    archived: Table
+    rejected: Table
+    runs: Table
+
+
+def tables(sensor: SoftSensor, prefix: str = "") -> Tables:
+    """Describe the tables that belong to a soft sensor."""
+    metadata = MetaData()
+    rejected: list[Column[Any]] = [
+        Column("reason", Text, nullable=False),
+        Column("run_id", BigInteger, nullable=False),
+        Column("rejected_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    ]
+    return Tables(
+        online=Table(f"{prefix}online_data", metadata, *_online_columns(sensor)),
+        archived=Table(
+            f"{prefix}archived_data",
+            metadata,
+            *_archived_columns(sensor),
+            # A second line of defence behind the advisory lock: nothing is scored twice by one
+            # model from the same rows. Rows of an older installation have no n_samples: distinct.
+            Index(
+                f"{prefix}archived_data_once",
+                *sensor.columns.keys,
+                "n_samples",
+                "model_version",
+                unique=True,
+            ),
+        ),
+        rejected=Table(f"{prefix}rejected_data", metadata, *_online_columns(sensor), *rejected),
+        runs=Table(
+            f"{prefix}runs",
+            metadata,
+            Column("id", BigInteger, Identity(), primary_key=True),
+            Column("pipeline", Text, nullable=False),
+            Column("started_at", DateTime(timezone=True), nullable=False),
+            Column("ended_at", DateTime(timezone=True)),
+            Column("outcome", Text),
+            Column("model_version", Text),
+            Column("code_version", Text),
+            Column("details", JSONB, nullable=False, server_default="{}"),
+        ),
+    )
+
+
+def _key_columns(sensor: SoftSensor) -> dict[str, Any]:
+    integer_phase = isinstance(sensor.phases[0].value, int)
+    return {
+        sensor.columns.experiment: (
+            BigInteger if sensor.columns.experiment_type == "integer" else Text
+        ),
+        sensor.columns.phase: BigInteger if integer_phase else Text,
+    }
+
+
+def _online_columns(sensor: SoftSensor) -> list[Column[Any]]:
+    keys = _key_columns(sensor)
+    return [Column(name, keys.get(name, Double)) for name in sensor.columns.online]
+
+
+def _archived_columns(sensor: SoftSensor) -> list[Column[Any]]:
+    keys = [Column(name, kind) for name, kind in _key_columns(sensor).items()]
+    intervals = [f"{name}_{end}" for name in sensor.target_names for end in ("lower", "upper")]
+    numbers = [*sensor.target_names, *sensor.features, *intervals]
+    return [
+        *keys,
+        *(Column(name, Double) for name in numbers),
+        Column("verdict", Text),
+        Column("flags", Text),
+        Column("n_samples", BigInteger),
+        Column("first_timestamp", Double),
+        Column("last_timestamp", Double),
+        Column("model_version", Text),
+        Column("run_id", BigInteger),
+        Column("predicted_at", DateTime(timezone=True)),
+        Column("purged_at", DateTime(timezone=True)),
+    ]
