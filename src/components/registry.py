@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 
-from src.components import predictor
+from src.components import bundle_files
 from src.components.predictor import Bundle
 from src.errors import BundleRefused, NoModel, RegistryUnavailable
 from src.settings import Settings
@@ -79,7 +79,7 @@ class Registry:
             self.client.log_artifacts(run_id, str(pages), "evaluation")
             with tempfile.TemporaryDirectory() as scratch:
                 folder = Path(scratch) / "bundle"
-                sha256 = predictor.save(bundle.with_metadata(mlflow_run=run_id), folder)
+                sha256 = bundle_files.save(bundle.with_metadata(mlflow_run=run_id), folder)
                 self.client.log_artifacts(run_id, str(folder), "bundle")
             self.client.set_terminated(run_id)
             if not self._is_registered():
@@ -182,7 +182,11 @@ class Registry:
                 raise NoModel(f"{error}, and {cache} holds no bundle: try again later") from error
             known = json.loads(self._pointer.read_text(encoding="utf-8"))
             logger.warning("%s; version %s from %s serves", error, known["version"], cache)
-            return predictor.load(cache / known["folder"], known["sha256"]), known["version"], True
+            return (
+                bundle_files.load(cache / known["folder"], known["sha256"]),
+                known["version"],
+                True,
+            )
 
     @property
     def _pointer(self) -> Path:
@@ -199,12 +203,12 @@ class Registry:
             )
         folder = self.settings.ml_downloads / f"{self.name}-{version.version}"
         try:
-            bundle = predictor.load(folder, sha256)
+            bundle = bundle_files.load(folder, sha256)
         except BundleRefused as error:
             if folder.exists():
                 logger.warning("%s; fetching it again", error)
             self._download(version, folder)
-            bundle = predictor.load(folder, sha256)
+            bundle = bundle_files.load(folder, sha256)
         known = {"version": str(version.version), "folder": folder.name, "sha256": sha256}
         self._pointer.write_text(json.dumps(known), encoding="utf-8")
         return bundle
@@ -227,7 +231,7 @@ class Registry:
                     f"version {version.version} of {self.name} cannot be fetched from "
                     f"{version.source}"
                 ) from error
-            predictor.verify(Path(fetched), version.tags["bundle_sha256"])
+            bundle_files.verify(Path(fetched), version.tags["bundle_sha256"])
             shutil.rmtree(folder, ignore_errors=True)
             Path(fetched).rename(folder)
         logger.info("fetched version %s into %s", version.version, folder)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.svm import SVR
 
-from src.components import predictor, trainer
+from src.components import bundle_files, predictor, trainer
 from src.components.predictor import CLEAN, NOT_CLEAN, UNCERTAIN, Bundle
 from src.errors import BundleRefused
 from src.soft_sensor import SoftSensor
@@ -126,59 +126,59 @@ def test_verdicts_need_the_whole_interval(sensor: SoftSensor) -> None:
 def test_a_saved_bundle_predicts_the_same(
     bundle: Bundle, table: pd.DataFrame, sensor: SoftSensor, tmp_path: Path
 ) -> None:
-    sha256 = predictor.save(bundle.with_metadata(note="x"), tmp_path / "bundle")
-    loaded = predictor.load(tmp_path / "bundle", sha256)
+    sha256 = bundle_files.save(bundle.with_metadata(note="x"), tmp_path / "bundle")
+    loaded = bundle_files.load(tmp_path / "bundle", sha256)
     pd.testing.assert_frame_equal(bundle.predict(table, sensor), loaded.predict(table, sensor))
     pd.testing.assert_frame_equal(bundle.reference, loaded.reference, check_exact=True)
     assert loaded.metadata == {"note": "x"}
 
 
 def test_no_file_of_a_bundle_is_a_pickle(bundle: Bundle, tmp_path: Path) -> None:
-    predictor.save(bundle, tmp_path / "bundle")
+    bundle_files.save(bundle, tmp_path / "bundle")
     endings = {file.suffix for file in (tmp_path / "bundle").iterdir()}
     assert endings == {".skops", ".ubj", ".json", ".csv"}
 
 
 @pytest.mark.parametrize("name", ["contract.json", "reference.csv", "manifest.json"])
 def test_a_changed_byte_is_refused(bundle: Bundle, tmp_path: Path, name: str) -> None:
-    sha256 = predictor.save(bundle, tmp_path / "bundle")
+    sha256 = bundle_files.save(bundle, tmp_path / "bundle")
     file = tmp_path / "bundle" / name
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
     with pytest.raises(BundleRefused, match="fetch it again"):
-        predictor.load(tmp_path / "bundle", sha256)
+        bundle_files.load(tmp_path / "bundle", sha256)
 
 
 def test_a_missing_and_an_added_file_are_refused(bundle: Bundle, tmp_path: Path) -> None:
-    predictor.save(bundle, tmp_path / "bundle")
+    bundle_files.save(bundle, tmp_path / "bundle")
     shutil.copytree(tmp_path / "bundle", tmp_path / "more")
     (tmp_path / "more" / "extra.json").write_text("{}")
     (tmp_path / "bundle" / "xgboost-oberflaechenspannung.ubj").unlink()
     for folder in ("bundle", "more"):
         with pytest.raises(BundleRefused, match="changed since it was made"):
-            predictor.load(tmp_path / folder)
+            bundle_files.load(tmp_path / folder)
 
 
 def test_a_type_outside_the_allow_list_is_refused(bundle: Bundle, tmp_path: Path) -> None:
     """Even where every hash is right: whoever can write a manifest cannot widen the list."""
     folder = tmp_path / "bundle"
-    predictor.save(bundle, folder)
+    bundle_files.save(bundle, folder)
     forest = folder / "random_forest-oberflaechenspannung.skops"
     skops.io.dump(pd.Series([1.0]), forest)
     _rehash(folder, forest)
     with pytest.raises(BundleRefused, match="types that are not allowed"):
-        predictor.load(folder)
+        bundle_files.load(folder)
     skops.io.dump(SVR(), forest)
     _rehash(folder, forest)
     with pytest.raises(BundleRefused, match="holds a SVR, not a forest"):
-        predictor.load(folder)
+        bundle_files.load(folder)
 
 
 def _rehash(folder: Path, file: Path) -> None:
     manifest = folder / "manifest.json"
     hashes = json.loads(manifest.read_text())
-    hashes[file.name] = predictor.sha256_of(file)
+    hashes[file.name] = bundle_files.sha256_of(file)
     manifest.write_text(json.dumps(hashes))
 
 
