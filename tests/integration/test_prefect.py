@@ -1,0 +1,129 @@
+"""The three jobs as flow runs on a real Prefect server, and without one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from sqlalchemy import Engine
+
+PIPELINES = Path(__file__).resolve().parents[2] / "src" / "pipelines"
+Impress = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(name="configured", autouse=True)
+def fixture_configured(secrets: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passwords in the environment, as in production."""
+    for name, value in secrets.items():
+        monkeypatch.setenv(name, value)
+
+
+def ask(api: str, kind: str, **question: Any) -> list[dict[str, Any]]:
+    """What the server has of a kind."""
+    answer = requests.post(f"{api}/{kind}/filter", json=question, timeout=30)
+    answer.raise_for_status()
+    return list(answer.json())
+
+
+def newest_run(api: str, flow: str) -> dict[str, Any]:
+    """The last flow run of a flow."""
+    named = {"flows": {"name": {"any_": [flow]}}}
+    return ask(api, "flow_runs", sort="EXPECTED_START_TIME_DESC", limit=1, **named)[0]
+
+
+def task_runs(api: str, run: dict[str, Any]) -> dict[str, str]:
+    """State types of a flow run's task runs by task name; the server notes them a bit later."""
+    of_run = {"flow_runs": {"id": {"any_": [run["id"]]}}}
+    for _ in range(100):
+        tasks = ask(api, "task_runs", **of_run)
+        found = {task["name"].rsplit("-", 1)[0]: task["state_type"] for task in tasks}
+        if found and set(found.values()) <= {"COMPLETED", "FAILED", "CRASHED"}:
+            break
+        time.sleep(0.2)
+    return found
+
+
+def log_of(api: str, run: dict[str, Any]) -> str:
+    """All log lines of a flow run on the server."""
+    question = {"logs": {"flow_run_id": {"any_": [run["id"]]}}, "sort": "TIMESTAMP_ASC"}
+    return "\n".join(line["message"] for line in ask(api, "logs", **question))
+
+
+def secrets_in(api: str, run: dict[str, Any], secrets: dict[str, str]) -> list[str]:
+    """Names of the passwords that stand in what the server knows of a flow run."""
+    known = f"{run} {log_of(api, run)} {ask(api, 'task_runs')}"
+    assert run["name"] in known
+    return [name for name, value in secrets.items() if value in known]
+
+
+@pytest.mark.usefixtures("trained")
+def test_train_is_a_completed_flow_run(
+    prefect: str, small_dataset: Path, secrets: dict[str, str]
+) -> None:
+    run = newest_run(prefect, "train")
+    assert run["state_type"] == "COMPLETED"
+    assert run["parameters"] == {"folder": str(small_dataset), "trials": 1}
+    tasks = task_runs(prefect, run)
+    assert {"prepare", "evaluate_and_register"} <= tasks.keys()
+    assert set(tasks.values()) == {"COMPLETED"}
+    assert "errors on the hold-out" in log_of(prefect, run)
+    assert secrets_in(prefect, run, secrets) == []
+
+
+@pytest.mark.usefixtures("mlflow")
+def test_predict_and_monitor_are_completed_flow_runs(
+    prefect: str, impress: Impress, inbox: Engine, secrets: dict[str, str]
+) -> None:
+    with inbox.begin() as connection:  # too few for a report, which takes long to draw
+        connection.exec_driver_sql("DELETE FROM online_data WHERE experimentnummer > 5")
+    script = [sys.executable, str(PIPELINES / "predict_pipeline.py")]
+    predicted = subprocess.run(script, capture_output=True, text=True, check=False, timeout=120)
+    assert predicted.returncode == 0, predicted.stderr
+    monitored = impress("monitor")
+    assert monitored.returncode == 0, monitored.stderr
+    for flow, tasks, words in (
+        ("predict", {"score", "fetch_production"}, " 0 rejected"),
+        ("monitor", {"fetch_production", "deliver"}, "mail kept in"),
+    ):
+        run = newest_run(prefect, flow)
+        assert run["state_type"] == "COMPLETED"
+        states = task_runs(prefect, run)
+        assert tasks <= states.keys() and set(states.values()) == {"COMPLETED"}
+        assert words in log_of(prefect, run)
+        assert secrets_in(prefect, run, secrets) == []
+
+
+def test_predicting_without_a_database_is_a_failed_flow_run(
+    prefect: str,
+    impress: Impress,
+    closed_port: int,
+    secrets: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DB_HOSTNAME", "127.0.0.1")
+    monkeypatch.setenv("DB_PORT", str(closed_port))
+    assert impress("predict").returncode == 1
+    run = newest_run(prefect, "predict")
+    assert run["state_type"] == "FAILED"
+    assert str(closed_port) in run["state"]["message"]
+    assert task_runs(prefect, run) == {"score": "FAILED"}
+    assert "Traceback" in log_of(prefect, run)
+    assert secrets_in(prefect, run, secrets) == []
+
+
+@pytest.mark.usefixtures("inbox", "mlflow")
+def test_without_a_server_prefect_is_not_even_imported() -> None:
+    program = (
+        "import sys; from src.pipelines.predict_pipeline import predict;"
+        "print(predict().phases > 40, 'prefect' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.stdout == "True False\n", done.stderr

@@ -1,0 +1,285 @@
+"""Versions on a real MLflow server: trained, promoted, rolled back, fetched, and tampered with."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from sqlalchemy import Engine
+
+from src.components import bundle_files, dataset
+from src.components.bundle_files import MANIFEST
+from src.components.predictor import Bundle
+from src.components.registry import Registry
+from src.errors import BundleRefused, NoModel
+from src.pipelines.predict_pipeline import predict
+from src.settings import Settings
+
+Publish = Callable[[], str]
+
+
+@pytest.fixture(name="laundry")
+def fixture_laundry(mlflow: Path) -> Registry:
+    """The model whose version 1 was trained and promoted."""
+    assert mlflow.is_dir()
+    return Registry(Settings(), "laundry")
+
+
+@pytest.fixture(name="bundle", scope="module")
+def fixture_bundle(trained: Path) -> Bundle:
+    """The trained bundle without its forests, which take seconds to write and read."""
+    bundle = bundle_files.load(next(trained.glob("*/*/artifacts/bundle")))
+    only = ["xgboost"]
+    members = {name: bundle.members[name] for name in only}
+    return replace(bundle, members=members, weights=bundle.weights.loc[only] * 0 + 1)
+
+
+@pytest.fixture(name="registry")
+def fixture_registry(mlflow: Path, tmp_path: Path) -> Registry:
+    """A model of this test alone, without versions yet."""
+    assert mlflow.is_dir()
+    return Registry(Settings(), tmp_path.name)
+
+
+@pytest.fixture(name="publish")
+def fixture_publish(registry: Registry, bundle: Bundle, tmp_path: Path) -> Publish:
+    """Register one more version of this test's model."""
+    (tmp_path / "pages").mkdir()
+    (tmp_path / "pages" / "page.html").write_text("<p>", encoding="utf-8")
+    return lambda: registry.log(bundle, {"depth": 3}, {"mae": 0.5}, {}, tmp_path / "pages")
+
+
+@pytest.fixture(name="cached")
+def fixture_cached(registry: Registry, publish: Publish) -> Path:
+    """The cached bundle of this test's model, whose version 1 is Production."""
+    registry.promote(publish())
+    registry.fetch_production()
+    return Settings().ml_downloads / f"{registry.name}-1"
+
+
+@pytest.fixture(name="down")
+def fixture_down(
+    closed_port: int, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], Registry]:
+    """Let the server be down from a call on: the same model, asked for at a closed port."""
+
+    def go_down() -> Registry:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{closed_port}")
+        return Registry(Settings(), registry.name)
+
+    return go_down
+
+
+def refusal(call: Callable[[], object], error: type[Exception] = NoModel) -> str:
+    """The one line that an error says."""
+    with pytest.raises(error) as caught:
+        call()
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def change_a_byte(file: Path) -> None:
+    """Flip the lowest bit of a file's last byte."""
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+
+
+def stored_bundle(mlflow: Path, registry: Registry) -> Path:
+    """The only version's bundle in the server's artifact store."""
+    (version,) = registry.versions()
+    return next(mlflow.glob(f"*/{version.run_id}/artifacts/bundle"))
+
+
+def test_a_run_holds_everything_that_came_out_of_it(laundry: Registry, small_dataset: Path) -> None:
+    version = laundry.production()
+    assert version is not None
+    run = laundry.client.get_run(version.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["oberflaechenspannung_all_mae"] > 0
+    assert laundry.run_metrics(version) == run.data.metrics
+    assert int(run.data.params["random_forest_max_depth"]) >= 3
+    assert run.data.tags["data_version"] == dataset.version(small_dataset)
+    assert run.data.tags["code_version"]
+    pages = {
+        f.path: f.file_size for f in laundry.client.list_artifacts(run.info.run_id, "evaluation")
+    }
+    assert pages.keys() >= {
+        "evaluation/importance.png",
+        "evaluation/predicted_against_measured.png",
+        "evaluation/regression.html",
+        "evaluation/metrics.csv",
+    }
+    assert all(size for size in pages.values())
+
+
+def test_a_version_says_where_it_comes_from(
+    laundry: Registry, mlflow: Path, small_dataset: Path
+) -> None:
+    (version,) = laundry.versions()
+    manifest = stored_bundle(mlflow, laundry) / MANIFEST
+    assert version.tags["data_version"] == dataset.version(small_dataset)
+    assert version.tags["code_version"]
+    assert version.tags["bundle_sha256"] == sha256(manifest.read_bytes()).hexdigest()
+
+
+def test_the_promoted_version_predicts_the_inbox_and_goes_on_while_the_server_is_down(
+    laundry: Registry,
+    inbox: Engine,
+    closed_port: int,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    assert laundry.production() is not None
+    first = predict()
+    assert first and first.phases > 40 and first.rejected == 0
+    fresh = pd.read_sql("SELECT * FROM archived_data ORDER BY 1, 2", inbox)
+    assert set(fresh["model_version"]) == {"1"}
+    assert not fresh["flags"].str.contains("cached_model").any()
+
+    with inbox.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM archived_data")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{closed_port}")
+    start = time.monotonic()
+    predict()
+    assert time.monotonic() - start < 20
+    assert "does not answer; version 1 from" in caplog.text
+    cached = pd.read_sql("SELECT * FROM archived_data ORDER BY 1, 2", inbox)
+    assert cached["flags"].str.contains("cached_model").all()
+    same = ["experimentnummer", "waschen", "oberflaechenspannung", "model_version"]
+    pd.testing.assert_frame_equal(cached[same], fresh[same])
+
+
+def test_an_unknown_version_cannot_be_promoted(registry: Registry, publish: Publish) -> None:
+    assert "impress train" in refusal(registry.promote)
+    assert registry.promote(publish()) == "1"
+    assert "it has 1" in refusal(lambda: registry.promote("7"))
+    production = registry.production()
+    assert production is not None and str(production.version) == "1"
+
+
+def test_without_production_the_way_to_it_is_told(registry: Registry, publish: Publish) -> None:
+    assert "impress promote" in refusal(registry.fetch_production)
+    publish()
+    assert registry.production() is None
+    assert "impress promote" in refusal(registry.fetch_production)
+    assert "before the present one" in refusal(registry.rollback)
+
+
+def test_promotion_takes_the_newest_and_the_next_prediction_uses_it(
+    registry: Registry, publish: Publish, cached: Path
+) -> None:
+    assert cached.is_dir()
+    publish()
+    assert registry.fetch_production()[1:] == ("1", False)
+    assert registry.promote() == "2"
+    assert registry.fetch_production()[1:] == ("2", False)
+
+
+def test_rollbacks_go_back_one_by_one(registry: Registry, publish: Publish) -> None:
+    for _ in range(3):
+        registry.promote(publish())
+    assert registry.rollback() == "2"
+    assert registry.fetch_production()[1] == "2"
+    assert registry.rollback() == "1"
+    assert registry.fetch_production()[1] == "1"
+    assert "before the present one" in refusal(registry.rollback)
+    assert registry.fetch_production()[1] == "1"
+
+
+def test_no_rollback_returns_to_what_was_rolled_back(registry: Registry, publish: Publish) -> None:
+    for _ in range(4):
+        publish()
+    for version in ("1", "2", "3"):
+        registry.promote(version)
+    assert registry.rollback() == "2"
+    registry.promote("4")
+    assert registry.rollback() == "2"
+    assert registry.rollback() == "1"
+
+
+def test_without_server_and_cache_there_is_no_model(down: Callable[[], Registry]) -> None:
+    start = time.monotonic()
+    line = refusal(down().fetch_production)
+    assert time.monotonic() - start < 20
+    assert "does not answer" in line and Settings().registry_uri in line
+
+
+def test_a_damaged_cache_is_refused_while_the_server_is_down(
+    cached: Path, down: Callable[[], Registry]
+) -> None:
+    change_a_byte(cached / "reference.csv")
+    assert "reference.csv" in refusal(down().fetch_production, BundleRefused)
+
+
+@pytest.mark.parametrize("name", ["reference.csv", MANIFEST])
+def test_a_damaged_cache_is_fetched_again_while_the_server_is_up(
+    name: str, registry: Registry, cached: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    good = (cached / name).read_bytes()
+    change_a_byte(cached / name)
+    assert registry.fetch_production()[1:] == ("1", False)
+    assert (cached / name).read_bytes() == good
+    assert "fetching it again" in caplog.text
+
+
+def test_a_bundle_changed_in_the_store_is_refused(
+    mlflow: Path, registry: Registry, cached: Path
+) -> None:
+    shutil.rmtree(cached)
+    change_a_byte(stored_bundle(mlflow, registry) / "xgboost-oberflaechenspannung.ubj")
+    assert "xgboost-oberflaechenspannung" in refusal(registry.fetch_production, BundleRefused)
+    assert not cached.exists()
+
+
+def test_a_bundle_changed_in_the_store_with_its_manifest_is_refused(
+    mlflow: Path, registry: Registry, cached: Path
+) -> None:
+    shutil.rmtree(cached)
+    folder = stored_bundle(mlflow, registry)
+    contract = folder / "contract.json"
+    contract.write_text(contract.read_text().replace("weights", "weights "))
+    hashes = json.loads((folder / MANIFEST).read_text())
+    hashes[contract.name] = sha256(contract.read_bytes()).hexdigest()
+    (folder / MANIFEST).write_text(json.dumps(hashes))
+    assert "not the one that was registered" in refusal(registry.fetch_production, BundleRefused)
+
+
+def test_a_bundle_lost_from_the_store_leaves_the_cached_one_to_serve(
+    mlflow: Path, registry: Registry, publish: Publish, cached: Path
+) -> None:
+    lost = registry.promote(publish())
+    (run,) = [v.run_id for v in registry.versions() if str(v.version) == lost]
+    shutil.rmtree(next(mlflow.glob(f"*/{run}/artifacts/bundle")))
+    assert registry.fetch_production()[1:] == ("1", True)
+    shutil.rmtree(cached.parent)
+    line = refusal(registry.fetch_production)
+    assert "version 2" in line and "holds no bundle" in line
+
+
+def test_a_version_that_was_registered_by_other_means_is_refused(
+    registry: Registry, publish: Publish
+) -> None:
+    publish()
+    (own,) = registry.versions()
+    registry.client.create_model_version(registry.name, source=own.source, run_id=own.run_id)
+    registry.promote("2")
+    assert "impress train" in refusal(registry.fetch_production, BundleRefused)
+
+
+def test_a_wrong_login_is_named_and_the_password_not_told(
+    guarded: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", guarded)
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "impress")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "an0ther-w0rd")
+    line = refusal(Registry(Settings(), "laundry").fetch_production)
+    assert "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD" in line
+    assert "an0ther-w0rd" not in line
