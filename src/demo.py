@@ -69,7 +69,8 @@ def run(settings: Settings) -> None:
             subprocess.run(command.split(), check=True)
     sensor = load_soft_sensor(Path("params.yaml"))
     console.print(_truth_table(sensor, ["month1", "month2"]))
-    console.print(f"See the same state at any time: cd {folder} && impress status")
+    impress = Path(sys.executable).with_name("impress")
+    console.print(f"The same state at any time:\ncd {folder} && {impress} status", soft_wrap=True)
 
 
 def _enter(folder: Path) -> None:

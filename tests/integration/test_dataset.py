@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from dvc.repo import Repo
 from src.components import dataset
 from src.errors import DataError
 from src.settings import Settings
+from tests.conftest import ROOT
 
 FILES = {"sensors.csv": b"experimentnummer;ph\n1;7.5\n", "lab.csv": b"bemerkungen\r\nW1\r\n"}
 
@@ -169,3 +171,15 @@ def test_without_a_remote_the_way_to_one_is_told(repository: Path) -> None:
 def test_outside_of_a_repository_the_way_to_one_is_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="dvc init"):
         dataset.pull(Settings(), tmp_path)
+
+
+def test_the_stages_of_the_repository_can_be_planned(home: Path) -> None:
+    """With its own .dvcignore: an ignored output would stop every `dvc repro`."""
+    for name in ("dvc.yaml", ".dvcignore"):
+        shutil.copy(ROOT / name, home)
+    (home / "artifacts").mkdir()
+    for command in ("init --no-scm --quiet", "repro --dry"):
+        dvc = [sys.executable, "-m", "dvc", *command.split()]
+        done = subprocess.run(dvc, cwd=home, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    assert "impress train" in done.stdout
