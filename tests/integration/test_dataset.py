@@ -178,8 +178,8 @@ def test_the_stages_of_the_repository_can_be_planned(home: Path) -> None:
     for name in ("dvc.yaml", ".dvcignore"):
         shutil.copy(ROOT / name, home)
     (home / "artifacts").mkdir()
-    for command in ("init --no-scm --quiet", "repro --dry"):
+    for command in ("init --no-scm --quiet", "repro --dry simulate"):
         dvc = [sys.executable, "-m", "dvc", *command.split()]
         done = subprocess.run(dvc, cwd=home, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
-    assert "impress train" in done.stdout
+    assert "impress simulate" in done.stdout
