@@ -13,11 +13,10 @@ import sys
 from pathlib import Path
 
 import pandas as pd
-from rich.table import Table
 
 from src.components import database
 from src.components.tables import tables
-from src.overview import compact_table, console
+from src.overview import console, show_table
 from src.settings import Settings, variables
 from src.soft_sensor import SoftSensor, load_soft_sensor
 
@@ -68,7 +67,7 @@ def run(settings: Settings) -> None:
             console.print(f"[bold]$ {command}")
             subprocess.run(command.split(), check=True)
     sensor = load_soft_sensor(Path("params.yaml"))
-    console.print(_truth_table(sensor, ["month1", "month2"]))
+    _show_truth(sensor, ["month1", "month2"])
     impress = Path(sys.executable).with_name("impress")
     console.print(f"The same state at any time:\ncd {folder} && {impress} status", soft_wrap=True)
 
@@ -81,12 +80,11 @@ def _enter(folder: Path) -> None:
     os.chdir(folder)
 
 
-def _truth_table(sensor: SoftSensor, months: list[str]) -> Table:
-    """Mean absolute error of the archived predictions against what was simulated."""
+def _show_truth(sensor: SoftSensor, months: list[str]) -> None:
+    """Compare the archived predictions with what was simulated."""
     keys = sensor.columns.keys
-    archived = tables(sensor).archived
     with database.connect(Settings()) as engine, engine.connect() as connection:
-        predicted = pd.read_sql(archived.select(), connection)
+        predicted = pd.read_sql(tables(sensor).archived.select(), connection)
     errors = []
     for month in months:
         truth = pd.read_csv(Path(month) / "truth.csv", sep=sensor.files.separator)
@@ -94,8 +92,6 @@ def _truth_table(sensor: SoftSensor, months: list[str]) -> Table:
         errors.append(
             [f"{(both[t] - both[f'{t}_true']).abs().mean():.2f}" for t in sensor.target_names]
         )
-    title = "Predictions against the simulator's truth, mean absolute error"
-    table = compact_table(title, "target", "unit", *months)
-    for target, *cells in zip(sensor.targets, *errors):
-        table.add_row(target.title, target.unit, *cells)
-    return table
+    rows = [[part.title, part.unit, *cells] for part, *cells in zip(sensor.targets, *errors)]
+    title = "mean absolute error of the predictions against the simulator's truth"
+    show_table(title, ["target", "unit", *months], rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -20,30 +21,27 @@ from src.soft_sensor import SoftSensor
 console = Console()
 
 
-def compact_table(title: str, *headers: str) -> Table:
-    """A table whose rows stay on one line each."""
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+def show_table(title: str, headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table whose rows stay on one line each."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for header in headers:
         table.add_column(header, no_wrap=True)
-    return table
+    for row in rows:
+        table.add_row(*row)
+    console.print(f"[bold]{title}[/]")
+    console.print(table)
 
 
 def show_models(registry: Registry) -> None:
     """Registered versions, newest first."""
     production = registry.production()
-    table = compact_table(registry.name, "version", "registered", "data", "code", "state")
+    rows = []
     for version in registry.versions():
         state = PRODUCTION if production and version.version == production.version else ""
         registered = pd.Timestamp(version.creation_timestamp, unit="ms")
-        tags = version.tags
-        table.add_row(
-            str(version.version),
-            f"{registered:%Y-%m-%d %H:%M}",
-            tags.get("data_version", "")[:12],
-            tags.get("code_version", "")[:12],
-            state,
-        )
-    console.print(table)
+        data, code = (version.tags.get(f"{kind}_version", "")[:12] for kind in ("data", "code"))
+        rows.append([str(version.version), _time(registered), data, code, state])
+    show_table(registry.name, ["version", "registered (UTC)", "data", "code", "state"], rows)
 
 
 def show_status(engine: Engine, settings: Settings, sensor: SoftSensor) -> None:
@@ -51,19 +49,16 @@ def show_status(engine: Engine, settings: Settings, sensor: SoftSensor) -> None:
     _show_model(settings, sensor)
     journal = Journal(engine, sensor)
     counts = journal.inbox()
-    inbox = compact_table(
-        "inbox now (rows)", "due", "kept", "waiting", "to reject", "rejected", "predictions made"
-    )
-    known = ("due", "kept", "waiting", "rejected", "predictions")
+    known = ["due", "kept", "waiting", "rejected", "predictions"]
     odd = sum(rows for state, rows in counts.items() if state not in known)
-    cells = [counts.get(state, 0) for state in known]
-    inbox.add_row(*map(str, [*cells[:3], odd, *cells[3:]]))
-    console.print(inbox)
+    cells = [*(counts.get(state, 0) for state in known), odd]
+    headers = [*known[:3], "rejected so far", "predictions", "to reject"]
+    show_table("inbox now (rows)", headers, [[str(cell) for cell in cells]])
     _show_predictions(journal.newest("predict"))
     _show_reports(journal.newest("monitor"))
-    console.print(f"reports: {settings.artifacts / 'reports'}")
-    console.print(f"mail without a server: {settings.artifacts / 'outbox'}")
-    console.print(f"logs: {settings.logs}")
+    console.print(f"reports: {settings.artifacts / 'reports'}", soft_wrap=True)
+    console.print(f"mail without a server: {settings.artifacts / 'outbox'}", soft_wrap=True)
+    console.print(f"logs: {settings.logs}", soft_wrap=True)
 
 
 def _show_model(settings: Settings, sensor: SoftSensor) -> None:
@@ -77,45 +72,40 @@ def _show_model(settings: Settings, sensor: SoftSensor) -> None:
         console.print(f"no version of {sensor.name} is Production: run `impress promote`")
         return
     metrics = registry.run_metrics(production)
-    table = compact_table(
-        f"{sensor.name} version {production.version} is Production; "
-        "mean absolute error on the hold-out",
-        *("target", "unit", "error", "of the median", "bias", "coverage"),
-    )
+    rows = []
     for target in sensor.targets:
-        measures = [
+        mae, median, bias, coverage = (
             metrics.get(f"{target.name}_{ALL_PHASES}_{measure}", float("nan"))
             for measure in ("mae", "median_mae", "bias", "coverage")
-        ]
-        mae, median, bias, coverage = measures
+        )
         numbers = [f"{mae:.2f}", f"{median:.2f}", f"{bias:+.2f}", f"{coverage:.0%}"]
-        table.add_row(target.title, target.unit, *numbers)
-    console.print(table)
+        rows.append([target.title, target.unit, *numbers])
+    show_table(
+        f"{sensor.name} version {production.version} is Production; errors on the hold-out",
+        ["target", "unit", "mean absolute", "of the median", "bias", "coverage"],
+        rows,
+    )
 
 
 def _show_predictions(runs: list[dict[str, Any]]) -> None:
-    fields = ("rows", "scored", "kept", "waiting", "rejected")
-    table = compact_table("last predictions (rows)", "at (UTC)", "model", *fields, "outcome")
+    fields = ["rows", "scored", "kept", "waiting", "rejected"]
+    rows = []
     for run in runs:
         counts = [str(run["details"][field]) for field in fields]
-        table.add_row(_time(run["ended_at"]), run["model_version"] or "", *counts, run["outcome"])
-    console.print(table)
+        rows.append([_time(run["ended_at"]), run["model_version"] or "", *counts, run["outcome"]])
+    show_table("last predictions (rows)", ["at (UTC)", "model", *fields, "outcome"], rows)
 
 
 def _show_reports(runs: list[dict[str, Any]]) -> None:
-    table = compact_table("last reports", "until (UTC)", "phases", "verdict", "sensors", "report")
+    rows = []
     for run in runs:
-        details: dict[str, Any] = run["details"]
+        details = run["details"]
         report = (details["report"] or "").rsplit("/", maxsplit=1)[-1]
-        table.add_row(
-            _time(pd.Timestamp(details["until"])),
-            str(details["rows"]),
-            run["outcome"],
-            ", ".join(details["sensors"]),
-            report,
-        )
-    console.print(table)
+        sensors = ", ".join(details["sensors"])
+        until = _time(pd.Timestamp(details["until"]))
+        rows.append([until, str(details["rows"]), run["outcome"], sensors, report])
+    show_table("last reports", ["until (UTC)", "phases", "verdict", "sensors", "report"], rows)
 
 
 def _time(moment: pd.Timestamp) -> str:
-    return f"{moment:%m-%d %H:%M}"
+    return f"{moment:%Y-%m-%d %H:%M}"
