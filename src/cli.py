@@ -3,8 +3,6 @@
 Exit codes: 0 done or nothing to do, 1 failed, 2 wrong use, 3 done in part (rows were rejected).
 """
 
-# pylint: disable=import-outside-toplevel  # a command imports what it needs, and no more
-
 from __future__ import annotations
 
 from pathlib import Path

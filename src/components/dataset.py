@@ -17,7 +17,6 @@ def version(folder: Path) -> str:
     Raises:
         DataError: when there is no such folder.
     """
-    # pylint: disable=import-outside-toplevel  # takes a second, and prediction does without it
     from dvc_data.hashfile.build import build
     from dvc_data.hashfile.db import HashFileDB
     from dvc_objects.fs import LocalFileSystem
@@ -44,7 +43,6 @@ def pull(settings: Settings, repository: Path) -> list[str]:
         DataError: when no remote is configured, it does not give the data, or a local change
             would be lost.
     """
-    # pylint: disable=import-outside-toplevel  # see version
     from dvc.exceptions import CheckoutError, DownloadError, DvcException, NotDvcRepoError
     from dvc.repo import Repo
 

@@ -110,7 +110,6 @@ def check(month: pd.DataFrame, reference: pd.DataFrame, sensor: SoftSensor) -> V
         month: rows of the ledger.
         reference: the bundle's reference, targets being out-of-fold predictions.
     """
-    # pylint: disable-next=import-outside-toplevel  # takes seconds, and only monitoring needs it
     from statsmodels.stats.multitest import multipletests
 
     tests = _tests(month, reference, sensor)
@@ -201,7 +200,6 @@ def write_report(
     file.parent.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Evidently's own, of the libraries that it uses
-        # pylint: disable=import-outside-toplevel  # takes seconds, and only this function needs it
         from evidently import DataDefinition, Dataset, Report
         from evidently.legacy.calculations.stattests import StatTest, register_stattest
         from evidently.legacy.core import ColumnType

@@ -89,7 +89,6 @@ def charts(
     folder: Path,
 ) -> None:
     """Write importance.png and predicted_against_measured.png into `folder`."""
-    # pylint: disable=import-outside-toplevel  # prediction does without it
     import matplotlib
 
     matplotlib.use("Agg")
@@ -135,7 +134,6 @@ def regression_report(
     frame = table[targets].join(predicted[targets].add_suffix("_predicted"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Evidently's own, of libraries and of R2 of single rows
-        # pylint: disable=import-outside-toplevel  # takes seconds, and only this function needs it
         from evidently import DataDefinition, Dataset, Regression, Report
         from evidently.presets import RegressionPreset
 

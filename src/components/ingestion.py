@@ -46,7 +46,7 @@ def read_features(folder: Path, sensor: SoftSensor) -> pd.DataFrame:
         DataError: when the sensor file lacks a column, holds text where numbers belong, or a phase
             that params.yaml does not know.
     """
-    import duckdb  # pylint: disable=import-outside-toplevel  # prediction does without it
+    import duckdb
 
     file = folder / sensor.files.sensors
     connection = duckdb.connect()

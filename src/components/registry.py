@@ -44,7 +44,7 @@ class Registry:
     def client(self) -> MlflowClient:
         """MLflow's client, made when it is first needed: importing it takes seconds."""
         if self._connection is None:
-            from mlflow import MlflowClient  # pylint: disable=import-outside-toplevel
+            from mlflow import MlflowClient
 
             self.settings.export()
             self.settings.artifacts.mkdir(parents=True, exist_ok=True)
@@ -67,7 +67,7 @@ class Registry:
         Returns:
             The new model version.
         """
-        from mlflow.entities import Metric, Param  # pylint: disable=import-outside-toplevel
+        from mlflow.entities import Metric, Param
 
         with _reachable(self.settings):
             run = self.client.create_run(self._experiment(), tags=tags, run_name="train")
@@ -100,7 +100,7 @@ class Registry:
 
     def production(self) -> ModelVersion | None:
         """The version that predicts, None when none was promoted yet."""
-        from mlflow.exceptions import MlflowException  # pylint: disable=import-outside-toplevel
+        from mlflow.exceptions import MlflowException
 
         with _reachable(self.settings):
             if not self._is_registered():
@@ -214,7 +214,6 @@ class Registry:
         return bundle
 
     def _download(self, version: ModelVersion, folder: Path) -> None:
-        # pylint: disable=import-outside-toplevel  # importing MLflow takes seconds
         from mlflow.artifacts import download_artifacts
         from mlflow.exceptions import MlflowException
 
@@ -240,7 +239,7 @@ class Registry:
         return bool(self.client.search_registered_models(f"name='{self.name}'"))
 
     def _point_production_at(self, version: str) -> None:
-        from mlflow.exceptions import MlflowException  # pylint: disable=import-outside-toplevel
+        from mlflow.exceptions import MlflowException
 
         with _reachable(self.settings):
             try:
@@ -264,7 +263,7 @@ class Registry:
 @contextmanager
 def _reachable(settings: Settings) -> Iterator[None]:
     """Tell a registry that does not answer from one that refuses."""
-    from mlflow.exceptions import MlflowException  # pylint: disable=import-outside-toplevel
+    from mlflow.exceptions import MlflowException
 
     where = settings.registry_uri.split("@")[-1]
     try:

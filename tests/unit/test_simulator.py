@@ -1,6 +1,5 @@
 """The simulator: reproducible, physical, and wrong only where a fault says so."""
 
-# pylint: disable=missing-function-docstring
 # The names of the tests say it.
 
 from __future__ import annotations
