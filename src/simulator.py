@@ -90,7 +90,7 @@ RECIPES = (
 
 
 @dataclass(frozen=True)
-class Run:  # pylint: disable=too-many-instance-attributes
+class Run:  # pylint: disable=too-many-instance-attributes  # one for each circumstance
     """What one experiment happens to be like."""
 
     recipe: Recipe  # as really dosed
@@ -305,7 +305,7 @@ def experiment(number: int, seconds: int, seed: int, fault: Fault) -> tuple[str,
     return sensor_lines({name: data[done] for name, data in columns.items()}), lab, truth
 
 
-def simulate(  # pylint: disable=too-many-arguments,too-many-positional-arguments
+def simulate(
     folder: Path,
     experiments: int = 50,
     seconds: int = 1500,
