@@ -38,6 +38,9 @@ class DeliveryError(ImpressError):
 _REMEDIES = {
     "UndefinedTable": "run `impress init` first",
     "UndefinedColumn": "run `impress init` to add what is missing",
+    "InsufficientPrivilege": "let the owner of the tables grant it to DB_USERNAME",
+    "UnicodeDecodeError": "save the file as UTF-8",
+    "ConnectError": "check PREFECT_API_URL and that the server runs",
     "OperationalError": "check DB_HOSTNAME, DB_PORT, DB_NAME, DB_USERNAME, DB_PASSWORD, DB_SSLMODE "
     "and that the server runs",
     "ModuleNotFoundError": "name a server instead of the embedded parts (DB_HOSTNAME, "

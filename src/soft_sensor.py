@@ -210,6 +210,8 @@ class SoftSensor(_Record):
                 raise ValueError(f"{what} named twice: {', '.join(twice)}")
         if len({type(phase.value) for phase in self.phases}) > 1:
             raise ValueError("phase values must be all numbers or all text")
+        if not {"median", "std"} <= set(self.statistics):
+            raise ValueError("statistics lacks median or std, which monitoring looks at")
         needed = [*self.columns.keys, self.columns.timestamp]
         needed += [sensor.name for sensor in self.sensors]
         needed += [self.valid_rows.column] if self.valid_rows else []

@@ -22,7 +22,7 @@ from src.soft_sensor import SoftSensor
 logger = logging.getLogger(__name__)
 
 # Any constant will do, as long as every version of IMPRESS takes the same one.
-_LOCK = 0x1A9BE55
+LOCK = 0x1A9BE55
 
 Predict = Callable[[pd.DataFrame], pd.DataFrame]
 Fetch = Callable[[], tuple[Predict, str]]
@@ -126,7 +126,7 @@ def _alone(engine: Engine, prefix: str) -> Iterator[Connection | None]:
     """
     with engine.connect() as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT")
-        key = {"key": _LOCK + len(prefix)}
+        key = {"key": LOCK + len(prefix)}
         free = connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), key)
         connection.commit()
         connection.execution_options(isolation_level="REPEATABLE READ")

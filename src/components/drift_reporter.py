@@ -20,6 +20,7 @@ from scipy.stats import mannwhitneyu
 from sqlalchemy import Engine, func, select
 from sqlalchemy.dialects.postgresql import distinct_on
 
+from src.components.archive import LOCK
 from src.components.tables import tables
 from src.soft_sensor import SoftSensor
 
@@ -48,27 +49,34 @@ class Verdict:
 
 
 def read_window(
-    engine: Engine, sensor: SoftSensor, since: pd.Timestamp | None, until: pd.Timestamp
-) -> pd.DataFrame:
-    """The newest prediction of every phase that was archived after `since`, up to `until`."""
+    engine: Engine, sensor: SoftSensor, since: pd.Timestamp | None
+) -> tuple[pd.DataFrame, pd.Timestamp]:
+    """The newest prediction of every phase that was archived after `since`, and until when.
+
+    A prediction is dated by the start of its run. So this waits for a run that is under way, whose
+    rows would otherwise be dated into a window that was already looked at.
+    """
     ledger = tables(sensor).archived
     keys = [ledger.c[key] for key in sensor.columns.keys]
-    newest = (
-        select(ledger)
-        .ext(distinct_on(*keys))
-        .where(ledger.c.predicted_at <= until)
-        .order_by(*keys, ledger.c.predicted_at.desc())
-    )
+    newest = select(ledger).ext(distinct_on(*keys)).order_by(*keys, ledger.c.predicted_at.desc())
     if since is not None:
         newest = newest.where(ledger.c.predicted_at > since)
     with engine.connect() as connection:
-        return pd.read_sql(newest, connection)
+        connection.execute(select(func.pg_advisory_lock(LOCK)))
+        connection.commit()
+        until = connection.execute(select(func.now())).scalar_one()
+        return pd.read_sql(newest, connection), pd.Timestamp(until)
 
 
 def last_report(engine: Engine, sensor: SoftSensor) -> pd.Timestamp | None:
-    """Until when the last monitoring run has looked, None before the first."""
+    """Until when the last report has looked, None before the first.
+
+    A run that found too few rows was no report: its rows are looked at again with the next ones.
+    """
     runs = tables(sensor).runs
-    query = select(func.max(runs.c.details["until"].astext)).where(runs.c.pipeline == "monitor")
+    query = select(func.max(runs.c.details["until"].astext)).where(
+        runs.c.pipeline == "monitor", runs.c.outcome != TOO_FEW
+    )
     with engine.connect() as connection:
         until = connection.scalar(query)
     return pd.Timestamp(until) if until else None

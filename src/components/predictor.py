@@ -62,10 +62,11 @@ class Bundle:
                 bound = values[target.name] + sign * half[target.name]
                 intervals[f"{target.name}_{end}"] = bound.clip(target.low, target.high)
         predicted = values.join(intervals)
-        return predicted.assign(
-            flags=quality_flags(features, self.reference, sensor),
-            verdict=verdicts(predicted, features[sensor.columns.phase], sensor),
-        )
+        flags = quality_flags(features, self.reference, sensor)
+        verdict = verdicts(predicted, features[sensor.columns.phase], sensor)
+        # Intervals were measured on whole phases with all sensors: without, they promise nothing.
+        doubtful = flags.str.contains("few_samples|_missing") & verdict.ne("")
+        return predicted.assign(flags=flags, verdict=verdict.mask(doubtful, UNCERTAIN))
 
     def check_contract(self, sensor: SoftSensor) -> None:
         """Refuse to serve another params file than the one it was trained for."""

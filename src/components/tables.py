@@ -48,15 +48,8 @@ def tables(sensor: SoftSensor, prefix: str = "") -> Tables:
             f"{prefix}archived_data",
             metadata,
             *_archived_columns(sensor),
-            # A second line of defence behind the advisory lock: nothing is scored twice by one
-            # model from the same rows. Rows of an older installation have no n_samples: distinct.
-            Index(
-                f"{prefix}archived_data_once",
-                *sensor.columns.keys,
-                "n_samples",
-                "model_version",
-                unique=True,
-            ),
+            # Every run asks for the newest prediction of each phase.
+            Index(f"{prefix}archived_data_newest", *sensor.columns.keys, "predicted_at"),
         ),
         rejected=Table(f"{prefix}rejected_data", metadata, *_online_columns(sensor), *rejected),
         runs=Table(

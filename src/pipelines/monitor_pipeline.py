@@ -39,15 +39,14 @@ def monitor() -> str:
     sensor = load_soft_sensor(settings.impress_params)
     with database.connect(settings) as engine:
         journal = Journal(engine, sensor)
-        until = pd.Timestamp.now("UTC").floor("s")
         since = drift_reporter.last_report(engine, sensor)
-        month = drift_reporter.read_window(engine, sensor, since, until)
+        month, until = drift_reporter.read_window(engine, sensor, since)
         if month.empty:
             raise DataError(f"nothing was archived since {since or 'ever'}: run `impress predict`")
         bundle, version, _ = fetch_production(settings, sensor)
         verdict = drift_reporter.check(month, bundle.reference, sensor)
         words = (
-            f"Predictions archived since {since or 'the beginning'} until {until}, "
+            f"Predictions archived since {since or 'the beginning'} until {until:%Y-%m-%d %H:%M}, "
             f"compared with the training rows of version {version}.\n"
             f"{drift_reporter.summary(verdict, month, sensor)}"
         )

@@ -111,6 +111,17 @@ def test_late_rows_supersede_and_the_old_prediction_stays(inbox: Inbox) -> None:
     assert inbox.score().scored == 0
 
 
+def test_rows_that_were_loaded_twice_can_be_taken_back(inbox: Inbox) -> None:
+    inbox.add(1, 1, 100, ph=6.0)
+    inbox.score()
+    inbox.add(1, 1, 100, ph=8.0)
+    inbox.score()
+    inbox.execute("DELETE FROM online_data WHERE ph = 8.0")
+    assert inbox.score().scored == 100
+    newest = inbox.table("archived_data").sort_values("predicted_at").iloc[-1]
+    assert (newest["n_samples"], newest["ph_mean"]) == (100, 6.0)
+
+
 def test_rows_that_arrive_during_a_run_are_left_for_the_next(inbox: Inbox) -> None:
     inbox.add(1, 1, 100)
 

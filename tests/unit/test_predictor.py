@@ -83,6 +83,7 @@ def test_a_missing_sensor_is_flagged_and_still_predicted(
     predicted = bundle.predict(one, sensor)
     assert predicted[sensor.target_names].notna().all(axis=None)
     assert predicted["flags"][0] == "few_samples,truebung_outside_training,ph_missing"
+    assert predicted["verdict"][0] == UNCERTAIN
     assert bundle.predict(table, sensor)["flags"].eq("").all()
 
 
