@@ -40,7 +40,8 @@ def show_models(registry: Registry) -> None:
         state = PRODUCTION if production and version.version == production.version else ""
         registered = pd.Timestamp(version.creation_timestamp, unit="ms")
         data, code = (version.tags.get(f"{kind}_version", "")[:12] for kind in ("data", "code"))
-        rows.append([str(version.version), _time(registered), data, code, state])
+        date = f"{registered:%Y-%m-%d %H:%M}"
+        rows.append([str(version.version), date, data, code, state])
     show_table(registry.name, ["version", "registered (UTC)", "data", "code", "state"], rows)
 
 
@@ -108,4 +109,4 @@ def _show_reports(runs: list[dict[str, Any]]) -> None:
 
 
 def _time(moment: pd.Timestamp) -> str:
-    return f"{moment:%Y-%m-%d %H:%M}"
+    return f"{moment:%m-%d %H:%M}"
