@@ -8,7 +8,6 @@ healthy month at `monitoring.alarm`.
 
 from __future__ import annotations
 
-import logging
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +22,6 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from src.components.archive import LOCK
 from src.components.tables import tables
 from src.soft_sensor import SoftSensor
-
-logger = logging.getLogger(__name__)
 
 Indicators = dict[tuple[str, str], pd.Series]
 
@@ -65,7 +62,10 @@ def read_window(
         connection.execute(select(func.pg_advisory_lock(LOCK)))
         connection.commit()
         until = connection.execute(select(func.now())).scalar_one()
-        return pd.read_sql(newest, connection), pd.Timestamp(until)
+        # Given back before reading: a prediction that finds the lock taken does nothing.
+        connection.execute(select(func.pg_advisory_unlock(LOCK)))
+        month = pd.read_sql(newest.where(ledger.c.predicted_at <= until), connection)
+        return month, pd.Timestamp(until)
 
 
 def last_report(engine: Engine, sensor: SoftSensor) -> pd.Timestamp | None:
