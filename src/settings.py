@@ -29,6 +29,8 @@ class Settings(BaseSettings):
     db_password: SecretStr | None = Field(None, description="password of the role")
     db_sslmode: str = Field("prefer", description="libpq's sslmode; verify-full where possible")
 
+    raw_archive: str | None = Field(None, description="where purged rows go, a folder or s3://...")
+
     mlflow_tracking_uri: str | None = Field(None, description="registry; without it SQLite")
     mlflow_tracking_username: str | None = Field(None, description="user of the registry")
     mlflow_tracking_password: SecretStr | None = Field(None, description="its password or token")

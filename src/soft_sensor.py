@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from src.errors import ParamsError
 
-# PostgreSQL cuts identifiers at 63 bytes; the longest suffix we add is "_percentile25".
+# PostgreSQL cuts identifiers at 63 bytes; the longest suffix we add is "_out_of_bounds".
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,48}")
 _STATISTIC = re.compile(r"mean|std|median|percentile(\d{1,2})")
 
@@ -152,6 +152,9 @@ class Prediction(_Record):
 
     settle_minutes: Annotated[float, Field(ge=0)] = 60
     retention_days: Annotated[float, Field(ge=0)] = 30
+    clock_limit_hours: Annotated[float, Field(ge=0)] = 24
+    max_phase_minutes: Annotated[float, Field(gt=0)] | None = None
+    connections: Annotated[int, Field(ge=1)] = 2
     batch: Annotated[int, Field(ge=1)] = 1000
     min_samples: Annotated[int, Field(ge=1)] = 60
 

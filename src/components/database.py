@@ -12,18 +12,21 @@ from typing import Any
 
 from psycopg2 import DataError as PostgresDataError
 from psycopg2 import sql
-from sqlalchemy import Engine, create_engine, inspect
+from sqlalchemy import Connection, Engine, create_engine, inspect
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool
 from sqlalchemy.schema import CreateColumn
 
 from src.components.ingestion import read_header
-from src.components.tables import TWINS, tables
+from src.components.tables import TWINS, latest_view, tables
 from src.errors import DataError
 from src.settings import Settings
 from src.soft_sensor import SoftSensor
 
 logger = logging.getLogger(__name__)
+
+# A server that vanished without a word is noticed after a minute, not after two hours.
+_KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 
 
 @contextmanager
@@ -49,7 +52,7 @@ def connect(settings: Settings) -> Iterator[Engine]:
         engine = create_engine(
             url,
             poolclass=NullPool,
-            connect_args={"sslmode": settings.db_sslmode, "connect_timeout": 15},
+            connect_args={"sslmode": settings.db_sslmode, "connect_timeout": 15, **_KEEPALIVE},
         )
         try:
             yield engine
@@ -111,7 +114,19 @@ def initialise(engine: Engine, sensor: SoftSensor) -> list[str]:
                         done.append(f"added {table.name}.{column.name}")
                 for index in table.indexes:
                     index.create(connection, checkfirst=True)
+            done += _create_view(connection, sensor, prefix)
     return done
+
+
+def _create_view(connection: Connection, sensor: SoftSensor, prefix: str) -> list[str]:
+    """Create the view of the newest predictions, or give it the columns its table has got."""
+    name, query = latest_view(sensor, prefix)
+    views = inspect(connection)
+    present = name in views.get_view_names()
+    if present and len(views.get_columns(name)) == len(views.get_columns(f"{prefix}archived_data")):
+        return []
+    connection.exec_driver_sql(f'CREATE OR REPLACE VIEW "{name}" AS {query}')
+    return [f"{'renewed' if present else 'created'} {name}"]
 
 
 def load(engine: Engine, sensor: SoftSensor, file: Path, prefix: str = "") -> int:

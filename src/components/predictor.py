@@ -14,6 +14,8 @@ from src.soft_sensor import SoftSensor, Target
 
 Member = dict[str, Any]  # target -> fitted regressor
 
+OVERSHOOT = 0.02  # of a target's range: 1 mN/m, 20 mg/L
+
 CLEAN, NOT_CLEAN, UNCERTAIN = "clean", "not clean", "uncertain: take a laboratory sample"
 
 
@@ -43,7 +45,7 @@ class Bundle:
         """Predict phases with intervals, flags and verdict.
 
         Args:
-            features: keys, n_samples and features, one row a phase; NaN where a sensor is missing.
+            features: what `features_query` gives, one row a phase; NaN where a sensor is missing.
 
         Returns:
             A row a phase: targets, `<target>_lower`, `<target>_upper` in the targets' units,
@@ -99,12 +101,34 @@ def predict_members(
 def combine(
     predictions: dict[str, pd.DataFrame], weights: pd.DataFrame, sensor: SoftSensor
 ) -> pd.DataFrame:
-    """Weighted mean of the members, kept within what is physically possible, rows by targets."""
+    """Weighted mean of the members, rows by targets.
+
+    A value a little beyond what is physically possible is moved to the bound. One that is further
+    off is left as it is, for `impossible` to find: it is a defect and no prediction.
+    """
     total = sum(prediction * weights.loc[name] for name, prediction in predictions.items())
     assert isinstance(total, pd.DataFrame)
-    low = {target.name: target.low for target in sensor.targets}
-    high = {target.name: target.high for target in sensor.targets}
-    return total[sensor.target_names].clip(pd.Series(low), pd.Series(high), axis=1)
+    low = pd.Series({target.name: target.low for target in sensor.targets})
+    high = pd.Series({target.name: target.high for target in sensor.targets})
+    within = total[sensor.target_names].clip(low, high, axis=1)
+    near = (total[sensor.target_names] - within).abs() <= OVERSHOOT * (high - low)
+    return within.where(near, total[sensor.target_names])
+
+
+def impossible(predicted: pd.DataFrame, sensor: SoftSensor) -> pd.Series:
+    """Why a prediction must not be archived, empty where nothing speaks against it.
+
+    Returns:
+        `no_finite_prediction`, `impossible_prediction` or an empty string, one a row.
+    """
+    reason = pd.Series("", index=predicted.index)
+    for target in sensor.targets:
+        parts = predicted[[f"{target.name}{end}" for end in ("_lower", "", "_upper")]]
+        ordered = (parts.diff(axis=1).iloc[:, 1:] >= 0).all(axis=1)
+        possible = ((parts >= target.low) & (parts <= target.high)).all(axis=1)
+        reason[~(ordered & possible) & (reason == "")] = "impossible_prediction"
+        reason[~np.isfinite(parts.astype(float)).all(axis=1)] = "no_finite_prediction"
+    return reason
 
 
 def interval_half_widths(errors: pd.DataFrame, phase: pd.Series, coverage: float) -> pd.DataFrame:
@@ -133,8 +157,9 @@ def interval_half_widths(errors: pd.DataFrame, phase: pd.Series, coverage: float
 def quality_flags(features: pd.DataFrame, reference: pd.DataFrame, sensor: SoftSensor) -> pd.Series:
     """What should make a reader careful, as comma-separated words, one string a row.
 
-    `few_samples`, `<sensor>_missing`, `<sensor>_outside_training` (a feature beyond the range of
-    the training rows of the same phase).
+    `few_samples`; `clock_jump` (stamps further apart than a phase can last); `<sensor>_missing`;
+    `<sensor>_out_of_bounds` (some values were outside the instrument's range, and left out);
+    `<sensor>_outside_training` (a feature beyond the range of the training rows of its phase).
     """
     flags = pd.Series([[] for _ in range(len(features))], index=features.index)
 
@@ -143,6 +168,9 @@ def quality_flags(features: pd.DataFrame, reference: pd.DataFrame, sensor: SoftS
             flags[index].append(word)
 
     add(features["n_samples"] < sensor.prediction.min_samples, "few_samples")
+    if sensor.prediction.max_phase_minutes is not None:
+        span = features["last_timestamp"] - features["first_timestamp"]
+        add(span > 60 * sensor.prediction.max_phase_minutes, "clock_jump")
     phase = features[sensor.columns.phase]
     grouped = reference.groupby(sensor.columns.phase)[sensor.features]
     low, high = (
@@ -153,14 +181,17 @@ def quality_flags(features: pd.DataFrame, reference: pd.DataFrame, sensor: SoftS
         names = sensor.features_of(part)
         missing = features[names].isna().any(axis=1)
         add(missing, f"{part.name}_missing")
+        add(features[f"{part.name}_out_of_bounds"] > 0, f"{part.name}_out_of_bounds")
         beyond = (features[names] < low[names]) | (features[names] > high[names])
         add(beyond.any(axis=1) & ~missing, f"{part.name}_outside_training")
     return flags.map(",".join)
 
 
-def add_flag(predicted: pd.DataFrame, flag: str) -> pd.DataFrame:
-    """The same predictions with one more flag on every row."""
-    return predicted.assign(flags=predicted["flags"].map(lambda f: f"{f},{flag}" if f else flag))
+def add_flag(predicted: pd.DataFrame, flag: str, rows: pd.Series | None = None) -> pd.DataFrame:
+    """The same predictions with one more flag on some rows, by default on all."""
+    flags = predicted["flags"]
+    flagged = flags.where(flags == "", flags + ",") + flag
+    return predicted.assign(flags=flagged if rows is None else flags.mask(rows, flagged))
 
 
 def verdicts(predicted: pd.DataFrame, phase: pd.Series, sensor: SoftSensor) -> pd.Series:

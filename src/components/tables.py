@@ -1,4 +1,7 @@
-"""The tables of a soft sensor: inbox, ledger, what could not be scored, and the journal of runs."""
+"""The tables of a soft sensor: inbox, ledger, what could not be scored, and the journal of runs.
+
+And the view of the ledger that most readers want: the newest prediction of each phase.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,15 @@ def tables(sensor: SoftSensor, prefix: str = "") -> Tables:
         Column("rejected_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     ]
     return Tables(
-        online=Table(f"{prefix}online_data", metadata, *_online_columns(sensor)),
+        online=Table(
+            f"{prefix}online_data",
+            metadata,
+            *_online_columns(sensor),
+            # When the row came by this server's clock, whatever the rig's clock says.
+            Column("arrived_at", DateTime(timezone=True), server_default=func.now()),
+            # Weeks of rows leave at once; the default waits until a fifth of the table is dead.
+            postgresql_with={"autovacuum_vacuum_scale_factor": "0.02"},
+        ),
         archived=Table(
             f"{prefix}archived_data",
             metadata,
@@ -65,6 +76,22 @@ def tables(sensor: SoftSensor, prefix: str = "") -> Tables:
             Column("details", JSONB, nullable=False, server_default="{}"),
         ),
     )
+
+
+def newest_first(sensor: SoftSensor) -> str:
+    """SQL order that puts the prediction that counts first among those of a phase."""
+    keys = ", ".join(f'"{key}"' for key in sensor.columns.keys)
+    return f"{keys}, predicted_at DESC NULLS LAST, run_id DESC NULLS LAST"
+
+
+def latest_view(sensor: SoftSensor, prefix: str = "") -> tuple[str, str]:
+    """Name and query of the view with one row a phase: its newest prediction."""
+    keys = ", ".join(f'"{key}"' for key in sensor.columns.keys)
+    query = (
+        f'SELECT DISTINCT ON ({keys}) * FROM "{prefix}archived_data" '
+        f"ORDER BY {newest_first(sensor)}"
+    )
+    return f"{prefix}latest_predictions", query
 
 
 def _key_columns(sensor: SoftSensor) -> dict[str, Any]:

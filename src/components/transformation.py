@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import logging
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from src.errors import DataError
 from src.soft_sensor import SoftSensor
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 logger = logging.getLogger(__name__)
 
@@ -17,7 +19,7 @@ def features_query(sensor: SoftSensor, table: str) -> str:
     """The one definition of the features: a standard SQL statement.
 
     It runs unchanged on PostgreSQL and DuckDB. A value that is NaN, infinite or outside its
-    instrument's range is missing; the sample standard deviation of one value is 0; percentiles are
+    instrument's range is missing, and but for NaN it is counted; the sample standard deviation of one value is 0; percentiles are
     interpolated linearly (type 7 of Hyndman and Fan, The American Statistician 50, 1996).
 
     Args:
@@ -26,26 +28,37 @@ def features_query(sensor: SoftSensor, table: str) -> str:
 
     Returns:
         Text of a query with one row a phase: keys, n_samples, first_timestamp, last_timestamp
-        (Unix seconds), then the features in the order of `sensor.features`.
+        (Unix seconds), `<sensor>_out_of_bounds` (number of values outside the range), then the
+        features in the order of `sensor.features`.
     """
     keys = ", ".join(f'"{key}"' for key in sensor.columns.keys)
     time = f'"{sensor.columns.timestamp}"'
+    outside = [
+        f'count("{part.name}_out_of_bounds") AS "{part.name}_out_of_bounds"'
+        for part in sensor.sensors
+    ]
     aggregates = [
         f'{_aggregate(part.name, statistic)} AS "{part.name}_{statistic}"'
         for part in sensor.sensors
         for statistic in sensor.statistics
     ]
     readings = [
-        f'CASE WHEN "{part.name}" BETWEEN {part.low} AND {part.high} THEN "{part.name}" END '
-        f'AS "{part.name}"'
+        f'CASE WHEN "{part.name}" {condition} AS "{part.name}{suffix}"'
         for part in sensor.sensors
+        for condition, suffix in (
+            (f'BETWEEN {part.low} AND {part.high} THEN "{part.name}" END', ""),
+            (
+                f"NOT BETWEEN {part.low} AND {part.high} AND \"{part.name}\" <> 'NaN' THEN 1 END",
+                "_out_of_bounds",
+            ),
+        )
     ]
     return f"""SELECT
     {keys},
     count(*) AS n_samples,
     min({time}) AS first_timestamp,
     max({time}) AS last_timestamp,
-    {_lines(aggregates)}
+    {_lines([*outside, *aggregates])}
 FROM (
   SELECT
     {keys},

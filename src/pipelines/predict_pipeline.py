@@ -6,64 +6,86 @@ Run from a checkout: `python src/pipelines/predict_pipeline.py`, or `impress pre
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING
 
-import pandas as pd
 from sqlalchemy import Engine
 
-from src.components import archive, database
+from src.components import archive, database, retention
 from src.components.archive import Outcome
+from src.components.inbox import Inbox, Window, hold
+from src.components.journal import Journal
 from src.components.lineage import code_version
-from src.components.predictor import Bundle, add_flag
-from src.components.registry import Registry
 from src.logger import job
 from src.orchestration import flow, task
 from src.settings import Settings
 from src.soft_sensor import SoftSensor, load_soft_sensor
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from src.components.predictor import Bundle
+
 logger = logging.getLogger(__name__)
 
 
 @flow
-def predict(twins: bool = False) -> Outcome | None:
-    """Score what is due. `twins` works on the test_ tables.
+def predict(twins: bool = False, rescore: Window | None = None) -> Outcome | None:
+    """Score what is due and remove what was kept long enough.
+
+    Args:
+        twins: work on the test_ tables.
+        rescore: phases to score again with the present model.
 
     Returns:
         What became of the rows, None when another run is at it.
     """
     settings = Settings()
     sensor = load_soft_sensor(settings.impress_params)
-    with database.connect(settings) as engine:
-        outcome = score(engine, settings, sensor, "test_" if twins else "")
-    if outcome is None:
-        logger.info("another run holds the inbox; nothing to do")
-    else:
-        logger.info(
-            "%d rows in = %d scored + %d kept + %d waiting + %d rejected; %d purged",
-            *(outcome.rows, outcome.scored, outcome.kept, outcome.waiting, outcome.rejected),
-            outcome.purged,
-        )
+    prefix = "test_" if twins else ""
+    with database.connect(settings) as engine, hold(engine, prefix) as connection:
+        journal = Journal(engine, sensor, prefix)
+        if connection is None:
+            journal.note_skipped("predict", code_version(settings))
+            logger.info("another run holds the inbox; nothing to do")
+            return None
+        journal.note_deaths("predict")
+        with journal.run("predict", code_version(settings)) as run_id:
+            inbox = Inbox(connection, sensor, prefix)
+            outcome = score(inbox, settings, journal, run_id, rescore)
+            purged = retention.purge(inbox, run_id, settings.raw_archive)
+    logger.info(
+        "%d rows in = %d scored + %d kept + %d waiting + %d rejected; %d purged",
+        *(outcome.rows, outcome.scored, outcome.kept, outcome.waiting, outcome.rejected),
+        purged,
+    )
     return outcome
 
 
 @task()
-def score(engine: Engine, settings: Settings, sensor: SoftSensor, prefix: str) -> Outcome | None:
+def score(
+    inbox: Inbox, settings: Settings, journal: Journal, run_id: int, rescore: Window | None
+) -> Outcome:
     """The one transaction."""
 
     def fetch() -> tuple[archive.Predict, str]:
-        bundle, version, cached = fetch_production(settings, sensor)
+        from src.components.predictor import add_flag
+
+        bundle, version, cached = fetch_production(settings, inbox.sensor)
 
         def predict_batch(features: pd.DataFrame) -> pd.DataFrame:
-            predicted = bundle.predict(features, sensor)
+            predicted = bundle.predict(features, inbox.sensor)
             return add_flag(predicted, "cached_model") if cached else predicted
 
         return predict_batch, version
 
-    return archive.score_inbox(engine, sensor, fetch, code_version(settings), prefix)
+    return archive.score_inbox(inbox, fetch, journal, run_id, rescore)
 
 
 @task(retries=2)
 def fetch_production(settings: Settings, sensor: SoftSensor) -> tuple[Bundle, str, bool]:
     """The Production bundle, its version, and whether it comes from the cache."""
+    from src.components.registry import Registry
+
     return Registry(settings, sensor.name).fetch_production()
 
 

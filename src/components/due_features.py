@@ -1,0 +1,120 @@
+"""Features of the due phases, computed on several connections that share one snapshot.
+
+PostgreSQL computes percentiles of a query on one core; a second connection uses a second one. And
+while the connections compute, the caller has its hands free, first for fetching the model, then for
+predicting what has come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import psycopg2
+from sqlalchemy import Connection, Engine, text
+
+from src.components.inbox import Inbox
+from src.components.tables import Tables
+from src.components.transformation import features_query, typed_features
+from src.soft_sensor import SoftSensor
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Due = list[tuple[Any, ...]]  # experiment, phase, clock_ahead
+
+
+@contextmanager
+def due_features(engine: Engine, inbox: Inbox, due: Due) -> Iterator[Iterator[pd.DataFrame]]:
+    """Start to compute the features of phases; yields the batches as they come.
+
+    Args:
+        inbox: its connection is in the transaction whose snapshot is shared.
+        due: the phases.
+
+    Returns:
+        Batches of what `features_query` gives, with a column `clock_ahead`.
+    """
+    snapshot = inbox.connection.scalar(text("SELECT pg_export_snapshot()"))
+    count = min(inbox.sensor.prediction.connections, len(due))
+    with ExitStack() as stack:
+        readers = [
+            _Reader(stack.enter_context(engine.connect()), inbox.sensor, inbox.names)
+            for _ in range(count)
+        ]
+        pool = stack.enter_context(ThreadPoolExecutor(count))
+        streams = [reader.stream(snapshot, due[i::count]) for i, reader in enumerate(readers)]
+        try:
+            yield _as_they_come(pool, {pool.submit(next, s, None): s for s in streams})
+        except BaseException:
+            for reader in readers:
+                reader.cancel()
+            raise
+
+
+def _as_they_come(
+    pool: ThreadPoolExecutor, pending: dict[Future[Any], Iterator[pd.DataFrame]]
+) -> Iterator[pd.DataFrame]:
+    """Batches of several streams; each stream works on its next one while one is looked at."""
+    while pending:
+        done, _ = wait(pending, return_when=FIRST_COMPLETED)
+        for future in done:
+            stream, batch = pending.pop(future), future.result()
+            if batch is not None:
+                pending[pool.submit(next, stream, None)] = stream
+                yield batch
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """A connection that reads a share of the due phases."""
+
+    connection: Connection
+    sensor: SoftSensor
+    names: Tables
+
+    def stream(self, snapshot: str, share: Due) -> Iterator[pd.DataFrame]:
+        """Features of a share, a batch at a time."""
+        import pandas as pd
+
+        self.connection.execution_options(isolation_level="REPEATABLE READ")
+        self.connection.execute(text(f"SET TRANSACTION SNAPSHOT '{snapshot}'"))
+        self._view_due_rows(share)
+        keys = ", ".join(f'"{key}"' for key in self.sensor.columns.keys)
+        query = f"""
+            SELECT * FROM ({features_query(self.sensor, "due_rows")}) AS features
+            JOIN due_phases USING ({keys})"""
+        size = self.sensor.prediction.batch
+        rows = self.connection.execute(text(query), execution_options={"yield_per": size})
+        names = list(rows.keys())
+        for batch in rows.partitions(size):
+            frame = pd.DataFrame(map(tuple, batch), columns=names)
+            yield typed_features(frame, self.sensor)
+
+    def _view_due_rows(self, share: Due) -> None:
+        """A view of the share's rows, so that the features query stays the one it is."""
+        experiment, phase = self.sensor.columns.keys
+        kinds = [self.names.online.c[key].type.compile() for key in (experiment, phase)]
+        create = f"""
+            CREATE TEMP TABLE due_phases ON COMMIT DROP AS
+            SELECT * FROM unnest(
+              CAST(:experiments AS {kinds[0]}[]), CAST(:phases AS {kinds[1]}[]),
+              CAST(:clocks AS boolean[])
+            ) AS due ("{experiment}", "{phase}", clock_ahead)"""
+        experiments, phases, clocks = (list(column) for column in zip(*share))
+        values = {"experiments": experiments, "phases": phases, "clocks": clocks}
+        self.connection.execute(text(create), values)
+        self.connection.execute(text("ANALYZE due_phases"))
+        view = f"""
+            CREATE TEMP VIEW due_rows AS SELECT online.* FROM "{self.names.online.name}" AS online
+            JOIN due_phases USING ("{experiment}", "{phase}")"""
+        self.connection.execute(text(view))
+
+    def cancel(self) -> None:
+        """End what this connection is doing, when the caller wants no more of it."""
+        # A server that is gone has ended it already.
+        with suppress(psycopg2.Error):
+            self.connection.connection.dbapi_connection.cancel()
