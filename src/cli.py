@@ -5,11 +5,15 @@ Exit codes: 0 done or nothing to do, 1 failed, 2 wrong use, 3 done in part (rows
 
 from __future__ import annotations
 
+import math
+import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from src.errors import InboxHeld
 from src.logger import job
 from src.settings import Settings
 from src.soft_sensor import SoftSensor, load_soft_sensor
@@ -21,6 +25,18 @@ PARTIAL = 3
 
 def _sensor() -> SoftSensor:
     return load_soft_sensor(Settings().impress_params)
+
+
+def _seconds(moment: datetime | None, otherwise: float) -> float:
+    return moment.replace(tzinfo=UTC).timestamp() if moment else otherwise
+
+
+def _duration(words: str) -> timedelta:
+    """A length of time such as 8d, 36h or 90m."""
+    units = {"d": "days", "h": "hours", "m": "minutes"}
+    if not (found := re.fullmatch(r"(\d+)([dhm])", words)):
+        raise typer.BadParameter(f"{words!r} is no length of time such as 8d, 36h or 90m")
+    return timedelta(**{units[found[2]]: int(found[1])})
 
 
 @main.callback()
@@ -120,12 +136,26 @@ def rollback() -> None:
 @main.command()
 def predict(
     twins: Annotated[bool, typer.Option(help="work on the test_ tables")] = False,
+    rescore: Annotated[
+        bool, typer.Option("--rescore", help="score again what was scored, where rows are there")
+    ] = False,
+    since: Annotated[
+        datetime | None, typer.Option("--from", help="phases that ended then or later, UTC")
+    ] = None,
+    until: Annotated[
+        datetime | None, typer.Option("--to", help="phases that ended before, UTC")
+    ] = None,
 ) -> None:
     """Score what is due in online_data into archived_data."""
+    from src.components.inbox import Window
+
+    if not rescore and (since or until):
+        raise typer.BadParameter("--from and --to belong to --rescore")
+    window = Window(_seconds(since, -math.inf), _seconds(until, math.inf)) if rescore else None
     with job("predict", Settings().logs):
         from src.pipelines.predict_pipeline import predict as pipeline
 
-        outcome = pipeline(twins)
+        outcome = pipeline(twins, window)
     if outcome and outcome.rejected:
         raise typer.Exit(PARTIAL)
 
@@ -140,13 +170,78 @@ def monitor() -> None:
 
 
 @main.command()
-def status() -> None:
+def status(
+    max_age: Annotated[
+        str | None, typer.Option(help="only say, by exit code 1, that no run was good for e.g. 8d")
+    ] = None,
+    pipeline: Annotated[str, typer.Option(help="whose runs --max-age is about")] = "predict",
+) -> None:
     """Show inbox, model, last runs, and where reports and mail are."""
     from src import overview
     from src.components import database
+    from src.components.journal import Journal
 
+    limit = _duration(max_age) if max_age else None
     with job("status", Settings().logs), database.connect(Settings()) as engine:
-        overview.show_status(engine, Settings(), _sensor())
+        if limit is None:
+            overview.show_status(engine, Settings(), _sensor())
+            return
+        journal = Journal(engine, _sensor())
+        print(overview.last_good(journal, pipeline))
+        age = journal.age_of_last_good(pipeline)
+    if age is None or age > limit:
+        raise typer.Exit(1)
+
+
+@main.command()
+def why(experiment: Annotated[str, typer.Argument(help="its number or name")]) -> None:
+    """Trace the predictions of an experiment back to rows, features, votes, model, data, code."""
+    from src.components import database
+    from src.why import show_why
+
+    with job("why", Settings().logs), database.connect(Settings()) as engine:
+        show_why(engine, Settings(), _sensor(), experiment)
+
+
+rejected_commands = typer.Typer(invoke_without_command=True)
+main.add_typer(rejected_commands, name="rejected")
+
+
+@rejected_commands.callback()
+def rejected(context: typer.Context) -> None:
+    """List the rows that could not be scored, and why."""
+    from src import overview
+    from src.components import database
+    from src.components.inbox import Inbox
+    from src.components.rejected import summary
+
+    if context.invoked_subcommand:
+        return
+    with job("rejected", Settings().logs), database.connect(Settings()) as engine:
+        with engine.connect() as connection:
+            overview.show_rejected(summary(Inbox(connection, _sensor())), _sensor())
+
+
+@rejected_commands.command()
+def replay(
+    reason: Annotated[str | None, typer.Option(help="only rows rejected for this")] = None,
+    experiment: Annotated[str | None, typer.Option(help="only rows of this experiment")] = None,
+    reopen: Annotated[
+        bool, typer.Option("--reopen", help="score phases anew whose removed rows are back")
+    ] = False,
+) -> None:
+    """Give rejected rows another chance: the next prediction looks at them again."""
+    from src.components import database
+    from src.components.inbox import Inbox, hold
+    from src.components.rejected import replay as move_back
+
+    with job("replay", Settings().logs), database.connect(Settings()) as engine:
+        with hold(engine) as connection:
+            if connection is None:
+                raise InboxHeld("another run holds the inbox: try again when it has ended")
+            sensor = _sensor()
+            key = sensor.experiment_key(experiment) if experiment else None
+            print(f"{move_back(Inbox(connection, sensor), reason, key, reopen)} rows are back")
 
 
 @main.command()

@@ -30,6 +30,10 @@ class RegistryUnavailable(ImpressError):
     """The model registry does not answer."""
 
 
+class InboxHeld(ImpressError):
+    """Another run is at work on the inbox."""
+
+
 class DeliveryError(ImpressError):
     """The message could not be handed to the mail server."""
 

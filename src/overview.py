@@ -12,11 +12,15 @@ from rich.table import Table
 from sqlalchemy import Engine
 
 from src.components.evaluation import ALL_PHASES
+from src.components.inbox import Inbox
 from src.components.journal import Journal
 from src.components.registry import PRODUCTION, Registry
+from src.components.rejected import REASONS
 from src.errors import RegistryUnavailable
 from src.settings import Settings
 from src.soft_sensor import SoftSensor
+
+SHOWN = 40  # phases in a list
 
 console = Console()
 
@@ -48,18 +52,66 @@ def show_models(registry: Registry) -> None:
 def show_status(engine: Engine, settings: Settings, sensor: SoftSensor) -> None:
     """Model, inbox, last runs, and where reports and mail are."""
     _show_model(settings, sensor)
-    journal = Journal(engine, sensor)
-    counts = journal.inbox()
+    with engine.connect() as connection:
+        inbox = Inbox(connection, sensor)
+        counts, doubtful = inbox.counts(), inbox.doubtful_clocks()
     known = ["due", "kept", "waiting", "rejected", "predictions"]
     odd = sum(rows for state, rows in counts.items() if state not in known)
     cells = [*(counts.get(state, 0) for state in known), odd]
     headers = [*known[:3], "rejected so far", "predictions", "to reject"]
     show_table("inbox now (rows)", headers, [[str(cell) for cell in cells]])
+    if doubtful:
+        _show_clocks(doubtful, sensor)
+    journal = Journal(engine, sensor)
     _show_predictions(journal.newest("predict"))
     _show_reports(journal.newest("monitor"))
+    for pipeline in ("predict", "monitor"):
+        console.print(last_good(journal, pipeline))
     console.print(f"reports: {settings.artifacts / 'reports'}", soft_wrap=True)
     console.print(f"mail without a server: {settings.artifacts / 'outbox'}", soft_wrap=True)
     console.print(f"logs: {settings.logs}", soft_wrap=True)
+
+
+def last_good(journal: Journal, pipeline: str) -> str:
+    """How long ago a pipeline last did its work, in words."""
+    age = journal.age_of_last_good(pipeline)
+    if age is None:
+        return f"last good run of {pipeline}: never yet"
+    hours, minutes = divmod(age.seconds // 60, 60)
+    when = f"{age.days} d {hours} h" if age.days else f"{hours} h {minutes} min"
+    return f"last good run of {pipeline}: {when} ago"
+
+
+def _show_clocks(doubtful: list[dict[str, Any]], sensor: SoftSensor) -> None:
+    limit = pd.Timedelta(hours=sensor.prediction.clock_limit_hours)
+    rows = []
+    for phase in doubtful:
+        keys = [str(phase[key]) for key in sensor.columns.keys]
+        arrived = pd.Timestamp(phase["arrived_at"])
+        until = _time(arrived + limit) if phase["state"] == "waiting" else ""
+        rows.append([*keys, stamp(phase["last_timestamp"]), _time(arrived), phase["state"], until])
+    headers = [*sensor.columns.keys, "stamped", "arrived (UTC)", "state", "waits until"]
+    show_table("stamped later than they arrived: the clock of the rig?", headers, rows)
+
+
+def show_rejected(rejected: list[dict[str, Any]], sensor: SoftSensor) -> None:
+    """Rejected rows by reason and by phase."""
+    if not rejected:
+        console.print("no rows are rejected")
+        return
+    totals: dict[str, int] = {}
+    for phase in rejected:
+        totals[phase["reason"]] = totals.get(phase["reason"], 0) + phase["n_rows"]
+    reasons = [[reason, str(rows), REASONS[reason]] for reason, rows in totals.items()]
+    show_table("rejected rows", ["reason", "rows", "before `impress rejected replay`"], reasons)
+    rows = []
+    for phase in rejected[:SHOWN]:
+        keys = ["" if phase[key] is None else str(phase[key]) for key in sensor.columns.keys]
+        counts = [str(phase["n_rows"]), str(phase["run_id"]), _time(phase["rejected_at"])]
+        rows.append([*keys, phase["reason"], *counts])
+    headers = [*sensor.columns.keys, "reason", "rows", "run", "at (UTC)"]
+    more = f", the newest {SHOWN} of {len(rejected)}" if len(rejected) > SHOWN else ""
+    show_table(f"by phase{more}", headers, rows)
 
 
 def _show_model(settings: Settings, sensor: SoftSensor) -> None:
@@ -89,23 +141,31 @@ def _show_model(settings: Settings, sensor: SoftSensor) -> None:
 
 
 def _show_predictions(runs: list[dict[str, Any]]) -> None:
-    fields = ["rows", "scored", "kept", "waiting", "rejected"]
+    fields = ["scored", "kept", "waiting", "rejected", "purged"]
     rows = []
     for run in runs:
-        counts = [str(run["details"][field]) for field in fields]
-        rows.append([_time(run["ended_at"]), run["model_version"] or "", *counts, run["outcome"]])
-    show_table("last predictions (rows)", ["at (UTC)", "model", *fields, "outcome"], rows)
+        counts = [str(run["details"].get(field, "")) for field in fields]
+        start = [str(run["id"]), _time(run["started_at"]), run["model_version"] or ""]
+        rows.append([*start, *counts, run["outcome"]])
+    headers = ["run", "at (UTC)", "model", *fields, "outcome"]
+    show_table("last predictions (rows)", headers, rows)
 
 
 def _show_reports(runs: list[dict[str, Any]]) -> None:
     rows = []
     for run in runs:
         details = run["details"]
-        report = (details["report"] or "").rsplit("/", maxsplit=1)[-1]
-        sensors = ", ".join(details["sensors"])
-        until = _time(pd.Timestamp(details["until"]))
-        rows.append([until, str(details["rows"]), run["outcome"], sensors, report])
-    show_table("last reports", ["until (UTC)", "phases", "verdict", "sensors", "report"], rows)
+        report = (details.get("report") or "").rsplit("/", maxsplit=1)[-1]
+        sensors = ", ".join(details.get("sensors", []))
+        phases = str(details.get("rows", ""))
+        rows.append([_time(run["started_at"]), phases, run["outcome"], sensors, report])
+    show_table("last reports", ["at (UTC)", "phases", "verdict", "sensors", "report"], rows)
+
+
+def stamp(seconds: float) -> str:
+    """A rig's time stamp (Unix seconds) in words, also where it is no possible time."""
+    moment = pd.to_datetime([seconds], unit="s", utc=True, errors="coerce")[0]
+    return f"{seconds:.0f} s" if pd.isna(moment) else f"{moment:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _time(moment: pd.Timestamp) -> str:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from src.errors import ParamsError
+from src.errors import DataError, ParamsError
 
 # PostgreSQL cuts identifiers at 63 bytes; the longest suffix we add is "_out_of_bounds".
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,48}")
@@ -192,6 +192,18 @@ class SoftSensor(_Record):
     def features_of(self, sensor: Sensor) -> list[str]:
         """Names of one sensor's features."""
         return [f"{sensor.name}_{statistic}" for statistic in self.statistics]
+
+    def experiment_key(self, words: str) -> int | str:
+        """The value of the experiment column that a user means.
+
+        Raises:
+            DataError: when experiments are numbered and it is no number.
+        """
+        if self.columns.experiment_type == "text":
+            return words
+        if not words.isdecimal():
+            raise DataError(f"{words!r} is no experiment: they are numbered, see params.yaml")
+        return int(words)
 
     @property
     def target_names(self) -> list[str]:

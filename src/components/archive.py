@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -139,7 +140,7 @@ class _Run:
         copy = f"""COPY "{self.inbox.names.archived.name}" ({columns}) FROM STDIN
             WITH (FORMAT csv, FORCE_NOT_NULL (verdict, flags))"""
         lines = io.StringIO(ledger.to_csv(index=False, header=False))
-        with self.inbox.connection.connection.cursor() as cursor:
+        with closing(self.inbox.connection.connection.cursor()) as cursor:
             cursor.copy_expert(copy, lines)
 
     def set_aside(self) -> None:
@@ -169,13 +170,13 @@ class _Run:
     def outcome(self) -> Outcome:
         """Count the rows by what became of them."""
         query = text("SELECT state, sum(n_rows), count(*) FROM inbox_state GROUP BY state")
-        found = {state: (int(n), phases) for state, n, phases in self.inbox.connection.execute(query)}
+        found = {
+            state: (int(n), phases) for state, n, phases in self.inbox.connection.execute(query)
+        }
         kept, _ = found.pop("kept", (0, 0))
         waiting, _ = found.pop("waiting", (0, 0))
         scored, phases = found.pop("scored", (0, 0))
         for reason, (count, _) in found.items():
             logger.warning("%d rows rejected: %s", count, reason)
         rejected = sum(count for count, _ in found.values())
-        return Outcome(
-            scored + kept + waiting + rejected, scored, kept, waiting, rejected, phases
-        )
+        return Outcome(scored + kept + waiting + rejected, scored, kept, waiting, rejected, phases)

@@ -19,7 +19,7 @@ from scipy.stats import mannwhitneyu
 from sqlalchemy import Engine, func, select
 from sqlalchemy.dialects.postgresql import distinct_on
 
-from src.components.archive import LOCK
+from src.components.inbox import LOCK
 from src.components.tables import tables
 from src.soft_sensor import SoftSensor
 

@@ -8,9 +8,11 @@ predicting what has come.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from queue import Empty, Queue
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
@@ -24,6 +26,10 @@ from src.soft_sensor import SoftSensor
 if TYPE_CHECKING:
     import pandas as pd
 
+AHEAD = 8  # batches that wait for the model at most
+
+# Batches; at the end of each connection None, or what has ended it.
+Come = Queue["pd.DataFrame | BaseException | None"]
 Due = list[tuple[Any, ...]]  # experiment, phase, clock_ahead
 
 
@@ -40,32 +46,35 @@ def due_features(engine: Engine, inbox: Inbox, due: Due) -> Iterator[Iterator[pd
     """
     snapshot = inbox.connection.scalar(text("SELECT pg_export_snapshot()"))
     count = min(inbox.sensor.prediction.connections, len(due))
+    come: Come = Queue(maxsize=AHEAD + count)
     with ExitStack() as stack:
         readers = [
-            _Reader(stack.enter_context(engine.connect()), inbox.sensor, inbox.names)
+            _Reader(stack.enter_context(engine.connect()), inbox.sensor, inbox.names, come)
             for _ in range(count)
         ]
         pool = stack.enter_context(ThreadPoolExecutor(count))
-        streams = [reader.stream(snapshot, due[i::count]) for i, reader in enumerate(readers)]
+        for place, reader in enumerate(readers):
+            pool.submit(reader.read, snapshot, due[place::count])
         try:
-            yield _as_they_come(pool, {pool.submit(next, s, None): s for s in streams})
+            yield _as_they_come(come, count)
         except BaseException:
             for reader in readers:
-                reader.cancel()
+                reader.stop()
+            with suppress(Empty):  # or a reader would wait for room
+                while True:
+                    come.get_nowait()
             raise
 
 
-def _as_they_come(
-    pool: ThreadPoolExecutor, pending: dict[Future[Any], Iterator[pd.DataFrame]]
-) -> Iterator[pd.DataFrame]:
-    """Batches of several streams; each stream works on its next one while one is looked at."""
-    while pending:
-        done, _ = wait(pending, return_when=FIRST_COMPLETED)
-        for future in done:
-            stream, batch = pending.pop(future), future.result()
-            if batch is not None:
-                pending[pool.submit(next, stream, None)] = stream
-                yield batch
+def _as_they_come(come: Come, reading: int) -> Iterator[pd.DataFrame]:
+    while reading:
+        item = come.get()
+        if isinstance(item, BaseException):
+            raise item
+        if item is None:
+            reading -= 1
+        else:
+            yield item
 
 
 @dataclass(frozen=True)
@@ -75,9 +84,23 @@ class _Reader:
     connection: Connection
     sensor: SoftSensor
     names: Tables
+    come: Come
+    stopped: Event = field(default_factory=Event)
 
-    def stream(self, snapshot: str, share: Due) -> Iterator[pd.DataFrame]:
-        """Features of a share, a batch at a time."""
+    def read(self, snapshot: str, share: Due) -> None:
+        """Put the features of a share into the queue, a batch at a time, and how it ended."""
+        end = None
+        try:
+            for batch in self._stream(snapshot, share):
+                if self.stopped.is_set():
+                    return
+                self.come.put(batch)
+        except BaseException as error:  # pylint: disable=broad-exception-caught  # raised there
+            end = error
+        finally:
+            self.come.put(end)
+
+    def _stream(self, snapshot: str, share: Due) -> Iterator[pd.DataFrame]:
         import pandas as pd
 
         self.connection.execution_options(isolation_level="REPEATABLE READ")
@@ -113,8 +136,9 @@ class _Reader:
             JOIN due_phases USING ("{experiment}", "{phase}")"""
         self.connection.execute(text(view))
 
-    def cancel(self) -> None:
+    def stop(self) -> None:
         """End what this connection is doing, when the caller wants no more of it."""
+        self.stopped.set()
         # A server that is gone has ended it already.
         with suppress(psycopg2.Error):
             self.connection.connection.dbapi_connection.cancel()

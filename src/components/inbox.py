@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from psycopg2.errors import LockNotAvailable
+from psycopg2.errorcodes import LOCK_NOT_AVAILABLE
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import OperationalError
 
@@ -70,7 +70,7 @@ def _lock(connection: Connection, key: int, wait: float) -> bool:
     try:
         connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": key})
     except OperationalError as error:
-        if not isinstance(error.orig, LockNotAvailable):
+        if getattr(error.orig, "pgcode", None) != LOCK_NOT_AVAILABLE:
             raise
         connection.rollback()
         return False
@@ -97,8 +97,8 @@ class Inbox:
             Text of a query over the keys; n_rows and n_samples (all and valid ones);
             last_timestamp; arrived_at (of its newest row); clock_ahead (is that row stamped later
             than it came?); first_row and last_row (where they lie in the table); predicted_at and
-            scored_from (its valid rows) of the newest prediction; and state: `due`, `kept`, `waiting`, or the reason for which its rows are rejected. Binds
-            what `binds` gives.
+            scored_from (its valid rows) of the newest prediction; and state: `due`, `kept`,
+            `waiting`, or the reason for which its rows are rejected. Binds what `binds` gives.
         """
         experiment, phase = (f'"{key}"' for key in self.sensor.columns.keys)
         timestamp = f'"{self.sensor.columns.timestamp}"'

@@ -95,9 +95,8 @@ class Journal:
 
     def age_of_last_good(self, pipeline: str) -> timedelta | None:
         """How long ago the last run ended that did its work, None when there was none."""
-        ended = func.max(self._runs.c.ended_at)
         good = (self._runs.c.pipeline == pipeline) & self._runs.c.outcome.not_in(BAD)
-        query = select(func.clock_timestamp() - ended).where(good)
+        query = select(func.clock_timestamp() - func.max(self._runs.c.ended_at)).where(good)
         with self.engine.connect() as connection:
             age: timedelta | None = connection.execute(query).scalar_one()
             return age

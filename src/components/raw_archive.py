@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import tempfile
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -32,9 +33,9 @@ def store(inbox: Inbox, rows: str, root: str) -> None:
     table = _read(inbox, rows)
     keys = inbox.sensor.columns.keys
     for phase in table.group_by(keys).aggregate([]).to_pylist():
-        mine = compute.and_(*(compute.equal(table[key], phase[key]) for key in keys))
+        first, second = (compute.field(key) == phase[key] for key in keys)
         sink = pa.BufferOutputStream()
-        parquet.write_table(table.filter(mine), sink, compression="zstd")
+        parquet.write_table(table.filter(first & second), sink, compression="zstd")
         content = sink.getvalue().to_pybytes()
         digest = hashlib.sha256(content).hexdigest()[:16]
         name = "-".join(quote(str(phase[key]), safe="") for key in keys)
@@ -70,7 +71,7 @@ def _read(inbox: Inbox, rows: str) -> pa.Table:
     order = ", ".join(str(place + 1) for place in range(len(columns)))
     query = f'SELECT {names} FROM "{online.name}" AS t, {rows} ORDER BY {order}'
     lines = io.BytesIO()
-    with inbox.connection.connection.cursor() as cursor:
+    with closing(inbox.connection.connection.cursor()) as cursor:
         cursor.copy_expert(f"COPY ({query}) TO STDOUT (FORMAT csv)", lines)
     kinds = {"BIGINT": pa.int64(), "TEXT": pa.string()}
     return csv.read_csv(

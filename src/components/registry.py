@@ -175,7 +175,9 @@ class Registry:
             version = self.production()
             if version is None:
                 raise NoModel(f"no version of {self.name} is Production: run `impress promote`")
-            return self._load(version), str(version.version), False
+            bundle = self._load(version)
+            self._remember(version)
+            return bundle, str(version.version), False
         except RegistryUnavailable as error:
             cache = self.settings.ml_downloads
             if not self._pointer.is_file():
@@ -187,6 +189,23 @@ class Registry:
                 known["version"],
                 True,
             )
+
+    def fetch(self, version: str) -> Bundle:
+        """The bundle of any version, through the cache in ml_downloads/.
+
+        Raises:
+            NoModel: when the registry has no such version.
+        """
+        from mlflow.exceptions import MlflowException
+
+        with _reachable(self.settings):
+            try:
+                found = self.client.get_model_version(self.name, version)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+                raise NoModel(f"registry has no version {version} of {self.name}") from error
+        return self._load(found)
 
     @property
     def _pointer(self) -> Path:
@@ -201,7 +220,7 @@ class Registry:
                 f"version {version.version} of {self.name} has no tag bundle_sha256, so `impress "
                 "train` did not register it: promote another one"
             )
-        folder = self.settings.ml_downloads / f"{self.name}-{version.version}"
+        folder = self._folder(version)
         try:
             bundle = bundle_files.load(folder, sha256)
         except BundleRefused as error:
@@ -209,9 +228,21 @@ class Registry:
                 logger.warning("%s; fetching it again", error)
             self._download(version, folder)
             bundle = bundle_files.load(folder, sha256)
-        known = {"version": str(version.version), "folder": folder.name, "sha256": sha256}
-        self._pointer.write_text(json.dumps(known), encoding="utf-8")
         return bundle
+
+    def _folder(self, version: ModelVersion) -> Path:
+        return self.settings.ml_downloads / f"{self.name}-{version.version}"
+
+    def _remember(self, version: ModelVersion) -> None:
+        """Let this version serve while the registry does not answer."""
+        known = {
+            "version": str(version.version),
+            "folder": self._folder(version).name,
+            "sha256": version.tags["bundle_sha256"],
+        }
+        part = self._pointer.with_suffix(".part")
+        part.write_text(json.dumps(known), encoding="utf-8")
+        part.replace(self._pointer)
 
     def _download(self, version: ModelVersion, folder: Path) -> None:
         from mlflow.artifacts import download_artifacts

@@ -39,35 +39,38 @@ def monitor() -> str:
     sensor = load_soft_sensor(settings.impress_params)
     with database.connect(settings) as engine:
         journal = Journal(engine, sensor)
-        since = drift_reporter.last_report(engine, sensor)
-        month, until = drift_reporter.read_window(engine, sensor, since)
-        if month.empty:
-            raise DataError(f"nothing was archived since {since or 'ever'}: run `impress predict`")
-        bundle, version, _ = fetch_production(settings, sensor)
-        verdict = drift_reporter.check(month, bundle.reference, sensor)
-        words = (
-            f"Predictions archived since {since or 'the beginning'} until {until:%Y-%m-%d %H:%M}, "
-            f"compared with the training rows of version {version}.\n"
-            f"{drift_reporter.summary(verdict, month, sensor)}"
-        )
-        logger.info("%s", words)
-        report = write_report(verdict, month, bundle, settings, sensor, until)
-        mail = deliver(f"{sensor.name}: {verdict.status}", words, report, settings)
-        # Last: a run that fails before is repeated as a whole, and its window with it.
-        journal.record(
-            "monitor",
-            outcome=verdict.status,
-            started_at=until,
-            model_version=version,
-            code_version=code_version(settings),
-            details={
-                "since": since.isoformat() if since else None,
-                "until": until.isoformat(),
-                "rows": len(month),
-                "sensors": verdict.sensors,
-                "report": str(report) if report else None,
-                "mail": mail,
-            },
+        with journal.run("monitor", code_version(settings)) as run_id:
+            return report_window(journal, run_id, settings, sensor)
+
+
+def report_window(journal: Journal, run_id: int, settings: Settings, sensor: SoftSensor) -> str:
+    """Look at one window. Returns the verdict's status."""
+    since = drift_reporter.last_report(journal.engine, sensor)
+    month, until = drift_reporter.read_window(journal.engine, sensor, since)
+    if month.empty:
+        raise DataError(f"nothing was archived since {since or 'ever'}: run `impress predict`")
+    bundle, version, _ = fetch_production(settings, sensor)
+    verdict = drift_reporter.check(month, bundle.reference, sensor)
+    words = (
+        f"Predictions archived since {since or 'the beginning'} until {until:%Y-%m-%d %H:%M}, "
+        f"compared with the training rows of version {version}.\n"
+        f"{drift_reporter.summary(verdict, month, sensor)}"
+    )
+    logger.info("%s", words)
+    report = write_report(verdict, month, bundle, settings, sensor, until)
+    mail = deliver(f"{sensor.name}: {verdict.status}", words, report, settings)
+    # Last: a run that fails before is repeated as a whole, and its window with it.
+    details = {
+        "since": since.isoformat() if since else None,
+        "until": until.isoformat(),
+        "rows": len(month),
+        "sensors": verdict.sensors,
+        "report": str(report) if report else None,
+        "mail": mail,
+    }
+    with journal.engine.begin() as connection:
+        journal.complete(
+            connection, run_id, outcome=verdict.status, model_version=version, details=details
         )
     return verdict.status
 

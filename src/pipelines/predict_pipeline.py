@@ -8,8 +8,6 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Engine
-
 from src.components import archive, database, retention
 from src.components.archive import Outcome
 from src.components.inbox import Inbox, Window, hold

@@ -33,6 +33,7 @@ from src.components import database
 from src.components.registry import Registry
 from src.settings import Settings
 from src.soft_sensor import SoftSensor
+from tests.integration.workbench import Workbench
 
 USER, PASSWORD = "impress@example.org", "s3cret-of-the-tests"
 
@@ -263,6 +264,12 @@ def fixture_mlflow(
     """Use the MLflow server, which has version 1 of laundry; the folder of its artifacts."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", servers[1].url)
     return trained
+
+
+@pytest.fixture(name="bench")
+def fixture_bench(engine: Engine, sensor: SoftSensor) -> Workbench:
+    """An empty inbox."""
+    return Workbench(engine, sensor)
 
 
 @pytest.fixture(name="inbox")

@@ -2,171 +2,91 @@
 
 from __future__ import annotations
 
+import math
 import threading
-from typing import Any
+import time
 
 import pandas as pd
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
 
 from src.components import archive
 from src.components.archive import Outcome
-from src.soft_sensor import SoftSensor
+from src.components.inbox import Window, hold
+from src.errors import NoModel
+from tests.integration.workbench import Workbench
 
 
-class Inbox:
-    """A database that a test fills and scores with a trivial model."""
-
-    def __init__(self, engine: Engine, sensor: SoftSensor) -> None:
-        self.engine = engine
-        self.sensor = sensor
-        self.version = "1"
-
-    def add(self, experiment: int | None, phase: int | None, rows: int, **values: Any) -> None:
-        """Rows of one phase, an hour and more ago; `values` replace columns."""
-        sensors = {part.name: 5.0 for part in self.sensor.sensors}
-        age = values.pop("age", 7200)
-        row = {"experimentnummer": experiment, "waschen": phase, **sensors, **values}
-        columns = ", ".join(row)
-        places = ", ".join(f":{name}" for name in row)
-        self.execute(
-            f"INSERT INTO online_data (timestamp, {columns}) "
-            f"SELECT extract(epoch FROM now()) - {age} - n, {places} "
-            f"FROM generate_series(1, {rows}) n",
-            **row,
-        )
-
-    def execute(self, statement: str, **values: Any) -> None:
-        """Run one statement and commit."""
-        with self.engine.begin() as connection:
-            connection.execute(text(statement), values)
-
-    def table(self, name: str) -> pd.DataFrame:
-        """All rows of a table."""
-        with self.engine.connect() as connection:
-            return pd.read_sql(text(f"SELECT * FROM {name}"), connection)
-
-    def predict(self, features: pd.DataFrame) -> pd.DataFrame:
-        """What a bundle returns, from the pH alone."""
-        columns = self.table("archived_data").columns
-        targets = dict.fromkeys(self.sensor.target_names)
-        bounds = [f"{name}_{end}" for name in targets for end in ("lower", "upper")]
-        assert set(bounds) < set(columns)
-        predicted = pd.DataFrame({name: features["ph_mean"] for name in [*targets, *bounds]})
-        return predicted.assign(flags="", verdict="")
-
-    def score(self, predict: archive.Predict | None = None) -> Outcome:
-        """Run once; the counts must add up."""
-        outcome = archive.score_inbox(
-            self.engine, self.sensor, lambda: (predict or self.predict, self.version), "commit"
-        )
-        assert outcome is not None
-        parts = outcome.scored + outcome.kept + outcome.waiting + outcome.rejected
-        assert outcome.rows == parts
-        return outcome
-
-
-@pytest.fixture(name="inbox")
-def fixture_inbox(engine: Engine, sensor: SoftSensor) -> Inbox:
-    """An empty inbox."""
-    return Inbox(engine, sensor)
-
-
-def test_due_phases_are_scored_once_and_their_rows_kept(inbox: Inbox) -> None:
-    inbox.add(1, 1, 100)
-    inbox.add(1, 0, 50)
-    first = inbox.score()
+def test_due_phases_are_scored_once_and_their_rows_kept(bench: Workbench) -> None:
+    bench.add(1, 1, 100)
+    bench.add(1, 0, 50)
+    first = bench.score()
     assert (first.scored, first.phases) == (150, 2)
-    second = inbox.score()
+    second = bench.score()
     assert (second.scored, second.kept) == (0, 150)
-    ledger = inbox.table("archived_data").sort_values("waschen")
+    ledger = bench.table("archived_data").sort_values("waschen")
     assert ledger["n_samples"].tolist() == [50, 100]
-    assert ledger["oberflaechenspannung"].tolist() == [5.0, 5.0]
-    assert len(inbox.table("online_data")) == 150
+    assert ledger["oberflaechenspannung"].tolist() == [50.0, 50.0]
+    assert len(bench.table("online_data")) == 150
 
 
-def test_an_empty_inbox_does_not_ask_for_a_model(inbox: Inbox) -> None:
+def test_an_empty_inbox_does_not_ask_for_a_model(bench: Workbench) -> None:
     def fail() -> tuple[archive.Predict, str]:
         raise AssertionError("the model was fetched")
 
-    outcome = archive.score_inbox(inbox.engine, inbox.sensor, fail, "commit")
-    assert outcome == Outcome(0, 0, 0, 0, 0, 0, 0)
-    assert inbox.table("runs")["outcome"].tolist() == ["done"]
+    assert bench.score(fetch=fail) == Outcome(0, 0, 0, 0, 0, 0)
+    assert bench.table("runs")["outcome"].tolist() == ["done"]
 
 
-def test_a_phase_that_still_grows_waits(inbox: Inbox) -> None:
-    inbox.add(1, 1, 100, age=60)
-    assert inbox.score().waiting == 100
-    assert inbox.table("archived_data").empty
+def test_a_phase_that_still_grows_waits(bench: Workbench) -> None:
+    bench.add(1, 1, 100, age=60)
+    assert bench.score().waiting == 100
+    assert bench.table("archived_data").empty
 
 
-def test_late_rows_supersede_and_the_old_prediction_stays(inbox: Inbox) -> None:
-    inbox.add(1, 1, 100, ph=6.0)
-    inbox.score()
-    inbox.add(1, 1, 100, ph=8.0)
-    assert inbox.score().scored == 200
-    ledger = inbox.table("archived_data").sort_values("predicted_at")
+def test_late_rows_supersede_and_the_old_prediction_stays(bench: Workbench) -> None:
+    bench.add(1, 1, 100, ph=6.0)
+    bench.score()
+    bench.add(1, 1, 100, ph=8.0)
+    assert bench.score().scored == 200
+    ledger = bench.table("archived_data").sort_values("predicted_at")
     assert ledger["n_samples"].tolist() == [100, 200]
     assert ledger["ph_mean"].tolist() == [6.0, 7.0]
-    assert inbox.score().scored == 0
+    assert bench.score().scored == 0
 
 
-def test_rows_that_were_loaded_twice_can_be_taken_back(inbox: Inbox) -> None:
-    inbox.add(1, 1, 100, ph=6.0)
-    inbox.score()
-    inbox.add(1, 1, 100, ph=8.0)
-    inbox.score()
-    inbox.execute("DELETE FROM online_data WHERE ph = 8.0")
-    assert inbox.score().scored == 100
-    newest = inbox.table("archived_data").sort_values("predicted_at").iloc[-1]
+def test_rows_that_were_loaded_twice_can_be_taken_back(bench: Workbench) -> None:
+    bench.add(1, 1, 100, ph=6.0)
+    bench.score()
+    bench.add(1, 1, 100, ph=7.0)
+    bench.score()
+    bench.execute("DELETE FROM online_data WHERE ph = 7.0")
+    assert bench.score().scored == 100
+    newest = bench.table("archived_data").sort_values("predicted_at").iloc[-1]
     assert (newest["n_samples"], newest["ph_mean"]) == (100, 6.0)
 
 
-def test_rows_that_arrive_during_a_run_are_left_for_the_next(inbox: Inbox) -> None:
-    inbox.add(1, 1, 100)
+def test_rows_that_arrive_during_a_run_are_left_for_the_next(bench: Workbench) -> None:
+    bench.add(1, 1, 100)
 
     def predict(features: pd.DataFrame) -> pd.DataFrame:
-        inbox.add(1, 1, 7)
-        inbox.add(2, 1, 30)
-        return inbox.predict(features)
+        bench.add(1, 1, 7)
+        bench.add(2, 1, 30)
+        return bench.predict(features)
 
-    assert inbox.score(predict).scored == 100
-    assert len(inbox.table("online_data")) == 137
-    assert inbox.score().scored == 137
-
-
-def test_rows_go_when_their_retention_time_is_over(inbox: Inbox) -> None:
-    inbox.add(1, 1, 100)
-    inbox.add(2, 1, 40)
-    inbox.score()
-    inbox.execute(
-        "UPDATE archived_data SET predicted_at = now() - interval '31 days' "
-        "WHERE experimentnummer = 1"
-    )
-    assert inbox.score().purged == 100
-    assert inbox.table("online_data")["experimentnummer"].unique().tolist() == [2]
-    ledger = inbox.table("archived_data").set_index("experimentnummer")
-    assert ledger["purged_at"].notna().to_dict() == {1: True, 2: False}
+    assert bench.score(predict).scored == 100
+    assert len(bench.table("online_data")) == 137
+    assert bench.score().scored == 137
 
 
-def test_late_rows_of_a_purged_phase_are_set_aside(inbox: Inbox) -> None:
-    inbox.add(1, 1, 100)
-    inbox.score()
-    inbox.execute("UPDATE archived_data SET predicted_at = now() - interval '31 days'")
-    inbox.score()
-    inbox.add(1, 1, 3)
-    assert inbox.score().rejected == 3
-    assert inbox.table("rejected_data")["reason"].unique().tolist() == ["late_after_purge"]
-    assert len(inbox.table("archived_data")) == 1
-
-
-def test_a_rescored_phase_starts_a_new_retention_time(inbox: Inbox) -> None:
-    inbox.add(1, 1, 100)
-    inbox.score()
-    inbox.execute("UPDATE archived_data SET predicted_at = now() - interval '31 days'")
-    inbox.add(1, 1, 10)
-    outcome = inbox.score()
-    assert (outcome.scored, outcome.purged) == (110, 0)
+def test_a_rescored_phase_starts_a_new_retention_time(bench: Workbench) -> None:
+    bench.add(1, 1, 100)
+    bench.score()
+    bench.execute("UPDATE archived_data SET predicted_at = now() - interval '31 days'")
+    bench.add(1, 1, 10)
+    assert bench.score().scored == 110
+    assert bench.purged == 0
 
 
 @pytest.mark.parametrize(
@@ -185,76 +105,158 @@ def test_a_rescored_phase_starts_a_new_retention_time(inbox: Inbox) -> None:
     ],
 )
 def test_what_cannot_be_scored_is_set_aside_with_its_reason(
-    inbox: Inbox, experiment: int | None, phase: int | None, values: dict[str, float], reason: str
+    bench: Workbench,
+    experiment: int | None,
+    phase: int | None,
+    values: dict[str, float],
+    reason: str,
 ) -> None:
-    inbox.add(experiment, phase, 20, **values)
-    inbox.add(5, 1, 30)
-    outcome = inbox.score()
+    bench.add(experiment, phase, 20, **values)
+    bench.add(5, 1, 30)
+    outcome = bench.score()
     assert (outcome.scored, outcome.rejected) == (30, 20)
-    rejected = inbox.table("rejected_data")
+    rejected = bench.table("rejected_data")
     assert rejected["reason"].tolist() == [reason] * 20
-    assert rejected["run_id"].tolist() == inbox.table("runs")["id"].tolist() * 20
-    assert len(inbox.table("online_data")) == 30
-    assert inbox.table("runs")["outcome"].tolist() == ["partial"]
+    assert rejected["run_id"].tolist() == bench.table("runs")["id"].tolist() * 20
+    assert len(bench.table("online_data")) == 30
+    assert bench.table("runs")["outcome"].tolist() == ["partial"]
 
 
-def test_a_prediction_that_is_no_number_is_never_archived(inbox: Inbox) -> None:
-    inbox.add(1, 1, 20)
-    nothing = dict.fromkeys(inbox.sensor.target_names, float("nan"))
-    outcome = inbox.score(lambda features: inbox.predict(features).assign(**nothing))
-    assert outcome.rejected == 20
-    assert inbox.table("archived_data").empty
+@pytest.mark.parametrize(
+    ("ending", "value", "reason"),
+    [
+        ("", math.nan, "no_finite_prediction"),
+        ("_upper", math.inf, "no_finite_prediction"),
+        ("", 74.0, "impossible_prediction"),
+        ("_lower", -1.0, "impossible_prediction"),
+        ("_upper", 49.0, "impossible_prediction"),
+    ],
+)
+def test_a_prediction_that_cannot_be_is_never_archived(
+    bench: Workbench, ending: str, value: float, reason: str
+) -> None:
+    bench.add(1, 1, 20)
+    bench.add(2, 1, 30)
+    name = f"oberflaechenspannung{ending}"
+
+    def predict(features: pd.DataFrame) -> pd.DataFrame:
+        odd = features["experimentnummer"] == 1
+        predicted = bench.predict(features)
+        return predicted.assign(**{name: predicted[name].mask(odd, value)})
+
+    outcome = bench.score(predict)
+    assert (outcome.scored, outcome.rejected) == (30, 20)
+    assert bench.table("archived_data")["experimentnummer"].tolist() == [2]
+    assert bench.table("rejected_data")["reason"].tolist() == [reason] * 20
 
 
-def test_a_failing_run_leaves_everything_as_it_was(inbox: Inbox) -> None:
-    inbox.add(1, 1, 20)
-    inbox.add(1, 7, 20)
+def test_a_failing_run_leaves_everything_as_it_was(bench: Workbench) -> None:
+    bench.add(1, 1, 20)
+    bench.add(1, 7, 20)
 
     def fail(features: pd.DataFrame) -> pd.DataFrame:
         raise RuntimeError(f"out of memory at {len(features)} rows")
 
     with pytest.raises(RuntimeError, match="out of memory"):
-        inbox.score(fail)
-    assert len(inbox.table("online_data")) == 40
-    for name in ("archived_data", "rejected_data", "runs"):
-        assert inbox.table(name).empty
-    assert inbox.score().scored == 20
+        bench.score(fail)
+    assert len(bench.table("online_data")) == 40
+    for name in ("archived_data", "rejected_data"):
+        assert bench.table(name).empty
+    run = bench.table("runs").iloc[0]
+    assert (run["outcome"], run["details"]) == (
+        "failed",
+        {"error": "RuntimeError: out of memory at 1 rows"},
+    )
+    assert bench.score().scored == 20
 
 
-def test_two_runs_at_once_score_once(inbox: Inbox) -> None:
-    inbox.add(1, 1, 100)
+def test_without_a_model_the_connections_that_compute_are_stopped(bench: Workbench) -> None:
+    bench.set(batch=1)
+    for experiment in range(40):
+        bench.add(experiment, 1, 2)
+
+    def fail() -> tuple[archive.Predict, str]:
+        raise NoModel("none was promoted")
+
+    with pytest.raises(NoModel):
+        bench.score(fetch=fail)
+    with bench.engine.connect() as connection:
+        others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        assert connection.scalar(text(others)) == 1
+    assert bench.score().phases == 40
+
+
+def test_a_connection_that_fails_to_compute_fails_the_run(bench: Workbench) -> None:
+    bench.add(1, 1, 20)
+    bench.execute("ALTER TABLE online_data RENAME COLUMN ph TO p_h")
+    with pytest.raises(ProgrammingError, match='column "ph" does not exist'):
+        bench.score()
+    assert bench.table("archived_data").empty
+
+
+def test_one_run_at_a_time_holds_the_inbox(bench: Workbench) -> None:
+    bench.add(1, 1, 100)
     inside, release = threading.Event(), threading.Event()
 
     def slowly(features: pd.DataFrame) -> pd.DataFrame:
         inside.set()
         assert release.wait(30)
-        return inbox.predict(features)
+        return bench.predict(features)
 
     outcomes: list[Outcome] = []
-    first = threading.Thread(target=lambda: outcomes.append(inbox.score(slowly)))
+    first = threading.Thread(target=lambda: outcomes.append(bench.score(slowly)))
     first.start()
     assert inside.wait(30)
-    second = archive.score_inbox(
-        inbox.engine, inbox.sensor, lambda: (inbox.predict, inbox.version), "commit"
-    )
+    with hold(bench.engine, wait=0.1) as connection:
+        assert connection is None
+    with hold(bench.engine, "test_", wait=0.1) as connection:
+        assert connection is not None, "the twins are another inbox"
     release.set()
     first.join()
-    assert second is None
     assert outcomes[0].scored == 100
-    assert len(inbox.table("archived_data")) == 1
+    assert len(bench.table("archived_data")) == 1
 
 
-def test_more_phases_than_fit_a_batch_are_all_scored(engine: Engine, sensor: SoftSensor) -> None:
-    prediction = sensor.prediction.model_copy(update={"batch": 7})
-    inbox = Inbox(engine, sensor.model_copy(update={"prediction": prediction}))
+def test_phases_are_scored_again_on_request_where_their_rows_are(bench: Workbench) -> None:
+    bench.add(1, 1, 20)
+    bench.add(2, 1, 30, age=3 * 86400)
+    bench.score()
+    bench.version = "2"
+    day_ago = time.time() - 86400
+    assert bench.score().scored == 0
+    assert bench.score(rescore=Window(-math.inf, day_ago)).scored == 30
+    assert bench.score(rescore=Window(day_ago, math.inf)).scored == 20
+    ledger = bench.table("archived_data").sort_values(["experimentnummer", "predicted_at"])
+    assert ledger["model_version"].tolist() == ["1", "2"] * 2
+    assert bench.table("latest_predictions")["model_version"].tolist() == ["2", "2"]
+    bench.set(retention_days=0)
+    bench.score()
+    assert bench.score(rescore=Window(-math.inf, math.inf)).rows == 0
+
+
+def test_the_latest_predictions_are_one_row_a_phase(bench: Workbench) -> None:
+    bench.add(1, 1, 20, ph=4.0)
+    bench.add(1, 0, 20, ph=5.0)
+    bench.score()
+    bench.add(1, 1, 20, ph=6.0)
+    bench.score()
+    latest = bench.table("latest_predictions").set_index("waschen")
+    assert latest["ph_mean"].to_dict() == {0: 5.0, 1: 5.0}
+    assert latest["n_samples"].to_dict() == {0: 20, 1: 40}
+    assert len(bench.table("archived_data")) == 3
+
+
+@pytest.mark.parametrize("connections", [1, 3])
+def test_more_phases_than_fit_a_batch_are_all_scored(bench: Workbench, connections: int) -> None:
+    bench.set(batch=7, connections=connections)
     for experiment in range(40):
-        inbox.add(experiment, 1, 2)
+        bench.add(experiment, 1, 2)
     sizes: list[int] = []
 
     def predict(features: pd.DataFrame) -> pd.DataFrame:
         sizes.append(len(features))
-        return inbox.predict(features)
+        return bench.predict(features)
 
-    assert inbox.score(predict).phases == 40
+    assert bench.score(predict).phases == 40
     assert max(sizes) == 7
-    assert inbox.table("archived_data")["experimentnummer"].nunique() == 40
+    assert bench.table("archived_data")["experimentnummer"].nunique() == 40

@@ -19,8 +19,10 @@ def _report(engine: Engine, sensor: SoftSensor, outcome: str) -> int:
     """Look at what is new and note it, as the pipeline does. Returns how many phases were new."""
     since = drift_reporter.last_report(engine, sensor)
     month, until = drift_reporter.read_window(engine, sensor, since)
-    details = {"until": until.isoformat()}
-    Journal(engine, sensor).record("monitor", outcome=outcome, started_at=until, details=details)
+    journal = Journal(engine, sensor)
+    with journal.run("monitor", "commit") as run_id, engine.begin() as connection:
+        details = {"until": until.isoformat()}
+        journal.complete(connection, run_id, outcome=outcome, details=details)
     return len(month)
 
 

@@ -1,0 +1,125 @@
+"""From a prediction back to what it was made from: rows, features, votes, model, data, code."""
+
+from __future__ import annotations
+
+import pandas as pd
+from sqlalchemy import Engine, select, text
+
+from src.components.predictor import Bundle, predict_members
+from src.components.registry import Registry
+from src.components.tables import newest_first, tables
+from src.errors import DataError, ImpressError
+from src.overview import console, show_table, stamp
+from src.settings import Settings
+from src.soft_sensor import SoftSensor
+
+
+def show_why(engine: Engine, settings: Settings, sensor: SoftSensor, experiment: str) -> None:
+    """Print where the newest prediction of each phase of an experiment comes from.
+
+    Raises:
+        DataError: when nothing was predicted for it.
+    """
+    ledger = read_ledger(engine, sensor, experiment)
+    registry = Registry(settings, sensor.name)
+    for phase in sensor.phases:
+        rows = ledger[ledger[sensor.columns.phase] == phase.value]
+        if rows.empty:
+            continue
+        newest = rows.iloc[[0]].reset_index(drop=True)
+        console.rule(f"[bold]experiment {experiment}, {phase.name}")
+        _show_origin(newest.iloc[0], len(rows) - 1, engine, sensor)
+        try:
+            bundle = registry.fetch(str(newest["model_version"].iloc[0]))
+            bundle.check_contract(sensor)
+        except ImpressError as error:
+            console.print(f"The votes of its members cannot be shown: {error}")
+            bundle = None
+        _show_targets(newest, bundle, sensor)
+        _show_features(newest.iloc[0], bundle, sensor)
+        if bundle:
+            _show_model(bundle)
+
+
+def read_ledger(engine: Engine, sensor: SoftSensor, experiment: str) -> pd.DataFrame:
+    """All predictions of an experiment; of each phase the one that counts comes first."""
+    archived = tables(sensor).archived
+    own = archived.c[sensor.columns.experiment] == sensor.experiment_key(experiment)
+    query = select(archived).where(own)
+    with engine.connect() as connection:
+        ledger = pd.read_sql(query.order_by(text(newest_first(sensor))), connection)
+    if ledger.empty:
+        raise DataError(
+            f"nothing was predicted for experiment {experiment}: see `impress status` and "
+            "`impress rejected`"
+        )
+    return ledger
+
+
+def _show_origin(row: pd.Series, older: int, engine: Engine, sensor: SoftSensor) -> None:
+    runs = tables(sensor).runs
+    line = select(runs.c.code_version).where(runs.c.id == int(row["run_id"]))
+    with engine.connect() as connection:
+        code = connection.scalar(line) or "unknown"
+    first, last = (stamp(row[f"{end}_timestamp"]) for end in ("first", "last"))
+    rows = f"{row['n_samples']:.0f} valid rows, stamped {first} to {last}"
+    gone = row["purged_at"]
+    raw = "still in the inbox" if pd.isna(gone) else f"removed {gone:%Y-%m-%d %H:%M} UTC"
+    console.print(f"from       {rows}; raw rows {raw}", soft_wrap=True)
+    console.print(
+        f"predicted  {row['predicted_at']:%Y-%m-%d %H:%M} UTC by version {row['model_version']} in "
+        f"run {row['run_id']}, code {code}",
+        soft_wrap=True,
+    )
+    if older:
+        console.print(f"supersedes {older} older prediction{'s' * (older > 1)} of this phase")
+    console.print(f"verdict    {row['verdict'] or 'none: this phase is not judged'}")
+    console.print(f"flags      {row['flags'] or 'none'}", soft_wrap=True)
+
+
+def _show_targets(newest: pd.DataFrame, bundle: Bundle | None, sensor: SoftSensor) -> None:
+    votes = predict_members(bundle.members, newest, sensor) if bundle else {}
+    row, rows = newest.iloc[0], []
+    for target in sensor.targets:
+        interval = f"{row[f'{target.name}_lower']:.4g} to {row[f'{target.name}_upper']:.4g}"
+        cells = [
+            f"{vote[target.name].iloc[0]:.4g} x {bundle.weights.loc[name, target.name]:.2f}"
+            for name, vote in votes.items()
+            if bundle
+        ]
+        title = f"{target.title}, {target.unit}"
+        rows.append([title, f"{row[target.name]:.4g}", interval, *cells])
+    heading = "targets" + (", and what each member says x its weight" if votes else "")
+    show_table(heading, ["target", "predicted", "interval", *votes], rows)
+
+
+def _show_features(row: pd.Series, bundle: Bundle | None, sensor: SoftSensor) -> None:
+    known = pd.DataFrame(columns=sensor.features, dtype=float)
+    if bundle:
+        same = bundle.reference[sensor.columns.phase] == row[sensor.columns.phase]
+        known = bundle.reference.loc[same, sensor.features]
+
+    def cell(feature: str) -> str:
+        beyond = row[feature] < known[feature].min() or row[feature] > known[feature].max()
+        return f"{row[feature]:.4g}{'*' if beyond else ''}"
+
+    rows = [
+        [part.title, part.unit, *(cell(name) for name in sensor.features_of(part))]
+        for part in sensor.sensors
+    ]
+    title = "features; * outside the range of the training rows of this phase"
+    show_table(title, ["sensor", "unit", *sensor.statistics], rows)
+
+
+def _show_model(bundle: Bundle) -> None:
+    made = bundle.metadata
+    libraries = ", ".join(f"{name} {version}" for name, version in made["libraries"].items())
+    rows = {
+        "run": made.get("mlflow_run", ""),
+        "data": made["data_version"],
+        "code": made["code_version"],
+        "experiments": f"{len(made['experiments'])} trained on",
+        "libraries": libraries,
+    }
+    for name, value in rows.items():
+        console.print(f"model {name:12s}{value}", soft_wrap=True)

@@ -1,0 +1,85 @@
+"""A database that a test fills and scores with a trivial model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from sqlalchemy import Engine, text
+
+from src.components import archive, retention
+from src.components.archive import Outcome
+from src.components.inbox import Inbox, Window, hold
+from src.components.journal import Journal
+from src.soft_sensor import SoftSensor
+
+
+class Workbench:
+    """Rows in, runs of the components in the pipeline's order, tables out."""
+
+    def __init__(self, engine: Engine, sensor: SoftSensor) -> None:
+        self.engine = engine
+        self.sensor = sensor
+        self.version = "1"
+        self.raw_archive: str | None = None
+        self.purged = 0  # by the last run
+
+    def set(self, **prediction: Any) -> None:
+        """Change choices of the section `prediction` of params.yaml."""
+        changed = self.sensor.prediction.model_copy(update=prediction)
+        self.sensor = self.sensor.model_copy(update={"prediction": changed})
+
+    def add(self, experiment: int | None, phase: int | None, rows: int, **values: Any) -> None:
+        """Rows of one phase, a second apart, the newest `age` s ago; `values` replace columns."""
+        sensors = {part.name: 5.0 for part in self.sensor.sensors}
+        age = values.pop("age", 7200)
+        row = {"experimentnummer": experiment, "waschen": phase, **sensors, **values}
+        columns = ", ".join(row)
+        places = ", ".join(f":{name}" for name in row)
+        self.execute(
+            f"INSERT INTO online_data (timestamp, {columns}) "
+            f"SELECT extract(epoch FROM now()) - {age} - n, {places} "
+            f"FROM generate_series(0, {rows} - 1) n",
+            **row,
+        )
+
+    def age(self, days: float) -> None:
+        """Let time pass: predictions and arrivals are older."""
+        for table, column in (("archived_data", "predicted_at"), ("online_data", "arrived_at")):
+            self.execute(f"UPDATE {table} SET {column} = {column} - interval '{days} days'")
+
+    def execute(self, statement: str, **values: Any) -> None:
+        """Run one statement and commit."""
+        with self.engine.begin() as connection:
+            connection.execute(text(statement), values)
+
+    def table(self, name: str) -> pd.DataFrame:
+        """All rows of a table."""
+        with self.engine.connect() as connection:
+            return pd.read_sql(text(f"SELECT * FROM {name}"), connection)
+
+    def predict(self, features: pd.DataFrame) -> pd.DataFrame:
+        """What a bundle returns, from the pH alone."""
+        numbers = [
+            f"{t}{end}" for t in self.sensor.target_names for end in ("", "_lower", "_upper")
+        ]
+        predicted = pd.DataFrame({name: 10 * features["ph_mean"] for name in numbers})
+        return predicted.assign(flags="", verdict="")
+
+    def score(
+        self,
+        predict: archive.Predict | None = None,
+        rescore: Window | None = None,
+        fetch: archive.Fetch | None = None,
+    ) -> Outcome:
+        """Score and purge once, as the pipeline does; the counts must add up."""
+        fetch = fetch or (lambda: (predict or self.predict, self.version))
+        journal = Journal(self.engine, self.sensor)
+        with hold(self.engine) as connection, journal.run("predict", "commit") as run_id:
+            assert connection is not None
+            inbox = Inbox(connection, self.sensor)
+            outcome = archive.score_inbox(inbox, fetch, journal, run_id, rescore)
+            self.purged = retention.purge(inbox, run_id, self.raw_archive)
+        parts = outcome.scored + outcome.kept + outcome.waiting + outcome.rejected
+        assert outcome.rows == parts
+        return outcome
