@@ -150,7 +150,8 @@ def training_table(
             group.
     """
     table = features.merge(targets, on=sensor.columns.keys, validate="one_to_one")
-    table = table.dropna(subset=sensor.target_names, how="all").reset_index(drop=True)
+    # The copy puts the columns together again, which DuckDB hands over one by one.
+    table = table.dropna(subset=sensor.target_names, how="all").reset_index(drop=True).copy()
     experiments = table[sensor.columns.experiment]
     found = experiments.nunique()
     if found < sensor.training.min_experiments:

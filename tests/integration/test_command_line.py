@@ -74,7 +74,9 @@ def test_a_wrong_password_says_so_and_stays_secret(
 
 def test_a_database_without_tables_points_to_init(engine: Engine, sensor: SoftSensor) -> None:
     with engine.begin() as connection:
-        connection.execute(text("DROP TABLE online_data, archived_data, rejected_data, runs"))
+        connection.execute(
+            text("DROP TABLE online_data, archived_data, rejected_data, runs CASCADE")
+        )
     _fails(_run("predict"), "impress init")
     assert _run("init").exit_code == 0
     assert not database.initialise(engine, sensor)
@@ -148,7 +150,8 @@ def test_a_mail_server_that_refuses_costs_neither_report_nor_message(
     assert list((home / "artifacts" / "outbox").glob("*.eml"))
     with engine.connect() as connection:
         journal = pd.read_sql(text("SELECT * FROM runs WHERE pipeline = 'monitor'"), connection)
-    assert journal.empty, "the window must be looked at again by the next run"
+    assert journal["outcome"].tolist() == ["failed"]
+    assert "until" not in journal["details"][0], "the next run must look at the window again"
 
 
 @pytest.fixture(name="dataset")

@@ -31,7 +31,7 @@ def test_a_table_with_its_original_columns_is_upgraded_in_place(
     numbers = ", ".join(f"{name} double precision" for name in sensor.features)
     targets = ", ".join(f"{name} double precision" for name in sensor.target_names)
     with engine.begin() as connection:
-        connection.execute(text("DROP TABLE archived_data"))
+        connection.execute(text("DROP TABLE archived_data CASCADE"))
         connection.execute(
             text(
                 "CREATE TABLE archived_data "
@@ -48,8 +48,30 @@ def test_a_table_with_its_original_columns_is_upgraded_in_place(
     assert not database.initialise(engine, sensor)
     with engine.connect() as connection:
         rows = pd.read_sql(text("SELECT * FROM archived_data"), connection)
+        latest = pd.read_sql(text("SELECT * FROM latest_predictions"), connection)
     assert rows["ph_mean"].tolist() == [7.5]
+    pd.testing.assert_frame_equal(latest, rows)
     assert rows[["verdict", "predicted_at", "n_samples"]].isna().all(axis=None)
+
+
+def test_the_inbox_of_older_tables_gets_times_of_arrival(
+    engine: Engine, sensor: SoftSensor
+) -> None:
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE online_data DROP COLUMN arrived_at"))
+        connection.execute(text("INSERT INTO online_data (experimentnummer) VALUES (1)"))
+    assert database.initialise(engine, sensor) == ["added online_data.arrived_at"]
+    with engine.begin() as connection:
+        connection.execute(text("INSERT INTO online_data (experimentnummer) VALUES (1)"))
+    assert _count(engine, "online_data WHERE arrived_at IS NOT NULL") == 2
+
+
+def test_the_view_gets_the_columns_that_its_table_gets(engine: Engine, sensor: SoftSensor) -> None:
+    statistics = (*sensor.statistics, "percentile90")
+    more = sensor.model_copy(update={"statistics": statistics})
+    assert "renewed latest_predictions" in database.initialise(engine, more)
+    assert not database.initialise(engine, more)
+    assert _count(engine, "latest_predictions WHERE ph_percentile90 IS NULL") == 0
 
 
 def test_a_file_loads_whole(engine: Engine, sensor: SoftSensor, small_dataset: Path) -> None:

@@ -52,10 +52,15 @@ def fixture_csv(rows: pd.DataFrame, tmp_path: Path, sensor: SoftSensor) -> Path:
 def _by_hand(rows: pd.DataFrame, sensor: SoftSensor) -> pd.DataFrame:
     """An independent second opinion, in pandas."""
     valid = rows[~(rows["vorschlagsnummer"] < 0)].copy()
+    outside = {}
     for part in sensor.sensors:
+        out = valid[part.name].notna() & ~valid[part.name].between(part.low, part.high)
+        outside[f"{part.name}_out_of_bounds"] = out
         valid[part.name] = valid[part.name].where(valid[part.name].between(part.low, part.high))
     grouped = valid.groupby(sensor.columns.keys)
     columns: dict[str, pd.Series] = {"n_samples": grouped.size()}
+    for name, out in outside.items():
+        columns[name] = out.groupby([valid[key] for key in sensor.columns.keys]).sum()
     for part in sensor.sensors:
         values = grouped[part.name]
         columns[f"{part.name}_mean"] = values.mean()

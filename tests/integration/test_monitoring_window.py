@@ -8,11 +8,11 @@ import pandas as pd
 from sqlalchemy import Engine
 
 from src.components import database, drift_reporter
-from src.components.archive import score_inbox
 from src.components.drift_reporter import OK, TOO_FEW
 from src.components.journal import Journal
 from src.soft_sensor import SoftSensor
 from tests.conftest import TEST_DATA
+from tests.integration.workbench import Workbench
 
 
 def _report(engine: Engine, sensor: SoftSensor, outcome: str) -> int:
@@ -26,10 +26,10 @@ def _report(engine: Engine, sensor: SoftSensor, outcome: str) -> int:
     return len(month)
 
 
-def _ones(features: pd.DataFrame, sensor: SoftSensor) -> pd.DataFrame:
-    """What a bundle returns, with 1 for every number."""
+def _fifties(features: pd.DataFrame, sensor: SoftSensor) -> pd.DataFrame:
+    """What a bundle returns, with 50 for every number."""
     numbers = [f"{t}{end}" for t in sensor.target_names for end in ("", "_lower", "_upper")]
-    return pd.DataFrame(1.0, features.index, numbers).assign(flags="", verdict="")
+    return pd.DataFrame(50.0, features.index, numbers).assign(flags="", verdict="")
 
 
 def test_a_report_waits_for_a_prediction_that_is_under_way(
@@ -41,11 +41,9 @@ def test_a_report_waits_for_a_prediction_that_is_under_way(
     def predict(features: pd.DataFrame) -> pd.DataFrame:
         inside.set()
         assert release.wait(30)
-        return _ones(features, sensor)
+        return _fifties(features, sensor)
 
-    run = threading.Thread(
-        target=score_inbox, args=(engine, sensor, lambda: (predict, "1"), "commit")
-    )
+    run = threading.Thread(target=Workbench(engine, sensor).score, args=(predict,))
     run.start()
     assert inside.wait(30)
     seen: list[int] = []
@@ -63,7 +61,7 @@ def test_a_report_waits_for_a_prediction_that_is_under_way(
 def test_too_few_rows_are_looked_at_again(engine: Engine, sensor: SoftSensor) -> None:
     database.load(engine, sensor, TEST_DATA / "synthetic_online.csv")
 
-    score_inbox(engine, sensor, lambda: (lambda features: _ones(features, sensor), "1"), "commit")
+    Workbench(engine, sensor).score(lambda features: _fifties(features, sensor))
     first = _report(engine, sensor, TOO_FEW)
     assert first > 20
     assert _report(engine, sensor, OK) == first

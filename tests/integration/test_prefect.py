@@ -112,7 +112,6 @@ def test_predicting_without_a_database_is_a_failed_flow_run(
     run = newest_run(prefect, "predict")
     assert run["state_type"] == "FAILED"
     assert str(closed_port) in run["state"]["message"]
-    assert task_runs(prefect, run) == {"score": "FAILED"}
     assert "Traceback" in log_of(prefect, run)
     assert secrets_in(prefect, run, secrets) == []
 

@@ -38,7 +38,9 @@ def fixture_table(sensor: SoftSensor) -> pd.DataFrame:
     table["oberflaechenspannung"] = 72 - 35 * strength.clip(0, 1)
     table["anionischetenside"] = 300 * strength.clip(0, 1)
     table["nichtionischentenside"] = 100 * strength.clip(0, 1)
-    return table.assign(group=table["experimentnummer"], holdout=False, n_samples=1000)
+    table[[f"{part.name}_out_of_bounds" for part in sensor.sensors]] = 0
+    table = table.assign(n_samples=1000, first_timestamp=0.0, last_timestamp=1500.0)
+    return table.assign(group=table["experimentnummer"], holdout=False)
 
 
 @pytest.fixture(name="bundle", scope="module")
@@ -73,6 +75,19 @@ def test_predictions_keep_to_what_is_physically_possible(
         assert (columns.diff(axis=1).iloc[:, 1:] >= 0).all(axis=None)
 
 
+def test_a_little_beyond_the_bound_is_the_bound_and_far_beyond_is_refused(
+    sensor: SoftSensor,
+) -> None:
+    raw = pd.DataFrame({name: [40.0, 40.0, 40.0] for name in sensor.target_names})
+    raw["oberflaechenspannung"] = [73.5, 75.0, 19.0]
+    weights = pd.DataFrame(1.0, ["only"], sensor.target_names)
+    values = predictor.combine({"only": raw}, weights, sensor)
+    assert values["oberflaechenspannung"].tolist() == [72.8, 75.0, 20.0]
+    around = {f"{name}_{end}": values[name] for name in values for end in ("lower", "upper")}
+    reasons = predictor.impossible(values.assign(**around), sensor)
+    assert reasons.tolist() == ["", "impossible_prediction", ""]
+
+
 def test_a_missing_sensor_is_flagged_and_still_predicted(
     bundle: Bundle, table: pd.DataFrame, sensor: SoftSensor
 ) -> None:
@@ -80,9 +95,17 @@ def test_a_missing_sensor_is_flagged_and_still_predicted(
     one[[name for name in sensor.features if name.startswith("ph_")]] = np.nan
     one["truebung_mean"] = 1e6
     one["n_samples"] = 3
+    one["druck1_out_of_bounds"] = 1
+    one["last_timestamp"] = 3600
     predicted = bundle.predict(one, sensor)
     assert predicted[sensor.target_names].notna().all(axis=None)
-    assert predicted["flags"][0] == "few_samples,truebung_outside_training,ph_missing"
+    assert predicted["flags"][0].split(",") == [
+        "few_samples",
+        "clock_jump",
+        "truebung_outside_training",
+        "druck1_out_of_bounds",
+        "ph_missing",
+    ]
     assert predicted["verdict"][0] == UNCERTAIN
     assert bundle.predict(table, sensor)["flags"].eq("").all()
 
