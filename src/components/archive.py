@@ -8,12 +8,12 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
+from src.components import database
 from src.components.due_features import Due, due_features
 from src.components.inbox import Inbox, Window
 from src.components.journal import Journal
@@ -140,8 +140,7 @@ class _Run:
         copy = f"""COPY "{self.inbox.names.archived.name}" ({columns}) FROM STDIN
             WITH (FORMAT csv, FORCE_NOT_NULL (verdict, flags))"""
         lines = io.StringIO(ledger.to_csv(index=False, header=False))
-        with closing(self.inbox.connection.connection.cursor()) as cursor:
-            cursor.copy_expert(copy, lines)
+        database.copy(self.inbox.connection, copy, lines)
 
     def set_aside(self) -> None:
         """Move the rows that cannot be scored to the rejected table, with the reason."""

@@ -8,9 +8,10 @@ import warnings
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from psycopg2 import DataError as PostgresDataError
+from psycopg2 import OperationalError as PostgresOperationalError
 from psycopg2 import sql
 from sqlalchemy import Connection, Engine, create_engine, inspect
 from sqlalchemy.engine import URL
@@ -127,6 +128,16 @@ def _create_view(connection: Connection, sensor: SoftSensor, prefix: str) -> lis
         return []
     connection.exec_driver_sql(f'CREATE OR REPLACE VIEW "{name}" AS {query}')
     return [f"{'renewed' if present else 'created'} {name}"]
+
+
+def copy(connection: Connection, statement: str, file: IO[Any]) -> None:
+    """Run COPY FROM STDIN or TO STDOUT in the connection's transaction."""
+    with closing(connection.connection.cursor()) as cursor:
+        try:
+            cursor.copy_expert(statement, file)
+        except PostgresOperationalError:
+            connection.invalidate()  # or its roll-back would fail too, and hide the cause
+            raise
 
 
 def load(engine: Engine, sensor: SoftSensor, file: Path, prefix: str = "") -> int:

@@ -140,5 +140,6 @@ class _Reader:
         """End what this connection is doing, when the caller wants no more of it."""
         self.stopped.set()
         # A server that is gone has ended it already.
+        raw: Any = self.connection.connection.driver_connection
         with suppress(psycopg2.Error):
-            self.connection.connection.dbapi_connection.cancel()
+            raw.cancel()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import logging
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from src.components.transformation import features_query, typed_features
 from src.errors import DataError
 from src.soft_sensor import SoftSensor
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 logger = logging.getLogger(__name__)
 
@@ -104,6 +106,8 @@ def read_laboratory(file: Path, sensor: SoftSensor) -> pd.DataFrame:
     Raises:
         DataError: when a column is missing or holds no number where one belongs.
     """
+    import pandas as pd
+
     header = read_header(file, sensor.files.separator)
     needed = [sensor.columns.experiment, sensor.laboratory.phase_column, *sensor.target_names]
     if missing := [name for name in needed if name not in header]:
@@ -136,6 +140,8 @@ def read_groups(folder: Path, sensor: SoftSensor) -> pd.Series | None:
     Raises:
         DataError: when the file or one of its columns is missing.
     """
+    import pandas as pd
+
     group = sensor.training.group
     if group is None:
         return None

@@ -126,8 +126,9 @@ def impossible(predicted: pd.DataFrame, sensor: SoftSensor) -> pd.Series:
         parts = predicted[[f"{target.name}{end}" for end in ("_lower", "", "_upper")]]
         ordered = (parts.diff(axis=1).iloc[:, 1:] >= 0).all(axis=1)
         possible = ((parts >= target.low) & (parts <= target.high)).all(axis=1)
-        reason[~(ordered & possible) & (reason == "")] = "impossible_prediction"
-        reason[~np.isfinite(parts.astype(float)).all(axis=1)] = "no_finite_prediction"
+        finite = parts.astype(float).abs().lt(math.inf).all(axis=1)
+        reason = reason.mask(~(ordered & possible) & (reason == ""), "impossible_prediction")
+        reason = reason.mask(~finite, "no_finite_prediction")
     return reason
 
 

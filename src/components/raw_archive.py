@@ -6,11 +6,11 @@ import hashlib
 import io
 import os
 import tempfile
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from src.components import database
 from src.components.inbox import Inbox
 
 if TYPE_CHECKING:
@@ -71,8 +71,7 @@ def _read(inbox: Inbox, rows: str) -> pa.Table:
     order = ", ".join(str(place + 1) for place in range(len(columns)))
     query = f'SELECT {names} FROM "{online.name}" AS t, {rows} ORDER BY {order}'
     lines = io.BytesIO()
-    with closing(inbox.connection.connection.cursor()) as cursor:
-        cursor.copy_expert(f"COPY ({query}) TO STDOUT (FORMAT csv)", lines)
+    database.copy(inbox.connection, f"COPY ({query}) TO STDOUT (FORMAT csv)", lines)
     kinds = {"BIGINT": pa.int64(), "TEXT": pa.string()}
     return csv.read_csv(
         io.BytesIO(lines.getvalue()),

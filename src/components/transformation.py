@@ -19,8 +19,9 @@ def features_query(sensor: SoftSensor, table: str) -> str:
     """The one definition of the features: a standard SQL statement.
 
     It runs unchanged on PostgreSQL and DuckDB. A value that is NaN, infinite or outside its
-    instrument's range is missing, and but for NaN it is counted; the sample standard deviation of one value is 0; percentiles are
-    interpolated linearly (type 7 of Hyndman and Fan, The American Statistician 50, 1996).
+    instrument's range is missing, and but for NaN it is counted; the sample standard deviation of
+    one value is 0; percentiles are interpolated linearly (type 7 of Hyndman and Fan, The American
+    Statistician 50, 1996).
 
     Args:
         sensor: names the columns; params.yaml has checked them as identifiers.
