@@ -74,7 +74,7 @@ def simulate(
 
 
 @main.command()
-def load(file: Annotated[Path, typer.Argument(help="sensor CSV")]) -> None:
+def load(file: Annotated[Path, typer.Argument(help="sensor rows, CSV or Parquet")]) -> None:
     """Put a sensor file into online_data, all of its rows or none."""
     from src.components import database
 

@@ -21,6 +21,7 @@ from src.settings import Settings
 from src.soft_sensor import SoftSensor
 
 SHOWN = 40  # phases in a list
+KEYS = ["experiment", "phase"]
 
 console = Console()
 
@@ -90,7 +91,7 @@ def _show_clocks(doubtful: list[dict[str, Any]], sensor: SoftSensor) -> None:
         arrived = pd.Timestamp(phase["arrived_at"])
         until = _time(arrived + limit) if phase["state"] == "waiting" else ""
         rows.append([*keys, stamp(phase["last_timestamp"]), _time(arrived), phase["state"], until])
-    headers = [*sensor.columns.keys, "stamped", "arrived (UTC)", "state", "waits until"]
+    headers = [*KEYS, "stamped (UTC)", "arrived (UTC)", "state", "waits until"]
     show_table("stamped later than they arrived: the clock of the rig?", headers, rows)
 
 
@@ -102,16 +103,16 @@ def show_rejected(rejected: list[dict[str, Any]], sensor: SoftSensor) -> None:
     totals: dict[str, int] = {}
     for phase in rejected:
         totals[phase["reason"]] = totals.get(phase["reason"], 0) + phase["n_rows"]
-    reasons = [[reason, str(rows), REASONS[reason]] for reason, rows in totals.items()]
-    show_table("rejected rows", ["reason", "rows", "before `impress rejected replay`"], reasons)
+    for reason, count in totals.items():
+        console.print(f"[bold]{reason}[/]: {count} rows; {REASONS[reason]}", soft_wrap=True)
     rows = []
     for phase in rejected[:SHOWN]:
         keys = ["" if phase[key] is None else str(phase[key]) for key in sensor.columns.keys]
         counts = [str(phase["n_rows"]), str(phase["run_id"]), _time(phase["rejected_at"])]
         rows.append([*keys, phase["reason"], *counts])
-    headers = [*sensor.columns.keys, "reason", "rows", "run", "at (UTC)"]
+    headers = [*KEYS, "reason", "rows", "run", "at (UTC)"]
     more = f", the newest {SHOWN} of {len(rejected)}" if len(rejected) > SHOWN else ""
-    show_table(f"by phase{more}", headers, rows)
+    show_table(f"rejected rows by phase{more}", headers, rows)
 
 
 def _show_model(settings: Settings, sensor: SoftSensor) -> None:
@@ -165,7 +166,7 @@ def _show_reports(runs: list[dict[str, Any]]) -> None:
 def stamp(seconds: float) -> str:
     """A rig's time stamp (Unix seconds) in words, also where it is no possible time."""
     moment = pd.to_datetime([seconds], unit="s", utc=True, errors="coerce")[0]
-    return f"{seconds:.0f} s" if pd.isna(moment) else f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+    return f"{seconds:.0f} s" if pd.isna(moment) else f"{moment:%Y-%m-%d %H:%M}"
 
 
 def _time(moment: pd.Timestamp) -> str:

@@ -33,7 +33,7 @@ def show_why(engine: Engine, settings: Settings, sensor: SoftSensor, experiment:
             bundle = registry.fetch(str(newest["model_version"].iloc[0]))
             bundle.check_contract(sensor)
         except ImpressError as error:
-            console.print(f"The votes of its members cannot be shown: {error}")
+            console.print(f"The votes of its members are not known: {error}", soft_wrap=True)
             bundle = None
         _show_targets(newest, bundle, sensor)
         _show_features(newest.iloc[0], bundle, sensor)
@@ -62,7 +62,7 @@ def _show_origin(row: pd.Series, older: int, engine: Engine, sensor: SoftSensor)
     with engine.connect() as connection:
         code = connection.scalar(line) or "unknown"
     first, last = (stamp(row[f"{end}_timestamp"]) for end in ("first", "last"))
-    rows = f"{row['n_samples']:.0f} valid rows, stamped {first} to {last}"
+    rows = f"{row['n_samples']:.0f} valid rows, stamped {first} to {last} UTC"
     gone = row["purged_at"]
     raw = "still in the inbox" if pd.isna(gone) else f"removed {gone:%Y-%m-%d %H:%M} UTC"
     console.print(f"from       {rows}; raw rows {raw}", soft_wrap=True)
@@ -78,16 +78,18 @@ def _show_origin(row: pd.Series, older: int, engine: Engine, sensor: SoftSensor)
 
 
 def _show_targets(newest: pd.DataFrame, bundle: Bundle | None, sensor: SoftSensor) -> None:
-    votes = predict_members(bundle.members, newest, sensor) if bundle else {}
-    row, rows = newest.iloc[0], []
-    for target in sensor.targets:
-        interval = f"{row[f'{target.name}_lower']:.4g} to {row[f'{target.name}_upper']:.4g}"
-        weights = bundle.weights[target.name] if bundle else pd.Series(dtype=float)
-        cells = [f"{v[target.name].iloc[0]:.4g} x {weights[name]:.2f}" for name, v in votes.items()]
-        title = f"{target.title}, {target.unit}"
-        rows.append([title, f"{row[target.name]:.4g}", interval, *cells])
-    heading = "targets" + (", and what each member says x its weight" if votes else "")
-    show_table(heading, ["target", "predicted", "interval", *votes], rows)
+    row, names = newest.iloc[0], sensor.target_names
+    rows = [
+        ["unit", *(target.unit for target in sensor.targets)],
+        ["predicted", *(f"{row[name]:.4g}" for name in names)],
+        ["interval", *(f"{row[f'{n}_lower']:.4g} to {row[f'{n}_upper']:.4g}" for n in names)],
+    ]
+    if bundle:
+        for member, vote in predict_members(bundle.members, newest, sensor).items():
+            weight = bundle.weights.loc[member]
+            rows.append([member, *(f"{vote[n].iloc[0]:.4g} x {weight[n]:.2f}" for n in names)])
+    heading = "targets" + (", and what each member says x its weight" if bundle else "")
+    show_table(heading, ["", *(target.title for target in sensor.targets)], rows)
 
 
 def _show_features(row: pd.Series, bundle: Bundle | None, sensor: SoftSensor) -> None:

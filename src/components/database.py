@@ -18,7 +18,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool
 from sqlalchemy.schema import CreateColumn
 
-from src.components.ingestion import read_header
+from src.components.ingestion import as_csv, read_header
 from src.components.tables import TWINS, latest_view, tables
 from src.errors import DataError
 from src.settings import Settings
@@ -141,7 +141,7 @@ def copy(connection: Connection, statement: str, file: IO[Any]) -> None:
 
 
 def load(engine: Engine, sensor: SoftSensor, file: Path, prefix: str = "") -> int:
-    """Copy a sensor file into the inbox, all of its rows or none.
+    """Copy a sensor file, CSV or Parquet, into the inbox, all of its rows or none.
 
     Returns:
         The number of rows.
@@ -149,7 +149,12 @@ def load(engine: Engine, sensor: SoftSensor, file: Path, prefix: str = "") -> in
     Raises:
         DataError: naming the line and the column that is wrong.
     """
-    header = read_header(file, sensor.files.separator)
+    with as_csv(file, sensor.files.separator) as lines:
+        return _load(engine, sensor, file, lines, prefix)
+
+
+def _load(engine: Engine, sensor: SoftSensor, file: Path, lines: Path, prefix: str) -> int:
+    header = read_header(lines, sensor.files.separator)
     if unknown := [name for name in header if name not in sensor.columns.online]:
         raise DataError(f"{file}: columns {', '.join(unknown)} are not in params.yaml")
     needed = [*sensor.columns.keys, sensor.columns.timestamp, *(s.name for s in sensor.sensors)]
@@ -160,7 +165,7 @@ def load(engine: Engine, sensor: SoftSensor, file: Path, prefix: str = "") -> in
     online = tables(sensor, prefix).online.name
     connection = engine.raw_connection()
     try:
-        with closing(connection.cursor()) as cursor, file.open("rb") as source:
+        with closing(connection.cursor()) as cursor, lines.open("rb") as source:
             # The staging table numbers the lines, so that a wrong one can be named.
             cursor.execute(
                 sql.SQL(
@@ -169,10 +174,10 @@ def load(engine: Engine, sensor: SoftSensor, file: Path, prefix: str = "") -> in
                 ).format(sql.Identifier(online))
             )
             names = sql.SQL(", ").join(map(sql.Identifier, header))
-            copy = sql.SQL(
+            statement = sql.SQL(
                 "COPY incoming ({}) FROM STDIN WITH (FORMAT csv, HEADER, DELIMITER {})"
             ).format(names, sql.Literal(sensor.files.separator))
-            cursor.copy_expert(copy, source)
+            cursor.copy_expert(statement, source)
             _check_incoming(cursor, sensor, file)
             cursor.execute(
                 sql.SQL("INSERT INTO {} ({names}) SELECT {names} FROM incoming").format(

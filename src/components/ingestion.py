@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import logging
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +38,24 @@ def read_header(file: Path, separator: str) -> list[str]:
             "Say files.separator in params.yaml or convert the file"
         )
     return header
+
+
+@contextmanager
+def as_csv(file: Path, separator: str) -> Iterator[Path]:
+    """A sensor file as CSV: itself, or for a Parquet file a copy for the time of its use."""
+    if file.suffix != ".parquet" or not file.is_file():
+        yield file
+        return
+    from pyarrow import csv, parquet
+
+    source = parquet.ParquetFile(file)
+    options = csv.WriteOptions(delimiter=separator)
+    with tempfile.NamedTemporaryFile(suffix=".csv") as scratch:
+        with csv.CSVWriter(scratch, source.schema_arrow, write_options=options) as writer:
+            for batch in source.iter_batches():
+                writer.write_batch(batch)
+        scratch.flush()
+        yield Path(scratch.name)
 
 
 def read_features(folder: Path, sensor: SoftSensor) -> pd.DataFrame:

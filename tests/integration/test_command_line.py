@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,7 +16,9 @@ from typer.testing import CliRunner, Result
 
 from src.cli import main
 from src.components import database
+from src.components.inbox import hold
 from src.soft_sensor import SoftSensor
+from tests.integration.workbench import Workbench
 
 CLOSED_PORT = "9"
 
@@ -39,6 +42,8 @@ def _fails(result: Result, *parts: str) -> None:
 def test_wrong_use_exits_with_2() -> None:
     assert _run("predict", "--no-such-option").exit_code == 2
     assert _run("simulate", "here", "--fault", "gremlin").exit_code == 2
+    assert _run("predict", "--from", "2026-01-01").exit_code == 2
+    assert _run("predict", "--rescore", "--from", "yesterday").exit_code == 2
 
 
 def test_a_faulty_params_file_is_named_by_line(home: Path) -> None:
@@ -125,6 +130,109 @@ def test_predict_monitor_and_status(engine: Engine, small_dataset: Path, home: P
     assert status.exit_code == 0, status.output
     for part in ("version 1 is Production", "partial", "no drift"):
         assert part in status.stdout
+
+
+@pytest.mark.usefixtures("production")
+def test_a_prediction_is_traced_back_to_what_it_was_made_from(
+    engine: Engine, small_dataset: Path
+) -> None:
+    assert _run("load", str(small_dataset / "sensors.csv")).exit_code == 0
+    assert _run("predict").exit_code == 0
+    assert _run("predict", "--rescore", "--from", "2026-01-05", "--to", "2026-01-06").exit_code == 0
+    with engine.connect() as connection:
+        row = connection.execute(
+            text("SELECT * FROM latest_predictions WHERE experimentnummer = 2 AND waschen = 0")
+        ).mappings()
+        ledger = dict(row.one())
+        run = connection.execute(text("SELECT * FROM runs WHERE id = 2")).mappings().one()
+        hashes = connection.scalar(text("SELECT count(*) FROM archived_data"))
+    assert hashes > 48, "some were scored again"
+    told = _run("why", "2")
+    assert told.exit_code == 0, told.output
+    for part in (
+        "experiment 2, washing",
+        "experiment 2, rinsing",
+        f"{ledger['n_samples']} valid rows",
+        "stamped 2026-01-05 09:",
+        "still in the inbox",
+        f"by version 1 in run 2, code {run['code_version']}",
+        "supersedes 1 older prediction",
+        ledger["verdict"],
+        f"{ledger['oberflaechenspannung']:.4g}",
+        f"{ledger['leitfaehigkeit_percentile75']:.4g}",
+        "random_forest",
+        "xgboost",
+        "model data",
+        "scikit-learn",
+    ):
+        assert part in told.stdout, part
+    for target in ("oberflaechenspannung", "anionischetenside", "nichtionischentenside"):
+        assert f"{ledger[f'{target}_lower']:.4g} to {ledger[f'{target}_upper']:.4g}" in told.stdout
+    first_target = re.findall(r"(?:random_forest|xgboost) +([\d.]+) x ([\d.]+)", told.stdout)
+    voted = sum(float(vote) * float(weight) for vote, weight in first_target[2:])
+    assert voted == pytest.approx(ledger["oberflaechenspannung"], rel=0.01)
+    _fails(_run("why", "9999"), "nothing was predicted for experiment 9999")
+    _fails(_run("why", "two"), "'two' is no experiment")
+
+
+@pytest.mark.usefixtures("production")
+def test_a_prediction_is_traced_also_when_the_registry_is_down(
+    engine: Engine, small_dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert _run("load", str(small_dataset / "sensors.csv")).exit_code == 0
+    assert _run("predict").exit_code == 0
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{CLOSED_PORT}")
+    told = _run("why", "2")
+    assert told.exit_code == 0, told.output
+    assert "does not answer" in told.stdout and "features" in told.stdout
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM runs")) == 1
+
+
+def test_rejected_rows_are_listed_and_replayed(bench: Workbench) -> None:
+    assert "no rows are rejected" in _run("rejected").stdout
+    bench.add(1, 9, 20)
+    bench.add(2, 9, 10)
+    assert _run("predict").exit_code == 3
+    listed = _run("rejected").stdout
+    for part in ("unknown_phase", "30", "add the phase"):
+        assert part in listed
+    assert "10 rows are back" in _run("rejected", "replay", "--experiment", "2").stdout
+    bench.execute("UPDATE rejected_data SET waschen = 1")
+    assert "20 rows are back" in _run("rejected", "replay", "--reason", "unknown_phase").stdout
+    _fails(_run("rejected", "replay", "--experiment", "two"), "'two' is no experiment")
+    with hold(bench.engine):
+        _fails(_run("rejected", "replay"), "another run holds the inbox")
+
+
+def test_a_dead_mans_alarm_asks_for_the_last_good_run(bench: Workbench) -> None:
+    assert _run("status", "--max-age", "8d").exit_code == 1
+    assert _run("predict").exit_code == 0
+    assert _run("status", "--max-age", "8d").exit_code == 0
+    assert _run("status", "--max-age", "8d", "--pipeline", "monitor").exit_code == 1
+    bench.execute("UPDATE runs SET ended_at = ended_at - interval '9 days'")
+    bench.add(1, 1, 100)
+    _fails(_run("predict"), "impress promote")
+    assert bench.table("runs").sort_values("id")["outcome"].tolist() == ["done", "failed"]
+    stale = _run("status", "--max-age", "8d")
+    assert (stale.exit_code, stale.stdout) == (1, "last good run of predict: 9 d 0 h ago\n")
+    assert _run("status", "--max-age", "10d").exit_code == 0
+    assert _run("status", "--max-age", "soon").exit_code == 2
+
+
+def test_a_run_that_finds_the_inbox_held_is_noted(bench: Workbench) -> None:
+    with hold(bench.engine):
+        assert _run("predict").exit_code == 0
+    assert bench.table("runs")["outcome"].tolist() == ["skipped"]
+    assert _run("status", "--max-age", "8d").exit_code == 1, "it has done nothing"
+
+
+@pytest.mark.usefixtures("production")
+def test_status_names_phases_with_a_doubtful_clock(bench: Workbench) -> None:
+    bench.add(17, 1, 100, age=-86400)
+    status = _run("status")
+    assert "stamped later than they arrived" in status.stdout
+    assert re.search(r"17 +1 .*waiting", status.stdout)
 
 
 @pytest.mark.usefixtures("engine")
