@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import text
 
 from src.components import database
-from src.components.due_features import Due, due_features
+from src.components.due_features import due_features
 from src.components.inbox import Inbox, Window
 from src.components.journal import Journal
 
@@ -64,8 +64,8 @@ def score_inbox(
         run = _Run(inbox, run_id)
         version = None
         if due := run.take_stock(rescore):
-            logger.info("%s: %d phases are due", inbox.names.online.name, len(due))
-            with due_features(journal.engine, inbox, due) as batches:
+            logger.info("%s: %d phases are due", inbox.names.online.name, due)
+            with due_features(journal.engine, inbox) as batches:
                 predict, version = fetch()
                 for features in batches:
                     run.archive(features, predict, version)
@@ -93,14 +93,14 @@ class _Run:
         columns = self.inbox.sensor.columns
         return f'"{columns.experiment}"', f'"{columns.phase}"'
 
-    def take_stock(self, rescore: Window | None) -> Due:
-        """Note the state of every phase. Returns the due ones."""
+    def take_stock(self, rescore: Window | None) -> int:
+        """Note the state of every phase. Returns the number of due ones."""
         connection = self.inbox.connection
         create = f"CREATE TEMP TABLE inbox_state AS {self.inbox.states()}"
         connection.execute(text(create), self.inbox.binds(rescore))
         connection.execute(text("ANALYZE inbox_state"))
-        due = f"SELECT {', '.join(self._keys)}, clock_ahead FROM inbox_state WHERE state = 'due'"
-        return [tuple(row) for row in connection.execute(text(f"{due} ORDER BY 1, 2"))]
+        due = connection.scalar(text("SELECT count(*) FROM inbox_state WHERE state = 'due'"))
+        return int(due or 0)
 
     def archive(self, features: pd.DataFrame, predict: Predict, version: str) -> None:
         """Predict a batch into the ledger, but for phases from or for which nothing sound comes."""

