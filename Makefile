@@ -2,9 +2,9 @@
 # make test    all tests
 PYTHON ?= python3
 BIN := .venv/bin
-CODE := src tests setup.py
+CODE := src tests benchmarks setup.py
 
-.PHONY: demo test lint format ui clean
+.PHONY: demo test lint format ui benchmark soak clean
 
 demo: .venv/installed
 	$(BIN)/impress demo
@@ -16,7 +16,7 @@ lint: .venv/installed
 	$(BIN)/black --check --quiet $(CODE)
 	$(BIN)/isort --check $(CODE)
 	$(BIN)/pylint --score=n $(CODE)
-	$(BIN)/mypy src tests
+	$(BIN)/mypy src tests benchmarks
 
 format: .venv/installed
 	$(BIN)/black --quiet $(CODE)
@@ -25,6 +25,14 @@ format: .venv/installed
 # The registry of this checkout in a browser
 ui: .venv/installed
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///artifacts/mlflow.db
+
+# What a prediction costs beside the bare query and the plain path; 25 GB of disk, ten minutes
+benchmark: .venv/installed
+	$(BIN)/python benchmarks/inbox.py $(ROWS)
+
+# Two hundred random histories of kills, cuts, restarts and late rows; half an hour
+soak: .venv/installed
+	HISTORIES=200 $(BIN)/pytest -s tests/faults/test_histories.py
 
 clean:
 	git clean -fdxq .venv artifacts logs ml_downloads .pytest_cache .mypy_cache .hypothesis

@@ -68,5 +68,5 @@ setup(
         "monitor": MONITOR,
         "dev": DEV,
     },
-    entry_points={"console_scripts": ["impress = src.cli:run"]},
+    entry_points={"console_scripts": ["impress = src.cli:process"]},
 )

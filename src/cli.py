@@ -255,7 +255,7 @@ def demo() -> None:
         run(Settings())
 
 
-def run() -> None:
+def process() -> None:
     """The command line as a process of its own."""
     # Most of what a command allocates are the modules that it imports, which stay: the collector
     # need not look through them so often, nor again when the process ends.
@@ -265,4 +265,4 @@ def run() -> None:
 
 
 if __name__ == "__main__":
-    run()
+    process()

@@ -46,12 +46,13 @@ def as_csv(file: Path, separator: str) -> Iterator[Path]:
     if file.suffix != ".parquet" or not file.is_file():
         yield file
         return
-    from pyarrow import csv, parquet
+    from pyarrow import csv as arrow_csv
+    from pyarrow import parquet
 
     source = parquet.ParquetFile(file)
-    options = csv.WriteOptions(delimiter=separator)
+    options = arrow_csv.WriteOptions(delimiter=separator)
     with tempfile.NamedTemporaryFile(suffix=".csv") as scratch:
-        with csv.CSVWriter(scratch, source.schema_arrow, write_options=options) as writer:
+        with arrow_csv.CSVWriter(scratch, source.schema_arrow, write_options=options) as writer:
             for batch in source.iter_batches():
                 writer.write_batch(batch)
         scratch.flush()

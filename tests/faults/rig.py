@@ -64,7 +64,7 @@ class Rig:
         """Rows of one phase, a second apart, the newest `age` s ago; `values` replace columns."""
         age = values.pop("age", 7200)
         first = len(self.arrived)
-        row = {part.name: 5.0 for part in self.sensor.sensors}
+        row: dict[str, Any] = {part.name: 5.0 for part in self.sensor.sensors}
         row |= {"experimentnummer": experiment, "waschen": phase, "vorschlagsnummer": 1, **values}
         statement = f"""
             INSERT INTO online_data (timestamp, {NUMBER}, {", ".join(row)})

@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -51,155 +51,175 @@ def fixture_home_at_once(home: Path, production: Path) -> Iterator[Path]:
     yield home
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where histories are played."""
+
+    server: PostgresServer
+    postgres: Engine
+    template: str
+    sensor: SoftSensor
+    home: Path
+    happened: Counter[str]
+
+    def execute(self, statement: str) -> None:
+        """Run a statement that is not for a transaction."""
+        with self.postgres.connect() as connection:
+            connection.execution_options(isolation_level="AUTOCOMMIT")
+            connection.execute(text(statement))
+
+    def restart(self, mode: str) -> None:
+        """Restart the server."""
+        arguments = ("-w", "-D", str(self.server.pgdata), "-m", mode, "restart")
+        user = self.server.system_user
+        pgexec("pg_ctl", arguments, bin_path=self.server.bin_path, user=user)
+
+
+class History(RuleBasedStateMachine):
+    """An inbox, its runs, and what can happen to them. The name of a rule is its sentence."""
+
+    # pylint: disable=missing-function-docstring  # as said
+
+    place: Place
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.name = f"history_{uuid.uuid4().hex[:12]}"
+        self.place.execute(f"CREATE DATABASE {self.name} TEMPLATE {self.place.template}")
+        os.environ["DB_NAME"] = self.name
+        with database.connect(Settings()) as engine:
+            self.rig = Rig(engine, self.place.sensor, self.place.home)
+
+    @initialize()
+    def begin(self) -> None:
+        for experiment in (1, 2):
+            self.rig.arrive(experiment, 1, 20)
+
+    @rule(experiment=experiments, phase=phases, count=rows)
+    def settled_rows_arrive(self, experiment: int, phase: int, count: int) -> None:
+        self.place.happened["rows arrive"] += 1
+        self.rig.arrive(experiment, phase, count)
+
+    @rule(experiment=experiments, phase=phases, count=rows, age=st.sampled_from([0, -86400]))
+    def rows_arrive_that_wait(self, experiment: int, phase: int, count: int, age: int) -> None:
+        self.place.happened["rows wait"] += 1
+        self.rig.arrive(experiment, phase, count, age=age)
+
+    @rule(experiment=experiments, phase=phases, count=rows)
+    def invalid_rows_arrive(self, experiment: int, phase: int, count: int) -> None:
+        self.rig.arrive(experiment, phase, count, vorschlagsnummer=-1)
+
+    @rule(
+        experiment=st.one_of(st.none(), experiments),
+        phase=st.sampled_from([None, 0, 9]),
+        count=rows,
+        values=st.sampled_from([{}, NOTHING]),
+    )
+    def odd_rows_arrive(
+        self, experiment: int | None, phase: int | None, count: int, values: dict[str, None]
+    ) -> None:
+        self.place.happened["odd rows"] += 1
+        self.rig.arrive(experiment, phase, count, **values)
+
+    @rule()
+    def it_runs(self) -> None:
+        self.place.happened["a run"] += 1
+        assert self.rig.run() in PREDICTED
+
+    @rule(experiment=experiments, phase=phases, count=rows)
+    def rows_arrive_while_it_runs(self, experiment: int, phase: int, count: int) -> None:
+        self.place.happened["rows during a run"] += 1
+        process = self.rig.start()
+        while process.is_alive():
+            self.rig.arrive(experiment, phase, count)
+            time.sleep(0.05)
+        assert finish(process) in PREDICTED
+
+    @rule(delay=delays)
+    def it_is_killed(self, delay: float) -> None:
+        self.place.happened["a kill"] += 1
+        process = self.rig.start()
+        time.sleep(delay)
+        process.kill()
+        finish(process)
+
+    @rule(count=st.integers(2, 5), killed=st.integers(0, 4), delay=delays)
+    def several_run_at_once(self, count: int, killed: int, delay: float) -> None:
+        self.place.happened["runs at once"] += 1
+        processes = [self.rig.start() for _ in range(count)]
+        time.sleep(delay)
+        for process in processes[:killed]:
+            process.kill()
+        assert {finish(process) for process in processes[killed:]} <= set(PREDICTED)
+        for process in processes[:killed]:
+            finish(process)
+
+    @rule(delay=delays)
+    def connections_are_cut(self, delay: float) -> None:
+        self.place.happened["a cut"] += 1
+        process = self.rig.start()
+        time.sleep(delay)
+        self.rig.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        assert finish(process) in (*PREDICTED, 1)
+
+    @rule(delay=delays, mode=st.sampled_from(["fast", "immediate"]))
+    def the_server_restarts(self, delay: float, mode: str) -> None:
+        self.place.happened["a restart"] += 1
+        process = self.rig.start()
+        time.sleep(delay)
+        self.place.restart(mode)
+        assert finish(process) in (*PREDICTED, 1)
+
+    @rule(
+        table=st.sampled_from(["archived_data", "rejected_data", "runs"]),
+        event=st.sampled_from(["INSERT", "UPDATE", "INSERT OR UPDATE OR DELETE"]),
+    )
+    def a_statement_fails(self, table: str, event: str) -> None:
+        self.place.happened["a failing statement"] += 1
+        self.rig.execute("""CREATE OR REPLACE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN RAISE 'no space' USING ERRCODE = 'disk_full'; END $$""")
+        each = f"AFTER {event} ON {table} EXECUTE FUNCTION fail()"
+        self.rig.execute(f"CREATE TRIGGER fail {each}")
+        assert self.rig.run() in (*PREDICTED, 1)
+        self.rig.execute(f"DROP TRIGGER fail ON {table}")
+
+    @rule()
+    def a_month_passes(self) -> None:
+        self.place.happened["a month"] += 1
+        self._let_time_pass("31 days")
+
+    @rule()
+    def rejected_rows_are_replayed(self) -> None:
+        self.place.happened["a replay"] += 1
+        self.rig.replay()
+
+    def _let_time_pass(self, interval: str) -> None:
+        for table, column in (
+            ("archived_data", "predicted_at"),
+            ("online_data", "arrived_at"),
+        ):
+            self.rig.execute(f"UPDATE {table} SET {column} = {column} - interval '{interval}'")
+        self.rig.execute("UPDATE online_data SET timestamp = timestamp - 31 * 86400")
+
+    def teardown(self) -> None:
+        self._let_time_pass("2 days")
+        assert self.rig.run() in PREDICTED, "a following run completes"
+        assert self.rig.run() in PREDICTED
+        self.rig.check()
+        self.place.happened["histories"] += 1
+        self.place.happened["rows"] += len(self.rig.arrived)
+        self.place.happened["runs"] += len(self.rig.table("runs"))
+        self.place.execute(f"DROP DATABASE {self.name} WITH (FORCE)")
+
+
 def test_no_history_loses_or_doubles_a_row(
     postgres: Engine, server: PostgresServer, template: str, sensor: SoftSensor, home_at_once: Path
 ) -> None:
-    happened: Counter[str] = Counter()
-
-    class History(RuleBasedStateMachine):
-        """An inbox, its runs, and what can happen to them."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.name = f"history_{uuid.uuid4().hex[:12]}"
-
-        @initialize()
-        def begin(self) -> None:
-            with postgres.connect() as connection:
-                connection.execution_options(isolation_level="AUTOCOMMIT")
-                connection.execute(text(f"CREATE DATABASE {self.name} TEMPLATE {template}"))
-            os.environ["DB_NAME"] = self.name
-            with database.connect(Settings()) as engine:
-                self.rig = Rig(engine, sensor, home_at_once)
-            for experiment in (1, 2):
-                self.rig.arrive(experiment, 1, 20)
-
-        @rule(experiment=experiments, phase=phases, count=rows)
-        def settled_rows_arrive(self, experiment: int, phase: int, count: int) -> None:
-            happened["rows arrive"] += 1
-            self.rig.arrive(experiment, phase, count)
-
-        @rule(experiment=experiments, phase=phases, count=rows, age=st.sampled_from([0, -86400]))
-        def rows_arrive_that_wait(self, experiment: int, phase: int, count: int, age: int) -> None:
-            happened["rows wait"] += 1
-            self.rig.arrive(experiment, phase, count, age=age)
-
-        @rule(experiment=experiments, phase=phases, count=rows)
-        def invalid_rows_arrive(self, experiment: int, phase: int, count: int) -> None:
-            self.rig.arrive(experiment, phase, count, vorschlagsnummer=-1)
-
-        @rule(
-            experiment=st.one_of(st.none(), experiments),
-            phase=st.sampled_from([None, 0, 9]),
-            count=rows,
-            values=st.sampled_from([{}, NOTHING]),
-        )
-        def odd_rows_arrive(
-            self, experiment: int | None, phase: int | None, count: int, values: dict[str, None]
-        ) -> None:
-            happened["odd rows"] += 1
-            self.rig.arrive(experiment, phase, count, **values)
-
-        @rule()
-        def it_runs(self) -> None:
-            happened["a run"] += 1
-            assert self.rig.run() in PREDICTED
-
-        @rule(experiment=experiments, phase=phases, count=rows)
-        def rows_arrive_while_it_runs(self, experiment: int, phase: int, count: int) -> None:
-            happened["rows during a run"] += 1
-            process = self.rig.start()
-            while process.is_alive():
-                self.rig.arrive(experiment, phase, count)
-                time.sleep(0.05)
-            assert finish(process) in PREDICTED
-
-        @rule(delay=delays)
-        def it_is_killed(self, delay: float) -> None:
-            happened["a kill"] += 1
-            process = self.rig.start()
-            time.sleep(delay)
-            process.kill()
-            finish(process)
-
-        @rule(count=st.integers(2, 5), killed=st.integers(0, 4), delay=delays)
-        def several_run_at_once(self, count: int, killed: int, delay: float) -> None:
-            happened["runs at once"] += 1
-            processes = [self.rig.start() for _ in range(count)]
-            time.sleep(delay)
-            for process in processes[:killed]:
-                process.kill()
-            assert {finish(process) for process in processes[killed:]} <= set(PREDICTED)
-            for process in processes[:killed]:
-                finish(process)
-
-        @rule(delay=delays)
-        def connections_are_cut(self, delay: float) -> None:
-            happened["a cut"] += 1
-            process = self.rig.start()
-            time.sleep(delay)
-            self.rig.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            )
-            assert finish(process) in (*PREDICTED, 1)
-
-        @rule(delay=delays, mode=st.sampled_from(["fast", "immediate"]))
-        def the_server_restarts(self, delay: float, mode: str) -> None:
-            happened["a restart"] += 1
-            process = self.rig.start()
-            time.sleep(delay)
-            restart = ("-w", "-D", str(server.pgdata), "-m", mode, "restart")
-            pgexec("pg_ctl", restart, bin_path=server.bin_path, user=server.system_user)
-            assert finish(process) in (*PREDICTED, 1)
-
-        @rule(
-            table=st.sampled_from(["archived_data", "rejected_data", "runs"]),
-            event=st.sampled_from(["INSERT", "UPDATE", "INSERT OR UPDATE OR DELETE"]),
-        )
-        def a_statement_fails(self, table: str, event: str) -> None:
-            happened["a failing statement"] += 1
-            self.rig.execute(
-                """CREATE OR REPLACE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$
-                BEGIN RAISE 'no space' USING ERRCODE = 'disk_full'; END $$"""
-            )
-            each = f"AFTER {event} ON {table} EXECUTE FUNCTION fail()"
-            self.rig.execute(f"CREATE TRIGGER fail {each}")
-            assert self.rig.run() in (*PREDICTED, 1)
-            self.rig.execute(f"DROP TRIGGER fail ON {table}")
-
-        @rule()
-        def a_month_passes(self) -> None:
-            happened["a month"] += 1
-            self._let_time_pass("31 days")
-
-        @rule()
-        def rejected_rows_are_replayed(self) -> None:
-            happened["a replay"] += 1
-            self.rig.replay()
-
-        def _let_time_pass(self, interval: str) -> None:
-            for table, column in (
-                ("archived_data", "predicted_at"),
-                ("online_data", "arrived_at"),
-            ):
-                self.rig.execute(f"UPDATE {table} SET {column} = {column} - interval '{interval}'")
-            self.rig.execute("UPDATE online_data SET timestamp = timestamp - 31 * 86400")
-
-        def teardown(self) -> None:
-            if not hasattr(self, "rig"):
-                return
-            self._let_time_pass("2 days")
-            assert self.rig.run() in PREDICTED, "a following run completes"
-            assert self.rig.run() in PREDICTED
-            self.rig.check()
-            happened["histories"] += 1
-            happened["rows"] += len(self.rig.arrived)
-            happened["runs"] += len(self.rig.table("runs"))
-            with postgres.connect() as connection:
-                connection.execution_options(isolation_level="AUTOCOMMIT")
-                connection.execute(text(f"DROP DATABASE {self.name} WITH (FORCE)"))
-
+    place = Place(server, postgres, template, sensor, home_at_once, Counter())
+    History.place = place
     started = time.monotonic()
     run_state_machine_as_test(
         History,
@@ -213,5 +233,5 @@ def test_no_history_loses_or_doubles_a_row(
             suppress_health_check=list(HealthCheck),
         ),
     )
-    assert happened["histories"] >= HISTORIES
-    print(f"{dict(happened)} in {time.monotonic() - started:.0f} s")
+    assert place.happened["histories"] >= HISTORIES
+    print(f"{dict(place.happened)} in {time.monotonic() - started:.0f} s")
