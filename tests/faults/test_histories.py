@@ -126,9 +126,13 @@ class History(RuleBasedStateMachine):
         self.place.happened["a run"] += 1
         assert self.rig.run() in PREDICTED
 
-    @rule(experiment=experiments, phase=phases, count=rows)
-    def rows_arrive_while_it_runs(self, experiment: int, phase: int, count: int) -> None:
+    @rule(experiment=experiments, phase=phases, count=rows, month=st.booleans())
+    def rows_arrive_while_it_runs(
+        self, experiment: int, phase: int, count: int, month: bool
+    ) -> None:
         self.place.happened["rows during a run"] += 1
+        if month:
+            self._let_time_pass("31 days")
         process = self.rig.start()
         while process.is_alive():
             self.rig.arrive(experiment, phase, count)

@@ -102,6 +102,22 @@ def test_a_run_that_is_killed_loses_and_doubles_nothing(
     assert not list((tmp_path / "raw").glob("*.part")) or "archive" not in point
 
 
+def test_rows_that_come_after_the_stock_was_taken_are_not_removed(rig: Rig) -> None:
+    _fill(rig)
+    _pause(rig, POINTS["after the commit"])
+    with rig.engine.connect() as connection:
+        connection.execute(text(f"SELECT pg_advisory_lock({WAITING})"))
+        connection.commit()
+        process = rig.start()
+        wait_for(lambda: _somebody_waits(rig), "the commit")
+        rig.arrive(1, 1, 7)
+    assert finish(process) in PREDICTED
+    assert len(rig.table("online_data")) == 7
+    assert rig.run() in PREDICTED
+    assert rig.table("rejected_data")["reason"].value_counts()["late_after_purge"] == 7
+    rig.check()
+
+
 @pytest.mark.parametrize("count", [2, 5])
 def test_runs_that_start_at_once_score_once(rig: Rig, count: int) -> None:
     _fill(rig)
