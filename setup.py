@@ -56,7 +56,7 @@ DEV = [
 
 setup(
     name="impress",
-    version="0.1.0",
+    version="0.2.0",
     description="A soft sensor for washing and rinsing water, and its batch life",
     license="MIT",
     python_requires=">=3.11",

@@ -69,11 +69,27 @@ class Bench:
             for statement in statements:
                 connection.execute(text(statement))
 
+    def execute_on(self, name: str, statement: str) -> None:
+        """Run a statement on another database."""
+        os.environ["DB_NAME"] = name
+        self.execute(statement)
+
+    @contextmanager
+    def params(self, old: str, new: str) -> Iterator[None]:
+        """Another choice in params.yaml."""
+        words = (ROOT / "params.yaml").read_text(encoding="utf-8")
+        assert old in words
+        changed = self.folder / "params.yaml"
+        changed.write_text(words.replace(old, new), encoding="utf-8")
+        os.environ["IMPRESS_PARAMS"] = str(changed)
+        yield
+        os.environ["IMPRESS_PARAMS"] = str(ROOT / "params.yaml")
+
     def fill(self, rows: int) -> None:
         """A new database with this many rows: simulated experiments, again and again."""
-        os.environ["DB_NAME"] = "postgres"
         name = f"rows_{rows}"
-        self.execute(f"CREATE DATABASE {name}")
+        self.execute_on("postgres", f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        self.execute_on("postgres", f"CREATE DATABASE {name}")
         os.environ["DB_NAME"] = name
         database.initialise(self.engine, self.sensor)
         if not rows:
@@ -164,32 +180,50 @@ def compare(bench: Bench, rows: int) -> dict[str, Cost]:
     times = 3 if rows <= PLAIN_UP_TO else 1
     costs = {"psql": best(bench.psql, times), "predict": best(bench.predict, times)}
     costs["nothing new"] = best(lambda: run([*IMPRESS, "predict"]), times)
+    with bench.params("connections: 2 ", "connections: 1 "):
+        costs["one connection"] = best(bench.predict, times)
+    with bench.params("retention_days: 30 ", "retention_days: 0 "):
+        costs["at once"] = bench.predict()
     if rows <= PLAIN_UP_TO:
+        bench.fill(rows)
         costs["plain"] = run(PLAIN)
+    bench.execute_on("postgres", f"DROP DATABASE rows_{rows} WITH (FORCE)")
     return costs
 
 
 def report(results: dict[int, dict[str, Cost]]) -> str:
-    """The table, in Markdown."""
-    lines = [
-        "| rows | bare query (a) | `impress predict` (b) | plain path (c) | b / a | c / b | "
-        "b, allowed | memory b | memory c | c / b | nothing new |",
-        "| ---: " * 11 + "|",
+    """The tables, in Markdown."""
+
+    def ratio(over: float, under: float) -> str:
+        return f"{over / under:.2f}" if over < 10 * under else f"{over / under:.1f}"
+
+    times = [
+        "| rows | (a) bare query | (b) impress predict | b / a | 1.5 a + 4 s | (c) pandas | c / b |"
     ]
+    memory = ["| rows | (b) impress predict | (c) pandas | c / b |"]
+    others = ["| rows | (b) | nothing new | on one connection | all rows removed at once |"]
+    for table in (times, memory, others):
+        table.append("| ---: " * (table[0].count("|") - 1) + "|")
     for rows, cost in results.items():
         a, b, c = cost["psql"], cost["predict"], cost.get("plain")
-        plain = f"{c.seconds:.1f} s" if c else "-"
-        faster, smaller, memory = "-", "-", "-"
-        if c:
-            faster, smaller = f"{c.seconds / b.seconds:.1f}", f"{c.megabytes / b.megabytes:.1f}"
-            memory = f"{c.megabytes:.0f} MB"
-        cells = [
-            *(f"{rows:,}", f"{a.seconds:.2f} s", f"{b.seconds:.2f} s", plain),
-            *(f"{b.seconds / a.seconds:.2f}", faster, f"{1.5 * a.seconds + 4:.1f} s"),
-            *(f"{b.megabytes:.0f} MB", memory, smaller, f"{cost['nothing new'].seconds:.2f} s"),
+        against = (f"{c.seconds:.1f} s", ratio(c.seconds, b.seconds)) if c else ("-", "-")
+        held = (f"{c.megabytes:.0f} MB", ratio(c.megabytes, b.megabytes)) if c else ("-", "-")
+        allowed = f"{1.5 * a.seconds + 4:.1f} s"
+        seconds = [
+            f"{cost[key].seconds:.2f} s" for key in ("nothing new", "one connection", "at once")
         ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+        cells = f"{a.seconds:.2f} s", f"{b.seconds:.2f} s", ratio(b.seconds, a.seconds), allowed
+        times.append(f"| {' | '.join((f'{rows:,}', *cells, *against))} |")
+        memory.append(f"| {' | '.join((f'{rows:,}', f'{b.megabytes:.0f} MB', *held))} |")
+        others.append(f"| {' | '.join((f'{rows:,}', f'{b.seconds:.2f} s', *seconds))} |")
+    return "\n\n".join(
+        f"{title}\n\n" + "\n".join(table)
+        for title, table in (
+            ("Wall time", times),
+            ("Peak memory of the client", memory),
+            ("Other ways to run it, wall time", others),
+        )
+    )
 
 
 def draw(results: dict[int, dict[str, Cost]], file: Path) -> None:
@@ -240,12 +274,12 @@ def main() -> None:
             imports = "import sklearn, xgboost, sqlalchemy, psycopg2"
             empty = best(lambda: run([*IMPRESS, "predict"]), 5)
             imported = best(lambda: run([sys.executable, "-c", imports]), 5)
-            print(
-                f"empty inbox {empty.seconds:.2f} s, `{imports}` {imported.seconds:.2f} s: "
-                f"{empty.seconds / imported.seconds:.2f}\n"
+            nothing = (
+                f'Empty inbox: {empty.seconds:.2f} s; `python -c "{imports}"`: '
+                f"{imported.seconds:.2f} s; ratio {empty.seconds / imported.seconds:.2f}\n\n"
             )
             results = {rows: compare(bench, rows) for rows in sizes}
-    table = report(results)
+    table = nothing + report(results)
     print(table)
     (out / "inbox.md").write_text(table + "\n", encoding="utf-8")
     draw(results, out / "inbox.png")

@@ -137,8 +137,10 @@ class _Run:
         now = self.inbox.connection.scalar(text("SELECT now()"))
         ledger = ledger.assign(predicted_at=now)
         columns = ", ".join(f'"{name}"' for name in ledger.columns)
+        # Empty words are words; only in columns of numbers they mean that there is none.
+        words = ", ".join((*self._keys, "verdict", "flags"))
         copy = f"""COPY "{self.inbox.names.archived.name}" ({columns}) FROM STDIN
-            WITH (FORMAT csv, FORCE_NOT_NULL (verdict, flags))"""
+            WITH (FORMAT csv, FORCE_NOT_NULL ({words}))"""
         lines = io.StringIO(ledger.to_csv(index=False, header=False))
         database.copy(self.inbox.connection, copy, lines)
 
@@ -149,7 +151,8 @@ class _Run:
         experiment, phase = self._keys
         columns = ", ".join(f'"{name}"' for name in self.inbox.sensor.columns.online)
         equal = f"t.{experiment} = s.{experiment} AND t.{phase} = s.{phase}"
-        # Rows without a key match nothing by "="; those that match them too cannot be hashed.
+        # Rows with an empty key match nothing by "=", and what matches them compares all with all,
+        # so it is kept for them alone.
         unknown = f"""(t.{experiment} IS NULL OR t.{phase} IS NULL)
             AND t.{experiment} IS NOT DISTINCT FROM s.{experiment}
             AND t.{phase} IS NOT DISTINCT FROM s.{phase}"""

@@ -18,12 +18,16 @@ from src.errors import NoModel
 from tests.integration.workbench import Workbench
 
 
+def _no_model() -> tuple[archive.Predict, str]:
+    raise NoModel("none was promoted")
+
+
 def test_due_phases_are_scored_once_and_their_rows_kept(bench: Workbench) -> None:
     bench.add(1, 1, 100)
     bench.add(1, 0, 50)
     first = bench.score()
     assert (first.scored, first.phases) == (150, 2)
-    second = bench.score()
+    second = bench.score(fetch=_no_model)
     assert (second.scored, second.kept) == (0, 150)
     ledger = bench.table("archived_data").sort_values("waschen")
     assert ledger["n_samples"].tolist() == [50, 100]
@@ -32,10 +36,7 @@ def test_due_phases_are_scored_once_and_their_rows_kept(bench: Workbench) -> Non
 
 
 def test_an_empty_inbox_does_not_ask_for_a_model(bench: Workbench) -> None:
-    def fail() -> tuple[archive.Predict, str]:
-        raise AssertionError("the model was fetched")
-
-    assert bench.score(fetch=fail) == Outcome(0, 0, 0, 0, 0, 0)
+    assert bench.score(fetch=_no_model) == Outcome(0, 0, 0, 0, 0, 0)
     assert bench.table("runs")["outcome"].tolist() == ["done"]
 
 
@@ -175,11 +176,8 @@ def test_without_a_model_the_connections_that_compute_are_stopped(bench: Workben
     for experiment in range(40):
         bench.add(experiment, 1, 2)
 
-    def fail() -> tuple[archive.Predict, str]:
-        raise NoModel("none was promoted")
-
     with pytest.raises(NoModel):
-        bench.score(fetch=fail)
+        bench.score(fetch=_no_model)
     with bench.engine.connect() as connection:
         others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
         assert connection.scalar(text(others)) == 1

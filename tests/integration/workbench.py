@@ -29,9 +29,11 @@ class Workbench:
         changed = self.sensor.prediction.model_copy(update=prediction)
         self.sensor = self.sensor.model_copy(update={"prediction": changed})
 
-    def add(self, experiment: int | None, phase: int | None, rows: int, **values: Any) -> None:
+    def add(
+        self, experiment: int | str | None, phase: int | str | None, rows: int, **values: Any
+    ) -> None:
         """Rows of one phase, a second apart, the newest `age` s ago; `values` replace columns."""
-        sensors = {part.name: 5.0 for part in self.sensor.sensors}
+        sensors: dict[str, Any] = {part.name: 5.0 for part in self.sensor.sensors}
         age = values.pop("age", 7200)
         row = {"experimentnummer": experiment, "waschen": phase, **sensors, **values}
         columns = ", ".join(row)
