@@ -32,7 +32,7 @@ benchmark: .venv/installed
 
 # Two hundred random histories of kills, cuts, restarts and late rows; half an hour
 soak: .venv/installed
-	HISTORIES=200 $(BIN)/pytest -s tests/faults/test_histories.py
+	HISTORIES=$(or $(HISTORIES),200) $(BIN)/pytest -s tests/faults/test_histories.py
 
 clean:
 	git clean -fdxq .venv artifacts logs ml_downloads .pytest_cache .mypy_cache .hypothesis

@@ -9,9 +9,10 @@ import atexit
 import gc
 import math
 import re
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -30,7 +31,9 @@ def _sensor() -> SoftSensor:
 
 
 def _seconds(moment: datetime | None, otherwise: float) -> float:
-    return moment.replace(tzinfo=UTC).timestamp() if moment else otherwise
+    if moment is None:
+        return otherwise
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def _duration(words: str) -> timedelta:
@@ -176,7 +179,9 @@ def status(
     max_age: Annotated[
         str | None, typer.Option(help="only say, by exit code 1, that no run was good for e.g. 8d")
     ] = None,
-    pipeline: Annotated[str, typer.Option(help="whose runs --max-age is about")] = "predict",
+    pipeline: Annotated[
+        Literal["predict", "monitor"], typer.Option(help="whose runs --max-age is about")
+    ] = "predict",
 ) -> None:
     """Show inbox, model, last runs, and where reports and mail are."""
     from src import overview
@@ -235,8 +240,11 @@ def replay(
     """Give rejected rows another chance: the next prediction looks at them again."""
     from src.components import database
     from src.components.inbox import Inbox, hold
+    from src.components.rejected import REASONS
     from src.components.rejected import replay as move_back
 
+    if reason and reason not in REASONS:
+        raise typer.BadParameter(f"{reason!r} is not one of {', '.join(REASONS)}")
     with job("replay", Settings().logs), database.connect(Settings()) as engine:
         with hold(engine) as connection:
             if connection is None:
@@ -257,10 +265,12 @@ def demo() -> None:
 
 def process() -> None:
     """The command line as a process of its own."""
-    # Most of what a command allocates are the modules that it imports, which stay: the collector
-    # need not look through them so often, nor again when the process ends.
-    gc.set_threshold(100_000)
-    atexit.register(gc.freeze)
+    if sys.argv[1:2] == ["predict"]:
+        # Most of what it allocates are the modules that it imports, which stay: the collector need
+        # not look through them so often, nor again when the process ends. (Not for all commands:
+        # DuckDB complains about objects that nobody collects.)
+        gc.set_threshold(100_000)
+        atexit.register(gc.freeze)
     main()
 
 

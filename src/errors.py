@@ -42,7 +42,10 @@ class DeliveryError(ImpressError):
 _REMEDIES = {
     "UndefinedTable": "run `impress init` first",
     "UndefinedColumn": "run `impress init` to add what is missing",
-    "InsufficientPrivilege": "let the owner of the tables grant it to DB_USERNAME",
+    "InsufficientPrivilege": "let the owner of the tables grant it to DB_USERNAME, or TEMPORARY "
+    "that of the database",
+    "PermissionError": "let this user write there; see RAW_ARCHIVE and IMPRESS_HOME",
+    "AWS Error": "check RAW_ARCHIVE and the credentials and region of AWS",
     "UnicodeDecodeError": "save the file as UTF-8",
     "ConnectError": "check PREFECT_API_URL and that the server runs",
     "OperationalError": "check DB_HOSTNAME, DB_PORT, DB_NAME, DB_USERNAME, DB_PASSWORD, DB_SSLMODE "

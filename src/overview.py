@@ -163,10 +163,12 @@ def _show_reports(runs: list[dict[str, Any]]) -> None:
     show_table("last reports", ["at (UTC)", "phases", "verdict", "sensors", "report"], rows)
 
 
-def stamp(seconds: float) -> str:
+def stamp(seconds: float | None) -> str:
     """A rig's time stamp (Unix seconds) in words, also where it is no possible time."""
+    if seconds is None:
+        return "at no time"
     moment = pd.to_datetime([seconds], unit="s", utc=True, errors="coerce")[0]
-    return f"{seconds:.0f} s" if pd.isna(moment) else f"{moment:%Y-%m-%d %H:%M}"
+    return f"{seconds} s" if pd.isna(moment) else f"{moment:%Y-%m-%d %H:%M}"
 
 
 def _time(moment: pd.Timestamp) -> str:

@@ -58,23 +58,32 @@ def read_ledger(engine: Engine, sensor: SoftSensor, experiment: str) -> pd.DataF
 
 def _show_origin(row: pd.Series, older: int, engine: Engine, sensor: SoftSensor) -> None:
     runs = tables(sensor).runs
-    line = select(runs.c.code_version).where(runs.c.id == int(row["run_id"]))
+    line = select(runs.c.code_version).where(runs.c.id == _count(row["run_id"]))
     with engine.connect() as connection:
         code = connection.scalar(line) or "unknown"
     first, last = (stamp(row[f"{end}_timestamp"]) for end in ("first", "last"))
-    rows = f"{row['n_samples']:.0f} valid rows, stamped {first} to {last} UTC"
+    rows = f"{_count(row['n_samples'])} valid rows, stamped {first} to {last} UTC"
     gone = row["purged_at"]
-    raw = "still in the inbox" if pd.isna(gone) else f"removed {gone:%Y-%m-%d %H:%M} UTC"
+    raw = "still in the inbox" if pd.isna(gone) else f"removed {_moment(gone)}"
     console.print(f"from       {rows}; raw rows {raw}", soft_wrap=True)
     console.print(
-        f"predicted  {row['predicted_at']:%Y-%m-%d %H:%M} UTC by version {row['model_version']} in "
-        f"run {row['run_id']}, code {code}",
+        f"predicted  {_moment(row['predicted_at'])} by version {row['model_version']} in run "
+        f"{_count(row['run_id'])}, code {code}",
         soft_wrap=True,
     )
     if older:
         console.print(f"supersedes {older} older prediction{'s' * (older > 1)} of this phase")
     console.print(f"verdict    {row['verdict'] or 'none: this phase is not judged'}")
     console.print(f"flags      {row['flags'] or 'none'}", soft_wrap=True)
+
+
+def _count(value: float | None) -> int | None:
+    """A whole number, None in rows that are older than its column."""
+    return None if value is None or pd.isna(value) else int(value)
+
+
+def _moment(moment: pd.Timestamp | None) -> str:
+    return "at a time unknown" if pd.isna(moment) else f"{moment:%Y-%m-%d %H:%M} UTC"
 
 
 def _show_targets(newest: pd.DataFrame, bundle: Bundle | None, sensor: SoftSensor) -> None:
@@ -106,7 +115,7 @@ def _show_features(row: pd.Series, bundle: Bundle | None, sensor: SoftSensor) ->
         [part.title, part.unit, *(cell(name) for name in sensor.features_of(part))]
         for part in sensor.sensors
     ]
-    title = "features; * outside the range of the training rows of this phase"
+    title = "features" + ("; * outside the range of the training rows of this phase" * bool(bundle))
     show_table(title, ["sensor", "unit", *sensor.statistics], rows)
 
 

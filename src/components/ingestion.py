@@ -42,14 +42,23 @@ def read_header(file: Path, separator: str) -> list[str]:
 
 @contextmanager
 def as_csv(file: Path, separator: str) -> Iterator[Path]:
-    """A sensor file as CSV: itself, or for a Parquet file a copy for the time of its use."""
+    """A sensor file as CSV: itself, or for a Parquet file a copy for the time of its use.
+
+    Raises:
+        DataError: when a Parquet file is none, or empty.
+    """
     if file.suffix != ".parquet" or not file.is_file():
         yield file
         return
+    from pyarrow import ArrowInvalid, parquet
     from pyarrow import csv as arrow_csv
-    from pyarrow import parquet
 
-    source = parquet.ParquetFile(file)
+    try:
+        source = parquet.ParquetFile(file)
+    except ArrowInvalid as error:
+        raise DataError(f"{file} is no Parquet file: {error}") from error
+    if not source.metadata.num_rows:
+        raise DataError(f"{file} is empty: it needs rows")
     options = arrow_csv.WriteOptions(delimiter=separator)
     with tempfile.NamedTemporaryFile(suffix=".csv") as scratch:
         with arrow_csv.CSVWriter(scratch, source.schema_arrow, write_options=options) as writer:

@@ -79,7 +79,7 @@ class Journal:
             connection.execute(statement.values(code_version=code_version))
 
     def note_deaths(self, pipeline: str) -> None:
-        """Note that runs without an end were killed; for who knows that none is under way."""
+        """Note that runs without an end were killed. One that still runs puts that right itself."""
         dead = (self._runs.c.pipeline == pipeline) & (self._runs.c.outcome == RUNNING)
         with self.engine.begin() as connection:
             found = connection.execute(self._runs.update().where(dead).values(outcome=DIED))

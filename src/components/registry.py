@@ -220,11 +220,10 @@ class Registry:
                 auth=(name, secret.get_secret_value()) if name and secret else None,
                 timeout=10,
             )
-        except requests.RequestException:
+            answer.raise_for_status()
+            found = answer.json()["model_version"]
+        except (requests.RequestException, KeyError):
             return None
-        if not answer.ok:
-            return None
-        found = answer.json()["model_version"]
         tags = {tag["key"]: tag["value"] for tag in found.get("tags", [])}
         return _Version(found["version"], found["source"], tags)
 

@@ -93,4 +93,5 @@ def _reopen(inbox: Inbox, experiment: Any) -> None:
     forget = f"""
         UPDATE "{inbox.names.archived.name}" AS a SET purged_at = NULL
         FROM ({late}) AS late WHERE {same}"""
-    inbox.connection.execute(text(forget), binds)
+    phases = inbox.connection.execute(text(forget), binds).rowcount
+    logger.info("%d predictions no longer count as purged", phases)

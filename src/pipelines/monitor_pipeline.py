@@ -39,6 +39,7 @@ def monitor() -> str:
     sensor = load_soft_sensor(settings.impress_params)
     with database.connect(settings) as engine:
         journal = Journal(engine, sensor)
+        journal.note_deaths("monitor")
         with journal.run("monitor", code_version(settings)) as run_id:
             return report_window(journal, run_id, settings, sensor)
 

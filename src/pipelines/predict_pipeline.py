@@ -50,7 +50,8 @@ def predict(twins: bool = False, rescore: Window | None = None) -> Outcome | Non
         with journal.run("predict", code_version(settings)) as run_id:
             inbox = Inbox(connection, sensor, prefix)
             outcome = score(inbox, settings, journal, run_id, rescore)
-            purged = retention.purge(inbox, run_id, settings.raw_archive)
+            # Rows of a test are no part of the archive.
+            purged = retention.purge(inbox, run_id, None if twins else settings.raw_archive)
     logger.info(
         "%d rows in = %d scored + %d kept + %d waiting + %d rejected; %d purged",
         *(outcome.rows, outcome.scored, outcome.kept, outcome.waiting, outcome.rejected),

@@ -44,6 +44,8 @@ def test_wrong_use_exits_with_2() -> None:
     assert _run("simulate", "here", "--fault", "gremlin").exit_code == 2
     assert _run("predict", "--from", "2026-01-01").exit_code == 2
     assert _run("predict", "--rescore", "--from", "yesterday").exit_code == 2
+    assert _run("status", "--max-age", "8d", "--pipeline", "prediction").exit_code == 2
+    assert _run("rejected", "replay", "--reason", "because").exit_code == 2
 
 
 def test_a_faulty_params_file_is_named_by_line(home: Path) -> None:
@@ -187,6 +189,20 @@ def test_a_prediction_is_traced_also_when_the_registry_is_down(
     assert "does not answer" in told.stdout and "features" in told.stdout
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT count(*) FROM runs")) == 1
+
+
+def test_predictions_from_before_the_upgrade_are_traced_as_far_as_they_can_be(
+    bench: Workbench,
+) -> None:
+    bench.execute(
+        "INSERT INTO archived_data (experimentnummer, waschen, ph_mean, oberflaechenspannung) "
+        "VALUES (7, 0, 7.5, 61.5)"
+    )
+    told = _run("why", "7")
+    assert told.exit_code == 0, told.output
+    for part in ("61.5", "7.5", "at a time unknown", "not known"):
+        assert part in told.stdout
+    assert "*" not in told.stdout
 
 
 def test_rejected_rows_are_listed_and_replayed(bench: Workbench) -> None:

@@ -117,6 +117,20 @@ def test_a_faulty_file_loads_not_at_all_and_says_where(
     assert _count(engine, "online_data") == 0
 
 
+def test_a_parquet_file_without_rows_or_sense_is_named(
+    engine: Engine, sensor: SoftSensor, tmp_path: Path
+) -> None:
+    file = tmp_path / "rows.parquet"
+    with pytest.raises(DataError, match="rows.parquet not found"):
+        database.load(engine, sensor, file)
+    file.write_text("no parquet", encoding="utf-8")
+    with pytest.raises(DataError, match="rows.parquet is no Parquet file"):
+        database.load(engine, sensor, file)
+    pd.DataFrame({"experimentnummer": [1]}).head(0).to_parquet(file)
+    with pytest.raises(DataError, match="rows.parquet is empty"):
+        database.load(engine, sensor, file)
+
+
 def test_twins_are_apart(engine: Engine, sensor: SoftSensor, file: Path) -> None:
     database.load(engine, sensor, file, prefix="test_")
     assert (_count(engine, "online_data"), _count(engine, "test_online_data")) == (0, 3)
