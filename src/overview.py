@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import pandas as pd
@@ -163,12 +164,12 @@ def _show_reports(runs: list[dict[str, Any]]) -> None:
     show_table("last reports", ["at (UTC)", "phases", "verdict", "sensors", "report"], rows)
 
 
-def stamp(seconds: float | None) -> str:
+def stamp(seconds: float) -> str:
     """A rig's time stamp (Unix seconds) in words, also where it is no possible time."""
-    if seconds is None:
-        return "at no time"
-    moment = pd.to_datetime([seconds], unit="s", utc=True, errors="coerce")[0]
-    return f"{seconds} s" if pd.isna(moment) else f"{moment:%Y-%m-%d %H:%M}"
+    try:
+        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M}"
+    except (ValueError, OverflowError, OSError):  # which one is the platform's choice
+        return f"{seconds:g} s"
 
 
 def _time(moment: pd.Timestamp) -> str:

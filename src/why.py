@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pandas as pd
-from sqlalchemy import Engine, select, text
+from sqlalchemy import Double, Engine, select, text
 
 from src.components.predictor import Bundle, predict_members
 from src.components.registry import Registry
@@ -53,7 +53,8 @@ def read_ledger(engine: Engine, sensor: SoftSensor, experiment: str) -> pd.DataF
             f"nothing was predicted for experiment {experiment}: see `impress status` and "
             "`impress rejected`"
         )
-    return ledger
+    numbers = [column.name for column in archived.columns if isinstance(column.type, Double)]
+    return ledger.astype(dict.fromkeys(numbers, "float64"))
 
 
 def _show_origin(row: pd.Series, older: int, engine: Engine, sensor: SoftSensor) -> None:

@@ -50,8 +50,9 @@ def as_csv(file: Path, separator: str) -> Iterator[Path]:
     if file.suffix != ".parquet" or not file.is_file():
         yield file
         return
-    from pyarrow import ArrowInvalid, parquet
+    from pyarrow import ArrowInvalid
     from pyarrow import csv as arrow_csv
+    from pyarrow import parquet
 
     try:
         source = parquet.ParquetFile(file)

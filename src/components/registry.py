@@ -239,7 +239,7 @@ class Registry:
             try:
                 found = self.client.get_model_version(self.name, version)
             except MlflowException as error:
-                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                     raise
                 raise NoModel(f"registry has no version {version} of {self.name}") from error
         return self._load(found)
