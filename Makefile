@@ -26,11 +26,11 @@ format: .venv/installed
 ui: .venv/installed
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///artifacts/mlflow.db
 
-# What a prediction costs beside the bare query and the plain path; 25 GB of disk, ten minutes
+# What a prediction costs beside the bare query and the plain path; 15 GB of disk, ten minutes
 benchmark: .venv/installed
 	$(BIN)/python benchmarks/inbox.py $(ROWS)
 
-# Two hundred random histories of kills, cuts, restarts and late rows; half an hour
+# Two hundred random histories of kills, cuts, restarts and late rows; twenty minutes
 soak: .venv/installed
 	HISTORIES=$(or $(HISTORIES),200) $(BIN)/pytest -s tests/faults/test_histories.py
 

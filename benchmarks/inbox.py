@@ -3,7 +3,7 @@
     python benchmarks/inbox.py [ROWS ...]        or: make benchmark
 
 Every number of one size comes from the same server and the same rows, one after the other. Needs
-about 25 GB of disk for 30 million rows; PostgreSQL, MLflow and everything else are started here, in
+about 15 GB of disk for 30 million rows; PostgreSQL, MLflow and everything else are started here, in
 a temporary folder.
 """
 
@@ -238,11 +238,12 @@ def draw(results: dict[int, dict[str, Cost]], file: Path) -> None:
         "plain": "plain pandas (c)",
         "nothing new": "impress predict, nothing new",
     }
-    for key, label in names.items():
+    for place, (key, label) in enumerate(names.items()):
         known = {rows: cost[key] for rows, cost in results.items() if key in cost}
-        left.plot(known.keys(), [cost.seconds for cost in known.values()], "o-", label=label)
+        look = {"marker": "o", "color": f"C{place}", "label": label}
+        left.plot(list(known), [cost.seconds for cost in known.values()], **look)
         if key != "psql":
-            right.plot(known.keys(), [cost.megabytes for cost in known.values()], "o-", label=label)
+            right.plot(list(known), [cost.megabytes for cost in known.values()], **look)
     for axes, what in ((left, "wall time, s"), (right, "peak memory of the client, MB")):
         axes.set(xscale="log", yscale="log", xlabel="rows in the inbox", ylabel=what)
         axes.grid(True, which="both", alpha=0.3)
