@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import pytest
 from sqlalchemy import text
 
@@ -30,12 +31,11 @@ def test_rows_from_the_future_wait_for_the_limit_and_no_longer(
     assert flags.to_dict() == {1: "clock_ahead", 2: ""}
 
 
-@pytest.mark.parametrize("value", ["1e400 * 0", "'NaN'", "'Infinity'", "1770000000000"])
+@pytest.mark.parametrize("value", ["'NaN'", "'Infinity'", "1770000000000"])
 def test_stamps_that_are_no_times_wait_for_the_limit_and_no_longer(
     bench: Workbench, value: str
 ) -> None:
     bench.add(1, 1, 100)
-    value = "'NaN'" if value == "1e400 * 0" else value
     bench.execute(f"UPDATE online_data SET timestamp = {value} WHERE experimentnummer = 1")
     assert bench.score().waiting == 100
     bench.age(days=1.1)
@@ -77,9 +77,9 @@ def test_a_jump_for_daylight_saving_is_flagged(
         f"UPDATE online_data SET timestamp = timestamp + {jump} WHERE timestamp > "
         f"(SELECT min(timestamp) FROM online_data) + {before} - 0.5"
     )
-    seen = []
+    seen: list[list[str]] = []
 
-    def predict(features):  # type: ignore[no-untyped-def]
+    def predict(features: pd.DataFrame) -> pd.DataFrame:
         reference = features[[*sensor.columns.keys, *sensor.features]]
         seen.append(quality_flags(features, reference, sensor).tolist())
         return bench.predict(features)
