@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from sqlalchemy import Engine
 
@@ -33,7 +34,7 @@ def show_table(title: str, headers: Sequence[str], rows: Iterable[Sequence[str]]
     for header in headers:
         table.add_column(header, no_wrap=True)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(escape, row))
     console.print(f"[bold]{title}[/]")
     console.print(table)
 

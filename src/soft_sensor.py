@@ -17,6 +17,10 @@ from src.errors import DataError, ParamsError
 
 # PostgreSQL cuts identifiers at 63 bytes; the longest suffix we add is "_out_of_bounds".
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,48}")
+# Columns that our tables have besides the rig's, and what a run notes beside the keys of a phase.
+_OURS = {"arrived_at", "reason", "run_id", "rejected_at"}
+_STOCK = {"state", "n_rows", "n_samples", "first_timestamp", "last_timestamp", "clock_ahead"}
+_STOCK |= {"first_row", "last_row", "predicted_at", "purged_at", "scored_from", "batch", "share"}
 _STATISTIC = re.compile(r"mean|std|median|percentile(\d{1,2})")
 
 
@@ -230,6 +234,10 @@ class SoftSensor(_Record):
         needed = [*self.columns.keys, self.columns.timestamp]
         needed += [sensor.name for sensor in self.sensors]
         needed += [self.valid_rows.column] if self.valid_rows else []
+        if taken := [name for name in self.columns.online if name in _OURS]:
+            raise ValueError(f"columns.online has {', '.join(taken)}, which the tables add")
+        if taken := [name for name in self.columns.keys if name in _STOCK]:
+            raise ValueError(f"a key column is named {', '.join(taken)}, which a run needs")
         if missing := [name for name in needed if name not in self.columns.online]:
             raise ValueError(f"columns.online lacks {', '.join(missing)}")
         return self

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pandas as pd
+from rich.markup import escape
 from sqlalchemy import Double, Engine, select, text
 
 from src.components.predictor import Bundle, predict_members
@@ -27,7 +28,7 @@ def show_why(engine: Engine, settings: Settings, sensor: SoftSensor, experiment:
         if rows.empty:
             continue
         newest = rows.iloc[[0]].reset_index(drop=True)
-        console.rule(f"[bold]experiment {experiment}, {phase.name}")
+        console.rule(f"[bold]experiment {escape(experiment)}, {phase.name}")
         _show_origin(newest.iloc[0], len(rows) - 1, engine, sensor)
         try:
             bundle = registry.fetch(str(newest["model_version"].iloc[0]))

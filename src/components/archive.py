@@ -141,7 +141,8 @@ class _Run:
         words = ", ".join((*self._keys, "verdict", "flags"))
         copy = f"""COPY "{self.inbox.names.archived.name}" ({columns}) FROM STDIN
             WITH (FORMAT csv, FORCE_NOT_NULL ({words}))"""
-        lines = io.StringIO(ledger.to_csv(index=False, header=False))
+        # With this end of a line both of its characters are quoted where they stand in a name.
+        lines = io.StringIO(ledger.to_csv(index=False, header=False, lineterminator="\r\n"))
         database.copy(self.inbox.connection, copy, lines)
 
     def set_aside(self) -> None:
@@ -149,7 +150,8 @@ class _Run:
         connection, names = self.inbox.connection, self.inbox.names
         connection.execute(text("UPDATE inbox_state SET state = 'scored' WHERE state = 'due'"))
         experiment, phase = self._keys
-        columns = ", ".join(f'"{name}"' for name in self.inbox.sensor.columns.online)
+        names_of = [f'"{name}"' for name in self.inbox.sensor.columns.online]
+        columns, moving = ", ".join(names_of), ", ".join(f"t.{name}" for name in names_of)
         equal = f"t.{experiment} = s.{experiment} AND t.{phase} = s.{phase}"
         # Rows with an empty key match nothing by "=", and what matches them compares all with all,
         # so it is kept for them alone.
@@ -163,10 +165,11 @@ class _Run:
             move = f"""
                 WITH moved AS (
                   DELETE FROM "{names.online.name}" AS t USING inbox_state AS s
-                  WHERE {same} AND s.state <> ALL(:staying) RETURNING t.*, s.state
+                  WHERE {same} AND s.state <> ALL(:staying)
+                  RETURNING {moving}, s.state AS "why it is rejected"
                 )
                 INSERT INTO "{names.rejected.name}" ({columns}, reason, run_id)
-                SELECT {columns}, state, :run_id FROM moved"""
+                SELECT {columns}, "why it is rejected", :run_id FROM moved"""
             connection.execute(text(move), {"staying": list(STAYING), "run_id": self.run_id})
 
     def outcome(self) -> Outcome:

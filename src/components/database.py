@@ -13,7 +13,7 @@ from typing import IO, Any
 from psycopg2 import DataError as PostgresDataError
 from psycopg2 import OperationalError as PostgresOperationalError
 from psycopg2 import sql
-from sqlalchemy import Connection, Engine, create_engine, inspect
+from sqlalchemy import Connection, Engine, create_engine, event, inspect
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool
 from sqlalchemy.schema import CreateColumn
@@ -56,7 +56,7 @@ def connect(settings: Settings) -> Iterator[Engine]:
             connect_args={"sslmode": settings.db_sslmode, "connect_timeout": 15, **_KEEPALIVE},
         )
         try:
-            yield engine
+            yield _in_utc(engine)
         finally:
             engine.dispose()
     else:
@@ -73,7 +73,19 @@ def _embedded(folder: Path) -> Iterator[Engine]:
     folder.parent.mkdir(parents=True, exist_ok=True)
     _forget_killed_processes(folder / ".handle_pids.json")
     with get_server(folder, cleanup_mode="stop") as server:
-        yield create_engine(server.get_uri(driver="psycopg2"), poolclass=NullPool)
+        yield _in_utc(create_engine(server.get_uri(driver="psycopg2"), poolclass=NullPool))
+
+
+def _in_utc(engine: Engine) -> Engine:
+    """Let times come in UTC, whatever the server's time zone is."""
+
+    def set_zone(connection: Any, _: Any) -> None:
+        with closing(connection.cursor()) as cursor:
+            cursor.execute("SET TIME ZONE 'UTC'")
+        connection.commit()
+
+    event.listen(engine, "connect", set_zone)
+    return engine
 
 
 def _forget_killed_processes(handles: Path) -> None:

@@ -48,21 +48,17 @@ def due_features(engine: Engine, inbox: Inbox) -> Iterator[Iterator[pd.DataFrame
     shares = _shares(inbox)
     come: Come = Queue(maxsize=AHEAD + len(shares))
     with ExitStack() as stack:
-        readers = [
-            _Reader(stack.enter_context(engine.connect()), inbox.sensor, inbox.names, come)
-            for _ in shares
-        ]
+        readers = [_reader(stack.enter_context(engine.connect()), inbox, come) for _ in shares]
         pool = stack.enter_context(ThreadPoolExecutor(len(shares)))
-        for reader, share in zip(readers, shares):
-            pool.submit(reader.read, snapshot, share)
+        reading = [pool.submit(r.read, snapshot, share) for r, share in zip(readers, shares)]
         try:
             yield _as_they_come(come, len(shares))
         except BaseException:
             for reader in readers:
                 reader.stop()
-            with suppress(Empty):  # or a reader would wait for room
-                while True:
-                    come.get_nowait()
+            while not all(future.done() for future in reading):
+                with suppress(Empty):  # a reader may wait for room
+                    come.get(timeout=0.05)
             raise
 
 
@@ -99,6 +95,7 @@ class _Reader:
     sensor: SoftSensor
     names: Tables
     come: Come
+    raw: Any  # psycopg2's connection, which another thread may cancel
     stopped: Event = field(default_factory=Event)
 
     def read(self, snapshot: str, share: Share) -> None:
@@ -117,6 +114,8 @@ class _Reader:
     def _stream(self, snapshot: str, share: Share) -> Iterator[pd.DataFrame]:
         self.connection.execution_options(isolation_level="REPEATABLE READ")
         self.connection.execute(text(f"SET TRANSACTION SNAPSHOT '{snapshot}'"))
+        # It is idle while the model is fetched.
+        self.connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
         self._view_due_rows(share)
         keys = ", ".join(f'"{key}"' for key in self.sensor.columns.keys)
         query = f"""
@@ -156,7 +155,10 @@ class _Reader:
     def stop(self) -> None:
         """End what this connection is doing, when the caller wants no more of it."""
         self.stopped.set()
-        # A server that is gone has ended it already.
-        raw: Any = self.connection.connection.driver_connection
-        with suppress(psycopg2.Error):
-            raw.cancel()
+        with suppress(psycopg2.Error):  # a server that is gone has ended it already
+            self.raw.cancel()
+
+
+def _reader(connection: Connection, inbox: Inbox, come: Come) -> _Reader:
+    raw = connection.connection.driver_connection
+    return _Reader(connection, inbox.sensor, inbox.names, come, raw)

@@ -120,7 +120,8 @@ class Inbox:
               AND arrived_at > now() - make_interval(secs => :clock_limit) THEN 'waiting'
             WHEN inbox.n_samples = 0 THEN 'no_valid_rows'
             WHEN ledger.n_samples = inbox.n_samples
-              AND (last_timestamp >= :since AND last_timestamp < :until) IS NOT TRUE THEN 'kept'
+              AND (coalesce(last_timestamp, '-Infinity') >= :since
+                AND (last_timestamp < :until OR :until = 'Infinity')) IS NOT TRUE THEN 'kept'
             ELSE 'due'
           END AS state
         FROM inbox LEFT JOIN LATERAL (

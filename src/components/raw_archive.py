@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from src.components import database
 from src.components.inbox import Inbox
+from src.errors import DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,6 +46,8 @@ def store(inbox: Inbox, rows: str, root: str) -> None:
 def _put(root: str, name: str, content: bytes) -> None:
     """Write one file so that it is there as a whole, and on disk, or not at all."""
     if root.startswith("s3://"):
+        if "@" in root:
+            raise DataError("RAW_ARCHIVE holds a key: give it to AWS's own variables or to a role")
         from pyarrow import fs
 
         store_of, prefix = fs.FileSystem.from_uri(root)
@@ -58,6 +61,9 @@ def _put(root: str, name: str, content: bytes) -> None:
         part.flush()
         os.fsync(part.fileno())
     os.replace(part.name, folder / name)
+    entry = os.open(folder, os.O_RDONLY)  # or a power cut could lose the name of the file
+    os.fsync(entry)
+    os.close(entry)
 
 
 def _read(inbox: Inbox, rows: str) -> pa.Table:
@@ -76,6 +82,7 @@ def _read(inbox: Inbox, rows: str) -> pa.Table:
     return csv.read_csv(
         io.BytesIO(lines.getvalue()),
         csv.ReadOptions(column_names=[column.name for column in columns]),
+        csv.ParseOptions(newlines_in_values=True),
         convert_options=csv.ConvertOptions(
             column_types={c.name: kinds.get(c.type.compile(), pa.float64()) for c in columns},
             null_values=[""],

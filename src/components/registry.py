@@ -277,9 +277,10 @@ class Registry:
             "folder": self._folder(version).name,
             "sha256": version.tags["bundle_sha256"],
         }
-        part = self._pointer.with_suffix(".part")
-        part.write_text(json.dumps(known), encoding="utf-8")
-        part.replace(self._pointer)
+        folder = self.settings.ml_downloads
+        with tempfile.NamedTemporaryFile("w", dir=folder, delete=False, encoding="utf-8") as part:
+            json.dump(known, part)
+        Path(part.name).replace(self._pointer)
 
     def _download(self, version: ModelVersion | _Version, folder: Path) -> None:
         from mlflow.artifacts import download_artifacts
@@ -337,14 +338,16 @@ def _reachable(settings: Settings) -> Iterator[None]:
     try:
         yield
     except (requests.RequestException, MlflowException) as error:
+        # MLflow's words quote the address, with a password if it holds one.
+        cause = error if where == settings.registry_uri else None
         if _is_refusal(error):
             raise NoModel(
                 f"MLflow at {where} refuses: check MLFLOW_TRACKING_USERNAME and "
                 "MLFLOW_TRACKING_PASSWORD"
-            ) from error
+            ) from cause
         # These words are MLflow's for anything on the way to its server.
         if isinstance(error, requests.RequestException) or "API request to" in str(error):
-            raise RegistryUnavailable(f"MLflow at {where} does not answer") from error
+            raise RegistryUnavailable(f"MLflow at {where} does not answer") from cause
         raise
 
 

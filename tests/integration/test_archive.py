@@ -9,9 +9,9 @@ import time
 import pandas as pd
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.exc import OperationalError, ProgrammingError
 
-from src.components import archive
+from src.components import archive, database
 from src.components.archive import Outcome
 from src.components.inbox import Window, hold
 from src.errors import NoModel
@@ -123,6 +123,18 @@ def test_what_cannot_be_scored_is_set_aside_with_its_reason(
     assert bench.table("runs")["outcome"].tolist() == ["partial"]
 
 
+def test_a_rig_may_have_a_column_called_state(bench: Workbench) -> None:
+    columns = bench.sensor.columns
+    columns = columns.model_copy(update={"online": (*columns.online, "state")})
+    bench.sensor = bench.sensor.model_copy(update={"columns": columns})
+    database.initialise(bench.engine, bench.sensor)
+    bench.add(1, 7, 20, state=5.0)
+    bench.add(2, 1, 30, state=6.0)
+    outcome = bench.score()
+    assert (outcome.scored, outcome.rejected) == (30, 20)
+    assert bench.table("rejected_data")["state"].unique().tolist() == [5.0]
+
+
 @pytest.mark.parametrize(
     ("ending", "value", "reason"),
     [
@@ -182,6 +194,35 @@ def test_without_a_model_the_connections_that_compute_are_stopped(bench: Workben
         others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
         assert connection.scalar(text(others)) == 1
     assert bench.score().phases == 40
+
+
+@pytest.mark.parametrize("connections", [1, 2, 12])
+def test_whatever_fails_while_features_wait_for_the_model_ends_the_run(
+    bench: Workbench, connections: int
+) -> None:
+    """With more batches than there is room for, so that every connection is held up."""
+    bench.set(batch=1, connections=connections)
+    for experiment in range(120):
+        bench.add(experiment, 1, 2)
+
+    def cut_one() -> tuple[archive.Predict, str]:
+        time.sleep(1)
+        bench.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = (SELECT max(pid) "
+            "FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'FETCH%')"
+        )
+        return bench.predict, "1"
+
+    def late() -> tuple[archive.Predict, str]:
+        time.sleep(1)
+        return _no_model()
+
+    with pytest.raises(OperationalError, match="terminating connection|closed the connection"):
+        bench.score(fetch=cut_one)
+    with pytest.raises(NoModel):
+        bench.score(fetch=late)
+    assert "OperationalError" in bench.table("runs").sort_values("id")["details"].iloc[0]["error"]
+    assert bench.score().phases == 120
 
 
 def test_a_connection_that_fails_to_compute_fails_the_run(bench: Workbench) -> None:

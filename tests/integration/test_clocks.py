@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 import pytest
 from sqlalchemy import text
 
-from src.components.inbox import Inbox
+from src.components.inbox import Inbox, Window
 from src.components.predictor import quality_flags
 from src.soft_sensor import SoftSensor
 from tests.integration.workbench import Workbench
@@ -41,6 +43,15 @@ def test_stamps_that_are_no_times_wait_for_the_limit_and_no_longer(
     bench.age(days=1.1)
     assert bench.score().scored == 100
     assert bench.table("archived_data")["flags"].tolist() == ["clock_ahead"]
+
+
+@pytest.mark.parametrize("stamp", ["NULL", "'NaN'", "'Infinity'"])
+def test_rows_without_a_sound_stamp_can_be_scored_again(bench: Workbench, stamp: str) -> None:
+    bench.add(1, 1, 100)
+    bench.execute(f"UPDATE online_data SET timestamp = {stamp}")
+    bench.age(days=1.1)
+    assert bench.score().scored == 100
+    assert bench.score(rescore=Window(-math.inf, math.inf)).scored == 100
 
 
 def test_rows_without_a_stamp_do_not_wait(bench: Workbench) -> None:

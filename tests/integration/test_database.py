@@ -131,6 +131,14 @@ def test_a_parquet_file_without_rows_or_sense_is_named(
         database.load(engine, sensor, file)
 
 
+def test_times_come_in_utc_whatever_the_zone_of_the_server(engine: Engine) -> None:
+    name = engine.url.database
+    with engine.begin() as connection:
+        connection.execute(text(f"ALTER DATABASE {name} SET timezone TO 'Europe/Berlin'"))
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT now()")).utcoffset().total_seconds() == 0
+
+
 def test_twins_are_apart(engine: Engine, sensor: SoftSensor, file: Path) -> None:
     database.load(engine, sensor, file, prefix="test_")
     assert (_count(engine, "online_data"), _count(engine, "test_online_data")) == (0, 3)

@@ -25,6 +25,8 @@ NAMES = [
     "\\.",
     "NaN",
     "two\nlines",
+    "carriage\rreturn",
+    "lot[/7]",
     "../up",
     ":settle",
 ]

@@ -60,6 +60,8 @@ def test_a_fault_is_named_by_its_line(home: Path, old: str, new: str, complaint:
         ("fluss2, ph, leit", "fluss2, leit", "columns.online lacks ph"),
         ("std, median, per", "std, per", "which monitoring looks at"),
         ("value: 0, label", "value: rinse, label", "all numbers or all text"),
+        ("reserv1, reserv2]", "reserv1, run_id]", "columns.online has run_id"),
+        ("phase: waschen", "phase: state", "a key column is named state"),
     ],
 )
 def test_parts_that_contradict_each_other_are_refused(
