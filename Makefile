@@ -26,7 +26,7 @@ format: .venv/installed
 ui: .venv/installed
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///artifacts/mlflow.db
 
-# What a prediction costs beside the bare query and the plain path; 15 GB of disk, ten minutes
+# What a prediction costs beside the bare query and the plain path; allow 15 GB of disk, ten minutes
 benchmark: .venv/installed
 	$(BIN)/python benchmarks/inbox.py $(ROWS)
 

@@ -2,8 +2,8 @@
 
     python benchmarks/inbox.py [ROWS ...]        or: make benchmark
 
-Every number of one size comes from the same server and the same rows, one after the other. Needs
-about 15 GB of disk for 30 million rows; PostgreSQL, MLflow and everything else are started here, in
+Every number of one size comes from the same server and the same rows, one after the other. Allow
+15 GB of disk for 30 million rows; PostgreSQL, MLflow and everything else are started here, in
 a temporary folder.
 """
 

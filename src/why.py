@@ -8,7 +8,7 @@ from sqlalchemy import Double, Engine, select, text
 
 from src.components.predictor import Bundle, predict_members
 from src.components.registry import Registry
-from src.components.tables import newest_first, tables
+from src.components.tables import NEWEST_FIRST, tables
 from src.errors import DataError, ImpressError
 from src.overview import console, show_table, stamp
 from src.settings import Settings
@@ -48,7 +48,7 @@ def read_ledger(engine: Engine, sensor: SoftSensor, experiment: str) -> pd.DataF
     own = archived.c[sensor.columns.experiment] == sensor.experiment_key(experiment)
     query = select(archived).where(own)
     with engine.connect() as connection:
-        ledger = pd.read_sql(query.order_by(text(newest_first(sensor))), connection)
+        ledger = pd.read_sql(query.order_by(text(NEWEST_FIRST)), connection)
     if ledger.empty:
         raise DataError(
             f"nothing was predicted for experiment {experiment}: see `impress status` and "

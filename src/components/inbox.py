@@ -16,7 +16,7 @@ from psycopg2.errorcodes import LOCK_NOT_AVAILABLE
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import OperationalError
 
-from src.components.tables import Tables, tables
+from src.components.tables import NEWEST_FIRST, Tables, tables
 from src.components.transformation import valid_rows
 from src.soft_sensor import SoftSensor
 
@@ -127,7 +127,7 @@ class Inbox:
         FROM inbox LEFT JOIN LATERAL (
           SELECT n_samples, predicted_at, purged_at FROM "{self.names.archived.name}" AS a
           WHERE a.{experiment} = inbox.{experiment} AND a.{phase} = inbox.{phase}
-          ORDER BY predicted_at DESC NULLS LAST, run_id DESC NULLS LAST LIMIT 1
+          ORDER BY {NEWEST_FIRST} LIMIT 1
         ) AS ledger ON true"""
 
     def binds(self, rescore: Window | None = None) -> dict[str, Any]:

@@ -26,6 +26,9 @@ from src.soft_sensor import SoftSensor
 
 TWINS = ("", "test_")  # integration tests of a deployment use the second set
 
+# SQL order that puts the prediction that counts first among those of a phase.
+NEWEST_FIRST = "predicted_at DESC NULLS LAST, run_id DESC NULLS LAST"
+
 
 @dataclass(frozen=True)
 class Tables:
@@ -78,18 +81,12 @@ def tables(sensor: SoftSensor, prefix: str = "") -> Tables:
     )
 
 
-def newest_first(sensor: SoftSensor) -> str:
-    """SQL order that puts the prediction that counts first among those of a phase."""
-    keys = ", ".join(f'"{key}"' for key in sensor.columns.keys)
-    return f"{keys}, predicted_at DESC NULLS LAST, run_id DESC NULLS LAST"
-
-
 def latest_view(sensor: SoftSensor, prefix: str = "") -> tuple[str, str]:
     """Name and query of the view with one row a phase: its newest prediction."""
     keys = ", ".join(f'"{key}"' for key in sensor.columns.keys)
     query = (
         f'SELECT DISTINCT ON ({keys}) * FROM "{prefix}archived_data" '
-        f"ORDER BY {newest_first(sensor)}"
+        f"ORDER BY {keys}, {NEWEST_FIRST}"
     )
     return f"{prefix}latest_predictions", query
 

@@ -9,7 +9,6 @@ import os
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,15 +39,15 @@ def fixture_template(engine: Engine) -> str:
     return str(engine.url.database)
 
 
-@pytest.fixture(name="home_at_once")
-def fixture_home_at_once(home: Path, production: Path) -> Iterator[Path]:
+@pytest.fixture(name="one_by_one")
+def fixture_one_by_one(home: Path, production: Path) -> Path:
     """Batches of one phase, so that a history gets into the middle of them."""
     assert production.is_dir()
     params = home / "params.yaml"
     words = params.read_text(encoding="utf-8")
     assert "batch: 1000 " in words
     params.write_text(words.replace("batch: 1000 ", "batch: 1 "), encoding="utf-8")
-    yield home
+    return home
 
 
 @dataclass(frozen=True)
@@ -220,9 +219,9 @@ class History(RuleBasedStateMachine):
 
 
 def test_no_history_loses_or_doubles_a_row(
-    postgres: Engine, server: PostgresServer, template: str, sensor: SoftSensor, home_at_once: Path
+    postgres: Engine, server: PostgresServer, template: str, sensor: SoftSensor, one_by_one: Path
 ) -> None:
-    place = Place(server, postgres, template, sensor, home_at_once, Counter())
+    place = Place(server, postgres, template, sensor, one_by_one, Counter())
     History.place = place
     started = time.monotonic()
     run_state_machine_as_test(
