@@ -21,6 +21,7 @@ _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,48}")
 _OURS = {"arrived_at", "reason", "run_id", "rejected_at"}
 _STOCK = {"state", "n_rows", "n_samples", "first_timestamp", "last_timestamp", "clock_ahead"}
 _STOCK |= {"first_row", "last_row", "predicted_at", "purged_at", "scored_from", "batch", "share"}
+_STOCK |= {"group", "holdout", "fold"}
 _STATISTIC = re.compile(r"mean|std|median|percentile(\d{1,2})")
 
 
@@ -65,6 +66,7 @@ class Files(_Record):
 
     sensors: str = "sensors.csv"
     laboratory: str = "lab.csv"
+    archived: str = "archived.csv"  # features of phases whose sensor rows are gone
     separator: Annotated[str, Field(min_length=1, max_length=1)] = ";"
 
 
@@ -127,9 +129,19 @@ class Limit(_Record):
 
 
 class Target(Quantity):
-    """What the laboratory measures and we predict; the range is what is physically possible."""
+    """What the laboratory measures and we predict; the range is what is physically possible.
+
+    On the scale `log`, it is log(1 + value) that is learned.
+    """
 
     limit: Limit | None = None
+    scale: Literal["linear", "log"] = "linear"
+
+    @model_validator(mode="after")
+    def _positive(self) -> Self:
+        if self.scale == "log" and self.low < 0:
+            raise ValueError(f"{self.name}: scale log needs low of at least 0, not {self.low}")
+        return self
 
 
 class Group(_Record):
@@ -143,7 +155,7 @@ class Training(_Record):
     """How a model is made."""
 
     holdout: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    folds: Annotated[int, Field(ge=2)] = 5
+    folds: Annotated[int, Field(ge=2)] = 10
     trials: Annotated[int, Field(ge=1)] = 100
     coverage: Annotated[float, Field(gt=0.5, lt=1)] = 0.9
     seed: int = 0

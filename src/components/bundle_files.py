@@ -6,21 +6,26 @@ import hashlib
 import json
 from pathlib import Path
 from typing import Any
+from zipfile import ZIP_DEFLATED
 
+import numpy as np
 import pandas as pd
 import skops.io
-from sklearn.ensemble import RandomForestRegressor
+from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
 from skops.io.exceptions import UntrustedTypesFoundException
 from xgboost import XGBRegressor
 
-from src.components.predictor import Bundle, Member
+from src.components.ensemble import Models
+from src.components.predictor import Bundle
 from src.errors import BundleRefused
 
 # What a bundle may contain beyond skops' own list of harmless types. It lives here and not in the
 # bundle, so that no bundle can widen it.
 TRUSTED_TYPES = frozenset({"sklearn.tree._tree.Tree"})
+FORESTS = (RandomForestRegressor, ExtraTreesRegressor)
 
 MANIFEST = "manifest.json"
+TABLES = ("reference", "holdout")
 
 
 def save(bundle: Bundle, folder: Path) -> str:
@@ -30,21 +35,33 @@ def save(bundle: Bundle, folder: Path) -> str:
         The SHA-256 of the manifest, which stands for the whole bundle.
     """
     folder.mkdir(parents=True)
-    for name, models in bundle.members.items():
-        for target, model in models.items():
-            if isinstance(model, XGBRegressor):
-                model.save_model(folder / f"{name}-{target}.ubj")
-            else:
-                skops.io.dump(model, folder / f"{name}-{target}.skops")
+    for name in bundle.weights.index:
+        models = {
+            f"{fold}-{target}": members[name][target]
+            for fold, members in enumerate(bundle.folds)
+            for target in bundle.targets
+        }
+        if all(isinstance(model, XGBRegressor) for model in models.values()):
+            raw = {
+                k: np.frombuffer(m.get_booster().save_raw("ubj"), np.uint8)
+                for k, m in models.items()
+            }
+            np.savez_compressed(folder / f"{name}.npz", allow_pickle=False, **raw)
+        else:
+            skops.io.dump(models, folder / f"{name}.skops", compression=ZIP_DEFLATED)
     contract = {
         "features": bundle.features,
         "targets": bundle.targets,
+        "definition": bundle.definition,
+        "scales": bundle.scales,
+        "folds": len(bundle.folds),
         "weights": bundle.weights.to_dict("index"),
-        "half_widths": bundle.half_widths.reset_index().to_dict("tight", index=False),
+        "floors": bundle.floors.reset_index().to_dict("tight", index=False),
         "metadata": bundle.metadata,
     }
     (folder / "contract.json").write_text(json.dumps(contract, indent=1), encoding="utf-8")
-    bundle.reference.to_csv(folder / "reference.csv", index=False)
+    for table in TABLES:
+        getattr(bundle, table).to_csv(folder / f"{table}.csv", index=False)
     hashes = {file.name: sha256_of(file) for file in sorted(folder.iterdir())}
     (folder / MANIFEST).write_text(json.dumps(hashes, indent=1), encoding="utf-8")
     return sha256_of(folder / MANIFEST)
@@ -58,41 +75,56 @@ def load(folder: Path, sha256: str | None = None) -> Bundle:
         sha256: of the manifest, where the registry has told it.
 
     Raises:
-        BundleRefused: when a file is missing, added or changed, or names a type not allowed.
+        BundleRefused: when a file is missing, added or changed, or names a type not allowed, or
+            another version of this program wrote it.
     """
     verify(folder, sha256)
     contract = json.loads((folder / "contract.json").read_text(encoding="utf-8"))
-    members: dict[str, Member] = {name: {} for name in contract["weights"]}
-    for name, models in members.items():
-        for target in contract["targets"]:
-            models[target] = _load_model(folder, f"{name}-{target}")
-    widths = contract["half_widths"]
-    table = pd.DataFrame(widths["data"], columns=widths["columns"])
+    if "definition" not in contract:
+        raise BundleRefused(f"{folder} was made by an older version: train and promote a new model")
+    folds: list[Models] = [{} for _ in range(contract["folds"])]
+    for name in contract["weights"]:
+        for key, model in _load_member(folder, name).items():
+            fold, target = key.split("-", maxsplit=1)
+            folds[int(fold)].setdefault(name, {})[target] = model
+    floors = pd.DataFrame(contract["floors"]["data"], columns=contract["floors"]["columns"])
+    reference, holdout = (
+        pd.read_csv(folder / f"{table}.csv", float_precision="round_trip") for table in TABLES
+    )
     return Bundle(
         features=contract["features"],
         targets=contract["targets"],
-        members=members,
+        definition=contract["definition"],
+        scales=contract["scales"],
+        folds=folds,
         weights=pd.DataFrame.from_dict(contract["weights"], orient="index"),
-        half_widths=table.set_index(table.columns[0]),
-        reference=pd.read_csv(folder / "reference.csv", float_precision="round_trip"),
+        floors=floors.set_index(floors.columns[0]),
+        reference=reference,
+        holdout=holdout,
         metadata=contract["metadata"],
     )
 
 
-def _load_model(folder: Path, stem: str) -> Any:
-    boosting = folder / f"{stem}.ubj"
+def _load_member(folder: Path, name: str) -> dict[str, Any]:
+    """Regressors of one member, by `<fold>-<target>`."""
+    boosting = folder / f"{name}.npz"
     if boosting.exists():
-        model = XGBRegressor(n_jobs=1)
-        model.load_model(boosting)
-        return model
-    file = folder / f"{stem}.skops"
+        with np.load(boosting, allow_pickle=False) as raw:
+            return {key: _boosting(raw[key]) for key in raw.files}
+    file = folder / f"{name}.skops"
     try:
-        forest = skops.io.load(file, trusted=sorted(TRUSTED_TYPES))
+        forests: dict[str, Any] = skops.io.load(file, trusted=sorted(TRUSTED_TYPES))
     except UntrustedTypesFoundException as error:
         raise BundleRefused(f"{file} asks for types that are not allowed: {error}") from error
-    if not isinstance(forest, RandomForestRegressor):
-        raise BundleRefused(f"{file} holds a {type(forest).__name__}, not a forest")
-    return forest
+    if not isinstance(forests, dict) or not all(isinstance(f, FORESTS) for f in forests.values()):
+        raise BundleRefused(f"{file} holds something else than forests")
+    return forests
+
+
+def _boosting(raw: np.ndarray) -> XGBRegressor:
+    model = XGBRegressor(n_jobs=1)
+    model.load_model(bytearray(raw.tobytes()))
+    return model
 
 
 def verify(folder: Path, sha256: str | None) -> None:

@@ -1,4 +1,4 @@
-"""How good a bundle is on experiments that no model has seen: figures, charts, Evidently page."""
+"""How good predictions are: figures, a chart, Evidently's page."""
 
 from __future__ import annotations
 
@@ -9,10 +9,29 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
-from src.components.predictor import Bundle
 from src.soft_sensor import SoftSensor
 
 ALL_PHASES = "all"
+
+
+def typical_errors(table: pd.DataFrame, sensor: SoftSensor) -> pd.DataFrame:
+    """Mean absolute error of always guessing the phase's median: phases by targets."""
+    values, phase = table[sensor.target_names], table[sensor.columns.phase]
+    median = values.groupby(phase).transform("median")
+    return (values - median).abs().groupby(phase).mean()
+
+
+def relative_error(
+    predicted: pd.DataFrame, table: pd.DataFrame, typical: pd.DataFrame, sensor: SoftSensor
+) -> float:
+    """Mean absolute error in units of `typical_errors`, averaged over phases and targets.
+
+    So the rinse, whose concentrations are small, counts as much as the wash. What was not measured
+    does not count.
+    """
+    errors = (predicted - table[sensor.target_names]).abs()
+    relative = errors.groupby(table[sensor.columns.phase]).mean() / typical
+    return float(np.nanmean(relative.where(typical > 0).to_numpy()))
 
 
 def metrics(
@@ -27,7 +46,7 @@ def metrics(
 
     Returns:
         One row per target and phase (`all` first): n, mae, rmse, bias (predicted minus measured),
-        r2 (NaN below two rows), median_mae, coverage of the intervals.
+        r2 (NaN below two rows), median_mae, coverage and mean width of the intervals.
     """
     names = {phase.value: phase.name for phase in sensor.phases}
     phases = table[sensor.columns.phase].map(names)
@@ -51,6 +70,7 @@ def metrics(
                     "r2": r2_score(truth, guess) if len(truth) > 1 else float("nan"),
                     "median_mae": mean_absolute_error(truth, median),
                     "coverage": float(((lower <= truth) & (truth <= upper)).mean()),
+                    "width": float((upper - lower).mean()),
                 }
             )
     return pd.DataFrame(rows)
@@ -66,44 +86,12 @@ def flat_metrics(errors: pd.DataFrame) -> dict[str, float]:
     }
 
 
-def importance(bundle: Bundle) -> pd.DataFrame:
-    """Impurity and gain importance of the features, weighted over the members.
+def chart(predicted: pd.DataFrame, table: pd.DataFrame, sensor: SoftSensor, file: Path) -> None:
+    """Draw predicted against measured values with their intervals, one panel a target."""
+    from matplotlib.figure import Figure
 
-    Returns:
-        Features by targets; each column sums to 1.
-    """
-    columns = {}
-    for target in bundle.targets:
-        columns[target] = sum(
-            models[target].feature_importances_ * bundle.weights.loc[name, target]
-            for name, models in bundle.members.items()
-        )
-    return pd.DataFrame(columns, index=bundle.features)
-
-
-def charts(
-    bundle: Bundle,
-    predicted: pd.DataFrame,
-    table: pd.DataFrame,
-    sensor: SoftSensor,
-    folder: Path,
-) -> None:
-    """Write importance.png and predicted_against_measured.png into `folder`."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    weights = importance(bundle)
-    figure, axis = plt.subplots(figsize=(8, 0.25 * len(weights) + 1.5), layout="constrained")
-    order = weights.mean(axis=1).sort_values().index
-    weights.loc[order].plot.barh(stacked=True, ax=axis, xlabel="importance, summed over targets")
-    figure.savefig(folder / "importance.png", dpi=110)
-    plt.close(figure)
-
-    figure, axes = plt.subplots(
-        1, len(sensor.targets), figsize=(4.2 * len(sensor.targets), 4), layout="constrained"
-    )
+    figure = Figure(figsize=(4.2 * len(sensor.targets), 4), layout="constrained")
+    axes = figure.subplots(1, len(sensor.targets))
     for axis, target in zip(np.atleast_1d(axes), sensor.targets):
         for phase in sensor.phases:
             rows = table[sensor.columns.phase] == phase.value
@@ -115,15 +103,17 @@ def charts(
             axis.errorbar(
                 table.loc[rows, target.name], guess, bounds, fmt="o", alpha=0.6, label=phase.name
             )
-        axis.axline((table[target.name].mean(), table[target.name].mean()), slope=1, color="grey")
+        if target.scale == "log":  # or the rinse would be one point at 0
+            axis.set(xscale="symlog", yscale="symlog", xlim=(0, None), ylim=(0, None))
+        ends = [table[target.name].min(), table[target.name].max()]
+        axis.plot(ends, ends, color="grey")
         axis.set(
             title=target.title,
             xlabel=f"measured [{target.unit}]",
             ylabel=f"predicted [{target.unit}]",
         )
         axis.legend()
-    figure.savefig(folder / "predicted_against_measured.png", dpi=110)
-    plt.close(figure)
+    figure.savefig(file, dpi=110)
 
 
 def regression_report(

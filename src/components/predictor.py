@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from src.components.ensemble import Models, ask, combine, from_scale, in_units, total
+from src.components.intervals import floored, group_weights, lower_bound, upper_bound
+from src.components.transformation import feature_definition
 from src.errors import BundleRefused
 from src.soft_sensor import SoftSensor, Target
-
-Member = dict[str, Any]  # target -> fitted regressor
 
 OVERSHOOT = 0.02  # of a target's range: 1 mN/m, 20 mg/L
 
@@ -20,25 +21,32 @@ CLEAN, NOT_CLEAN, UNCERTAIN = "clean", "not clean", "uncertain: take a laborator
 
 
 @dataclass(frozen=True)
-class Bundle:
+class Bundle:  # pylint: disable=too-many-instance-attributes  # all that a prediction needs
     """A trained soft sensor.
 
     Attributes:
         features, targets: the contract, in order.
-        members: member -> target -> regressor.
+        definition: what `feature_definition` said when it was trained.
+        scales: target -> scale on which it was learned.
+        folds: for each fold the members that were fitted without it.
         weights: members by targets; each column sums to 1.
-        half_widths: phase values by targets, half the width of the prediction interval.
-        reference: the training rows: keys, features, out-of-fold predictions under the targets' own
-            names, laboratory values as `<target>_measured`.
+        floors: phase values by targets, the least spread that counts (see `intervals`).
+        reference: the training rows: keys, group, fold, features, out-of-fold predictions under the
+            targets' own names, laboratory values as `<target>_measured`, and `<target>_score`,
+            the error in units of the spread.
+        holdout: the rows that no model has seen: keys, group, features, laboratory values.
         metadata: where it comes from and how good it is.
     """
 
     features: list[str]
     targets: list[str]
-    members: dict[str, Member]
+    definition: str
+    scales: dict[str, str]
+    folds: list[Models]
     weights: pd.DataFrame
-    half_widths: pd.DataFrame
+    floors: pd.DataFrame
     reference: pd.DataFrame
+    holdout: pd.DataFrame
     metadata: dict[str, Any]
 
     def predict(self, features: pd.DataFrame, sensor: SoftSensor) -> pd.DataFrame:
@@ -55,20 +63,75 @@ class Bundle:
         Raises:
             BundleRefused: when the bundle was trained for other features or targets.
         """
-        self.check_contract(sensor)
-        values = combine(predict_members(self.members, features, sensor), self.weights, sensor)
-        half = self.half_widths.reindex(features[sensor.columns.phase]).set_axis(features.index)
-        intervals = pd.DataFrame(index=features.index)
-        for target in sensor.targets:
-            for end, sign in (("lower", -1), ("upper", 1)):
-                bound = values[target.name] + sign * half[target.name]
-                intervals[f"{target.name}_{end}"] = bound.clip(target.low, target.high)
-        predicted = values.join(intervals)
+        predicted = self.estimate(features, sensor)
         flags = quality_flags(features, self.reference, sensor)
         verdict = verdicts(predicted, features[sensor.columns.phase], sensor)
         # Intervals were measured on whole phases with all sensors: without, they promise nothing.
         doubtful = flags.str.contains("few_samples|_missing") & verdict.ne("")
         return predicted.assign(flags=flags, verdict=verdict.mask(doubtful, UNCERTAIN))
+
+    def estimate(self, features: pd.DataFrame, sensor: SoftSensor) -> pd.DataFrame:
+        """Targets with intervals, for rows of which only keys and features are known.
+
+        The prediction is the mean over the folds; an interval always holds it.
+
+        Raises:
+            BundleRefused: when the bundle was trained for other features or targets.
+        """
+        self.check_contract(sensor)
+        phase = features[sensor.columns.phase]
+        centres, spreads = self._ask_folds(features, sensor)
+        spreads = [floored(spread, self.floors, phase) for spread in spreads]
+        predicted = self._values(centres, sensor)
+        for target in sensor.targets:
+            centre, spread = (
+                np.stack([fold[target.name].to_numpy() for fold in folds])
+                for folds in (centres, spreads)
+            )
+            lower, upper = self._bounds(centre, spread, phase, target, sensor)
+            value = predicted[target.name]
+            predicted[f"{target.name}_lower"] = np.fmin(lower, value).clip(target.low, target.high)
+            predicted[f"{target.name}_upper"] = np.fmax(upper, value).clip(target.low, target.high)
+        return predicted
+
+    def values(self, features: pd.DataFrame, sensor: SoftSensor) -> pd.DataFrame:
+        """Targets alone, rows by targets in their units, from features alone."""
+        return self._values(self._ask_folds(features, sensor)[0], sensor)
+
+    def _ask_folds(
+        self, features: pd.DataFrame, sensor: SoftSensor
+    ) -> tuple[list[pd.DataFrame], list[pd.DataFrame]]:
+        """What the models of each fold say, and their spread, on the working scale."""
+        said = [ask(models, features, sensor) for models in self.folds]
+        return [combine(votes, self.weights) for votes, _ in said], [spread for _, spread in said]
+
+    def _values(self, centres: list[pd.DataFrame], sensor: SoftSensor) -> pd.DataFrame:
+        mean = in_units(total(centres) / len(centres), sensor)
+        return mean.assign(**{t.name: moved_to_bounds(mean[t.name], t) for t in sensor.targets})
+
+    def _bounds(  # pylint: disable=too-many-arguments,too-many-positional-arguments  # one target
+        self,
+        centres: np.ndarray,
+        spreads: np.ndarray,
+        phase: pd.Series,
+        target: Target,
+        sensor: SoftSensor,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Ends of the intervals of one target in its unit, (rows,) each."""
+        lower, upper = np.full((2, len(phase)), np.nan)
+        score = self.reference[f"{target.name}_score"]
+        for value in phase.unique():
+            known = score.notna() & (self.reference[sensor.columns.phase] == value)
+            rows = (phase == value).to_numpy()
+            evidence = (
+                score[known].to_numpy(),
+                self.reference.loc[known, "fold"].to_numpy(),
+                group_weights(self.reference.loc[known, "group"]),
+                sensor.training.coverage,
+            )
+            lower[rows] = lower_bound(centres[:, rows], spreads[:, rows], *evidence)
+            upper[rows] = upper_bound(centres[:, rows], spreads[:, rows], *evidence)
+        return from_scale(lower, target), from_scale(upper, target)
 
     def check_contract(self, sensor: SoftSensor) -> None:
         """Refuse to serve another params file than the one it was trained for."""
@@ -78,41 +141,41 @@ class Bundle:
                 "the model was trained for other features or targets than params.yaml names "
                 f"({', '.join(sorted(odd)[:5]) or 'another order'}): train and promote a new one"
             )
+        same_scales = self.scales == {target.name: target.scale for target in sensor.targets}
+        if self.definition != feature_definition(sensor) or not same_scales:
+            raise BundleRefused(
+                "the model was trained on features or targets that params.yaml defines otherwise "
+                "by now (a range, valid_rows, a column or a scale): train and promote a new one"
+            )
+
+    def labels(self, sensor: SoftSensor) -> pd.DataFrame:
+        """Phase and laboratory values of the training rows, under the targets' own names."""
+        names = {f"{name}_measured": name for name in self.targets}
+        return self.reference[[sensor.columns.phase, *names]].rename(columns=names)
 
     def with_metadata(self, **metadata: Any) -> Bundle:
         """The same bundle, saying more of itself."""
         return replace(self, metadata={**self.metadata, **metadata})
 
 
-def predict_members(
-    members: dict[str, Member], features: pd.DataFrame, sensor: SoftSensor
-) -> dict[str, pd.DataFrame]:
-    """Predictions of each member on the targets' own scale, rows by targets."""
-    matrix = features[sensor.features].to_numpy()
-    return {
-        name: pd.DataFrame(
-            {t: models[t].predict(matrix).astype(float) for t in sensor.target_names},
-            index=features.index,
-        )
-        for name, models in members.items()
-    }
+def moved_to_bounds(values: pd.Series, target: Target) -> pd.Series:
+    """Move what is a little beyond the physically possible to the bound.
 
-
-def combine(
-    predictions: dict[str, pd.DataFrame], weights: pd.DataFrame, sensor: SoftSensor
-) -> pd.DataFrame:
-    """Weighted mean of the members, rows by targets.
-
-    A value a little beyond what is physically possible is moved to the bound. One that is further
-    off is left as it is, for `impossible` to find: it is a defect and no prediction.
+    What is further off is left as it is, for `impossible` to find: it is a defect and no
+    prediction.
     """
-    total = sum(prediction * weights.loc[name] for name, prediction in predictions.items())
-    assert isinstance(total, pd.DataFrame)
-    low = pd.Series({target.name: target.low for target in sensor.targets})
-    high = pd.Series({target.name: target.high for target in sensor.targets})
-    within = total[sensor.target_names].clip(low, high, axis=1)
-    near = (total[sensor.target_names] - within).abs() <= OVERSHOOT * (high - low)
-    return within.where(near, total[sensor.target_names])
+    within = values.clip(target.low, target.high)
+    near = (values - within).abs() <= OVERSHOOT * (target.high - target.low)
+    return within.where(near, values)
+
+
+def member_votes(
+    bundle: Bundle, features: pd.DataFrame, sensor: SoftSensor
+) -> dict[str, pd.DataFrame]:
+    """What each member says, averaged over the folds: rows by targets in their units."""
+    said = [ask(models, features, sensor)[0] for models in bundle.folds]
+    means = {n: total([votes[n] for votes in said]) / len(said) for n in bundle.weights.index}
+    return {name: in_units(mean, sensor) for name, mean in means.items()}
 
 
 def impossible(predicted: pd.DataFrame, sensor: SoftSensor) -> pd.Series:
@@ -130,29 +193,6 @@ def impossible(predicted: pd.DataFrame, sensor: SoftSensor) -> pd.Series:
         reason = reason.mask(~(ordered & possible) & (reason == ""), "impossible_prediction")
         reason = reason.mask(~finite, "no_finite_prediction")
     return reason
-
-
-def interval_half_widths(errors: pd.DataFrame, phase: pd.Series, coverage: float) -> pd.DataFrame:
-    """Half-widths that cover new rows with at least `coverage`, from out-of-fold errors.
-
-    The ceil((n + 1) coverage)-th smallest absolute error (Lei et al., JASA 113, 2018, eq. 2.3), per
-    phase and target; where n is too small for that rank, the largest error.
-
-    Args:
-        errors: predicted minus measured, rows by targets, NaN where not measured.
-        phase: phase value of each row.
-
-    Returns:
-        Phase values by targets.
-    """
-
-    def half_width(column: pd.Series) -> float:
-        ordered = np.sort(column.dropna().abs().to_numpy())
-        if ordered.size == 0:
-            return math.inf
-        return float(ordered[min(math.ceil((len(ordered) + 1) * coverage), len(ordered)) - 1])
-
-    return errors.groupby(phase).agg(half_width)
 
 
 def quality_flags(features: pd.DataFrame, reference: pd.DataFrame, sensor: SoftSensor) -> pd.Series:

@@ -10,6 +10,7 @@ from src.errors import DataError
 from src.soft_sensor import SoftSensor
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
 logger = logging.getLogger(__name__)
@@ -100,6 +101,34 @@ def typed_features(frame: pd.DataFrame, sensor: SoftSensor) -> pd.DataFrame:
     )
 
 
+def feature_definition(sensor: SoftSensor) -> str:
+    """SHA-256 of the statement: with the same one, features mean the same."""
+    return hashlib.sha256(features_query(sensor, "sensors").encode()).hexdigest()
+
+
+def model_inputs(features: pd.DataFrame, sensor: SoftSensor) -> np.ndarray:
+    """What a model sees: the features, and each sensor's skewness where the mean is a feature.
+
+    (mean - median) / standard deviation, between -1 and 1 (Hotelling and Solomons, Annals of
+    Mathematical Statistics 3, 1932): on which side of a phase a reading spends its time, for
+    example how fast it falls while rinsing, free of units and offsets.
+
+    Returns:
+        (rows, features + sensors) or (rows, features), single precision.
+    """
+    import numpy as np
+
+    values = features[sensor.features].to_numpy(dtype=float)
+    if "mean" not in sensor.statistics:
+        return values.astype(np.float32)
+    cube = values.reshape(len(values), len(sensor.sensors), len(sensor.statistics))
+    mean, median, std = (
+        cube[:, :, sensor.statistics.index(name)] for name in ("mean", "median", "std")
+    )
+    skewness = np.clip((mean - median) / np.where(std == 0, 1, std), -1, 1)
+    return np.hstack([values, skewness]).astype(np.float32)
+
+
 def laboratory_targets(laboratory: pd.DataFrame, sensor: SoftSensor) -> pd.DataFrame:
     """Laboratory rows to one row of targets a phase.
 
@@ -147,8 +176,8 @@ def training_table(
         Keys, features, targets, `group` (never split) and `holdout` (bool).
 
     Raises:
-        DataError: when fewer experiments than `training.min_experiments` have both, or one has no
-            group.
+        DataError: when fewer experiments than `training.min_experiments` have both, one has no
+            group, or two groups hold the same phase, whose label would leak from one to the other.
     """
     table = features.merge(targets, on=sensor.columns.keys, validate="one_to_one")
     # The copy puts the columns together again, which DuckDB hands over one by one.
@@ -163,14 +192,22 @@ def training_table(
     table["group"] = experiments if groups is None else experiments.map(groups)
     if (lost := table["group"].isna()).any():
         raise DataError(f"experiment {experiments[lost].iloc[0]} has no group in the grouping file")
+    same = table[table.duplicated([*sensor.features, sensor.columns.phase], keep=False)]
+    for _, copies in same.groupby(sensor.features):
+        if copies["group"].nunique() > 1:
+            twins = copies[sensor.columns.experiment].iloc[:2].tolist()
+            raise DataError(
+                f"experiments {twins[0]} and {twins[1]} have the same features to the last digit: "
+                "one of them is a copy, which would give away its label; remove it"
+            )
     table["holdout"] = held_out(table["group"], sensor.training.holdout)
     if table["holdout"].all() or not table["holdout"].any():
         raise DataError("too few groups: all of them fall on one side of the hold-out")
     measured = table.loc[~table["holdout"], sensor.target_names].notna().sum()
-    if (rare := measured[measured < 2 * sensor.training.folds]).size:
+    if (rare := measured[measured < sensor.training.min_experiments]).size:
         raise DataError(
             f"{', '.join(rare.index)} was measured in only {rare.min()} phases for training, "
-            f"{2 * sensor.training.folds} are needed: measure more or take it out of targets"
+            f"{sensor.training.min_experiments} are needed: measure more or take it out of targets"
         )
     logger.info(
         "%d phases of %d experiments, %d of them held out",

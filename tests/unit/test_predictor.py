@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import shutil
 from pathlib import Path
 
@@ -11,8 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import skops.io
-from hypothesis import given
-from hypothesis import strategies as st
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.svm import SVR
 
@@ -20,45 +17,32 @@ from src.components import bundle_files, predictor, trainer
 from src.components.predictor import CLEAN, NOT_CLEAN, UNCERTAIN, Bundle
 from src.errors import BundleRefused
 from src.soft_sensor import SoftSensor
-
-PARAMS = {
-    "random_forest": {"n_estimators": 20, "max_depth": 4},
-    "xgboost": {"n_estimators": 20, "max_depth": 2},
-}
+from tests.conftest import FOREST, MEMBERS, phase_table
 
 
 @pytest.fixture(name="table", scope="module")
 def fixture_table(sensor: SoftSensor) -> pd.DataFrame:
     """Phases whose targets follow conductivity, on the scales of the real ones."""
-    random = np.random.default_rng(0)
-    rows = 80
-    table = pd.DataFrame({"experimentnummer": np.arange(rows) // 2, "waschen": np.arange(rows) % 2})
-    table[sensor.features] = random.normal(100, 10, (rows, len(sensor.features)))
-    strength = (table["leitfaehigkeit_mean"] - 70) / 60
-    table["oberflaechenspannung"] = 72 - 35 * strength.clip(0, 1)
-    table["anionischetenside"] = 300 * strength.clip(0, 1)
-    table["nichtionischentenside"] = 100 * strength.clip(0, 1)
-    table[[f"{part.name}_out_of_bounds" for part in sensor.sensors]] = 0
-    table = table.assign(n_samples=1000, first_timestamp=0.0, last_timestamp=1500.0)
-    return table.assign(group=table["experimentnummer"], holdout=False)
+    return phase_table(40, sensor).assign(holdout=False)
 
 
 @pytest.fixture(name="bundle", scope="module")
 def fixture_bundle(table: pd.DataFrame, sensor: SoftSensor) -> Bundle:
-    """A small bundle, made as the trainer makes it but without a search."""
-    return trainer.assemble(table, PARAMS, sensor)
+    """A small bundle of all members."""
+    return trainer.assemble(table, MEMBERS, sensor)
 
 
 def test_the_ensemble_lies_between_its_members(
     bundle: Bundle, table: pd.DataFrame, sensor: SoftSensor
 ) -> None:
     """Guards against members that are scaled back one by one and summed."""
-    members = predictor.predict_members(bundle.members, table, sensor)
+    members = predictor.member_votes(bundle, table, sensor)
+    assert list(members) == list(MEMBERS)
     predicted = bundle.predict(table, sensor)
     for target in sensor.target_names:
-        both = pd.DataFrame({name: values[target] for name, values in members.items()})
-        assert (predicted[target] >= both.min(axis=1) - 1e-9).all()
-        assert (predicted[target] <= both.max(axis=1) + 1e-9).all()
+        all_of_them = pd.DataFrame({name: values[target] for name, values in members.items()})
+        assert (predicted[target] >= all_of_them.min(axis=1) - 1e-9).all()
+        assert (predicted[target] <= all_of_them.max(axis=1) + 1e-9).all()
     bias = (predicted["oberflaechenspannung"] - table["oberflaechenspannung"]).mean()
     assert abs(bias) < 1
 
@@ -78,11 +62,11 @@ def test_predictions_keep_to_what_is_physically_possible(
 def test_a_little_beyond_the_bound_is_the_bound_and_far_beyond_is_refused(
     sensor: SoftSensor,
 ) -> None:
-    raw = pd.DataFrame({name: [40.0, 40.0, 40.0] for name in sensor.target_names})
-    raw["oberflaechenspannung"] = [73.5, 75.0, 19.0]
-    weights = pd.DataFrame(1.0, ["only"], sensor.target_names)
-    values = predictor.combine({"only": raw}, weights, sensor)
-    assert values["oberflaechenspannung"].tolist() == [72.8, 75.0, 20.0]
+    values = pd.DataFrame({name: [40.0, 40.0, 40.0] for name in sensor.target_names})
+    tension = sensor.targets[0]
+    raw = pd.Series([73.5, 75.0, 19.0])
+    values[tension.name] = predictor.moved_to_bounds(raw, tension)
+    assert values[tension.name].tolist() == [72.8, 75.0, 20.0]
     around = {f"{name}_{end}": values[name] for name in values for end in ("lower", "upper")}
     reasons = predictor.impossible(values.assign(**around), sensor)
     assert reasons.tolist() == ["", "impossible_prediction", ""]
@@ -118,17 +102,6 @@ def test_a_row_is_predicted_alike_alone_and_in_company(
     pd.testing.assert_frame_equal(together.head(20), alone, rtol=1e-12)
 
 
-@given(
-    st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=200),
-    st.floats(0.55, 0.99),
-)
-def test_half_widths_cover_their_share_of_the_errors(errors: list[float], coverage: float) -> None:
-    frame = pd.DataFrame({"y": errors})
-    widths = predictor.interval_half_widths(frame, pd.Series(0, index=frame.index), coverage)
-    covered = (frame["y"].abs() <= widths.loc[0, "y"]).sum()
-    assert covered >= min(math.ceil((len(errors) + 1) * coverage), len(errors))
-
-
 def test_verdicts_need_the_whole_interval(sensor: SoftSensor) -> None:
     tension, anionic, nonionic = sensor.target_names
 
@@ -154,16 +127,41 @@ def test_a_saved_bundle_predicts_the_same(
     loaded = bundle_files.load(tmp_path / "bundle", sha256)
     pd.testing.assert_frame_equal(bundle.predict(table, sensor), loaded.predict(table, sensor))
     pd.testing.assert_frame_equal(bundle.reference, loaded.reference, check_exact=True)
-    assert loaded.metadata == {"note": "x"}
+    for name in ("weights", "floors"):
+        pd.testing.assert_frame_equal(
+            getattr(bundle, name), getattr(loaded, name), check_exact=True, check_names=False
+        )
+    assert loaded.metadata == {"params": MEMBERS, "note": "x"}
+
+
+def test_the_hold_out_is_saved_with_the_bundle(sensor: SoftSensor, tmp_path: Path) -> None:
+    table = phase_table(40, sensor)
+    bundle = trainer.assemble(table, FOREST, sensor)
+    assert len(bundle.holdout) == table["holdout"].sum() > 0
+    bundle_files.save(bundle, tmp_path / "bundle")
+    loaded = bundle_files.load(tmp_path / "bundle")
+    pd.testing.assert_frame_equal(bundle.holdout, loaded.holdout, check_exact=True)
 
 
 def test_no_file_of_a_bundle_is_a_pickle(bundle: Bundle, tmp_path: Path) -> None:
     bundle_files.save(bundle, tmp_path / "bundle")
-    endings = {file.suffix for file in (tmp_path / "bundle").iterdir()}
-    assert endings == {".skops", ".ubj", ".json", ".csv"}
+    names = {file.name for file in (tmp_path / "bundle").iterdir()}
+    assert names == {
+        "random_forest.skops",
+        "extra_trees.skops",
+        "xgboost.npz",
+        "contract.json",
+        "manifest.json",
+        "reference.csv",
+        "holdout.csv",
+    }
+    with np.load(tmp_path / "bundle" / "xgboost.npz", allow_pickle=False) as arrays:
+        assert {array.dtype for array in arrays.values()} == {np.dtype("uint8")}
 
 
-@pytest.mark.parametrize("name", ["contract.json", "reference.csv", "manifest.json"])
+@pytest.mark.parametrize(
+    "name", ["contract.json", "reference.csv", "holdout.csv", "xgboost.npz", "manifest.json"]
+)
 def test_a_changed_byte_is_refused(bundle: Bundle, tmp_path: Path, name: str) -> None:
     sha256 = bundle_files.save(bundle, tmp_path / "bundle")
     file = tmp_path / "bundle" / name
@@ -178,7 +176,7 @@ def test_a_missing_and_an_added_file_are_refused(bundle: Bundle, tmp_path: Path)
     bundle_files.save(bundle, tmp_path / "bundle")
     shutil.copytree(tmp_path / "bundle", tmp_path / "more")
     (tmp_path / "more" / "extra.json").write_text("{}")
-    (tmp_path / "bundle" / "xgboost-oberflaechenspannung.ubj").unlink()
+    (tmp_path / "bundle" / "xgboost.npz").unlink()
     for folder in ("bundle", "more"):
         with pytest.raises(BundleRefused, match="changed since it was made"):
             bundle_files.load(tmp_path / folder)
@@ -188,14 +186,37 @@ def test_a_type_outside_the_allow_list_is_refused(bundle: Bundle, tmp_path: Path
     """Even where every hash is right: whoever can write a manifest cannot widen the list."""
     folder = tmp_path / "bundle"
     bundle_files.save(bundle, folder)
-    forest = folder / "random_forest-oberflaechenspannung.skops"
-    skops.io.dump(pd.Series([1.0]), forest)
-    _rehash(folder, forest)
-    with pytest.raises(BundleRefused, match="types that are not allowed"):
+    forests = folder / "random_forest.skops"
+    for content, complaint in (
+        (pd.Series([1.0]), "types that are not allowed"),
+        ({"0-oberflaechenspannung": SVR()}, "holds something else than forests"),
+        (RandomForestRegressor(), "holds something else than forests"),
+    ):
+        skops.io.dump(content, forests)
+        _rehash(folder, forests)
+        with pytest.raises(BundleRefused, match=complaint):
+            bundle_files.load(folder)
+
+
+def test_a_pickle_among_the_boosted_trees_is_not_loaded(bundle: Bundle, tmp_path: Path) -> None:
+    folder = tmp_path / "bundle"
+    bundle_files.save(bundle, folder)
+    boosting = folder / "xgboost.npz"
+    harmful = np.array([{"pickled": True}], dtype=object)
+    np.savez(boosting, allow_pickle=True, **{"0-oberflaechenspannung": harmful})
+    _rehash(folder, boosting)
+    with pytest.raises(ValueError, match="allow_pickle=False"):
         bundle_files.load(folder)
-    skops.io.dump(SVR(), forest)
-    _rehash(folder, forest)
-    with pytest.raises(BundleRefused, match="holds a SVR, not a forest"):
+
+
+def test_a_bundle_of_an_older_version_is_refused(bundle: Bundle, tmp_path: Path) -> None:
+    folder = tmp_path / "bundle"
+    bundle_files.save(bundle, folder)
+    contract = folder / "contract.json"
+    old = {k: v for k, v in json.loads(contract.read_text()).items() if k != "definition"}
+    contract.write_text(json.dumps(old), encoding="utf-8")
+    _rehash(folder, contract)
+    with pytest.raises(BundleRefused, match="older version: train and promote a new model"):
         bundle_files.load(folder)
 
 
@@ -212,6 +233,42 @@ def test_another_contract_is_refused(
     fewer = sensor.model_copy(update={"sensors": sensor.sensors[1:]})
     with pytest.raises(BundleRefused, match="truebung_mean.*train and promote"):
         bundle.predict(table, fewer)
+
+
+def test_a_sensor_range_that_has_changed_is_refused(bundle: Bundle, sensor: SoftSensor) -> None:
+    first, *others = sensor.sensors
+    wider = first.model_copy(update={"high": first.high + 1})
+    _refused(bundle, sensor.model_copy(update={"sensors": (wider, *others)}))
+
+
+def test_another_rule_for_valid_rows_is_refused(bundle: Bundle, sensor: SoftSensor) -> None:
+    assert sensor.valid_rows is not None
+    stricter = sensor.valid_rows.model_copy(update={"min": 1})
+    _refused(bundle, sensor.model_copy(update={"valid_rows": stricter}))
+    _refused(bundle, sensor.model_copy(update={"valid_rows": None}))
+
+
+def test_another_scale_of_a_target_is_refused(bundle: Bundle, sensor: SoftSensor) -> None:
+    *others, last = sensor.targets
+    linear = last.model_copy(update={"scale": "linear"})
+    _refused(bundle, sensor.model_copy(update={"targets": (*others, linear)}))
+
+
+def _refused(bundle: Bundle, changed: SoftSensor) -> None:
+    with pytest.raises(BundleRefused, match="defines otherwise by now.*train and promote") as error:
+        bundle.check_contract(changed)
+    assert "\n" not in str(error.value)
+
+
+def test_another_price_limit_or_title_is_no_other_contract(
+    bundle: Bundle, sensor: SoftSensor
+) -> None:
+    first, *others = sensor.sensors
+    dearer = first.model_copy(update={"price": 1e6, "title": "another"})
+    targets = tuple(target.model_copy(update={"limit": None}) for target in sensor.targets)
+    bundle.check_contract(
+        sensor.model_copy(update={"sensors": (dearer, *others), "targets": targets})
+    )
 
 
 def test_forests_accept_missing_features_they_never_saw() -> None:

@@ -7,9 +7,11 @@ import pandas as pd
 import pytest
 
 from src.components import trainer
+from src.components.ensemble import to_scale
+from src.components.evaluation import relative_error, typical_errors
+from src.components.predictor import Bundle
 from src.soft_sensor import SoftSensor
-
-FOREST = {"n_estimators": 30}
+from tests.conftest import FOREST, MEMBERS, phase_table, shuffled
 
 
 @pytest.fixture(name="table", scope="module")
@@ -26,6 +28,13 @@ def fixture_table(sensor: SoftSensor) -> pd.DataFrame:
     return table.assign(group=numbers, holdout=False)
 
 
+def _error(bundle: Bundle, sensor: SoftSensor) -> float:
+    """Relative error of the out-of-fold predictions."""
+    labels = bundle.labels(sensor)
+    predicted = bundle.reference[sensor.target_names]
+    return relative_error(predicted, labels, typical_errors(labels, sensor), sensor)
+
+
 def test_groups_stay_whole_and_phases_in_proportion(
     table: pd.DataFrame, sensor: SoftSensor
 ) -> None:
@@ -39,12 +48,42 @@ def test_rows_of_one_experiment_do_not_help_each_other(
     table: pd.DataFrame, sensor: SoftSensor
 ) -> None:
     """With a leak the fingerprint would give the target away and the error be near 0."""
-    folds = trainer.make_folds(table, sensor)
-    honest = trainer.out_of_fold("random_forest", FOREST, table, folds, sensor)
-    assert trainer.relative_error(honest, table, sensor) > 0.8
-    leaking = trainer.make_folds(table.assign(group=np.arange(len(table))), sensor)
-    flattered = trainer.out_of_fold("random_forest", FOREST, table, leaking, sensor)
-    assert trainer.relative_error(flattered, table, sensor) < 0.5
+    assert _error(trainer.assemble(table, FOREST, sensor), sensor) > 0.8
+    leaking = table.assign(group=np.arange(len(table)))
+    assert _error(trainer.assemble(leaking, FOREST, sensor), sensor) < 0.3
+
+
+def test_shuffled_labels_leave_nothing_to_learn(sensor: SoftSensor) -> None:
+    honest = phase_table(40, sensor).assign(holdout=False)
+    assert _error(trainer.assemble(honest, FOREST, sensor), sensor) < 0.7
+    nonsense = shuffled(honest, sensor)
+    assert _error(trainer.assemble(nonsense, FOREST, sensor), sensor) > 0.9
+
+
+def test_the_labels_of_a_group_have_no_part_in_its_own_predictions(sensor: SoftSensor) -> None:
+    table = phase_table(30, sensor).assign(holdout=False)
+    changed = table.copy()
+    own = table["group"] == 7
+    changed.loc[own, sensor.target_names] = 25.0
+    before, after = (trainer.assemble(part, FOREST, sensor).reference for part in (table, changed))
+    same = before.loc[own, sensor.target_names]
+    pd.testing.assert_frame_equal(after.loc[own, sensor.target_names], same)
+    others = ~own & (before["fold"] != before.loc[own, "fold"].iloc[0])
+    moved = before.loc[others, sensor.target_names] - after.loc[others, sensor.target_names]
+    assert (moved.abs().max() > 0).all()
+
+
+def test_held_out_labels_have_no_part_in_anything(sensor: SoftSensor) -> None:
+    table = phase_table(40, sensor)
+    changed = table.copy()
+    changed.loc[table["holdout"], sensor.target_names] = 25.0
+    before, after = (trainer.assemble(part, MEMBERS, sensor) for part in (table, changed))
+    pd.testing.assert_frame_equal(before.reference, after.reference)
+    pd.testing.assert_frame_equal(before.weights, after.weights)
+    pd.testing.assert_frame_equal(before.floors, after.floors)
+    pd.testing.assert_frame_equal(before.estimate(table, sensor), after.estimate(table, sensor))
+    trained = set(before.reference["experimentnummer"])
+    assert not trained & set(before.holdout["experimentnummer"])
 
 
 def test_a_phase_counts_for_the_targets_that_were_measured(
@@ -52,25 +91,44 @@ def test_a_phase_counts_for_the_targets_that_were_measured(
 ) -> None:
     sparse = table.copy()
     sparse.loc[::2, "anionischetenside"] = np.nan
-    bundle = trainer.assemble(sparse, {"random_forest": FOREST}, sensor)
+    bundle = trainer.assemble(sparse, FOREST, sensor)
     assert bundle.reference["anionischetenside"].notna().all()
     assert bundle.reference["anionischetenside_measured"].isna().sum() == 60
+    whole = trainer.assemble(table, FOREST, sensor)
     tension = "oberflaechenspannung"
-    full = trainer.fit_member("random_forest", FOREST, table, sensor)[tension]
-    features = table[sensor.features].to_numpy()
-    by_bundle = bundle.members["random_forest"][tension].predict(features)
-    np.testing.assert_array_equal(by_bundle, full.predict(features))
+    pd.testing.assert_series_equal(bundle.reference[tension], whole.reference[tension])
 
 
-def test_the_better_member_weighs_more(table: pd.DataFrame, sensor: SoftSensor) -> None:
-    measured = table[sensor.target_names]
-    weights = trainer.member_weights({"near": measured + 1, "far": measured + 3}, table, sensor)
-    assert weights.to_dict("index")["near"] == pytest.approx(dict.fromkeys(measured, 0.75))
-    assert weights.sum().tolist() == pytest.approx([1.0] * 3)
+def test_the_better_member_weighs_more(sensor: SoftSensor) -> None:
+    table = phase_table(40, sensor)
+    on_scale = pd.DataFrame({t.name: to_scale(table[t.name], t) for t in sensor.targets})
+    votes = {"near": on_scale + 0.1, "far": on_scale + 3}
+    weights = trainer.member_weights(votes, table, sensor)
+    assert weights.T["near"].tolist() == [1.0, 1.0, 1.0]
+    both = trainer.member_weights({"low": on_scale - 0.3, "high": on_scale + 0.1}, table, sensor)
+    assert both.sum().tolist() == pytest.approx([1.0] * 3)
+    assert both.loc["high", "oberflaechenspannung"] in (0.7, 0.8)
 
 
-def test_training_twice_gives_the_same_model(table: pd.DataFrame, sensor: SoftSensor) -> None:
-    few = table[table["experimentnummer"] < 12].reset_index(drop=True)
-    bundles = [trainer.train(few, 2, sensor) for _ in range(2)]
-    assert bundles[0][1] == bundles[1][1]
-    pd.testing.assert_frame_equal(bundles[0][0].reference, bundles[1][0].reference)
+def test_training_twice_gives_the_same_model(sensor: SoftSensor) -> None:
+    table = phase_table(20, sensor, noise=0.1)
+    bundles = [trainer.train(table, 2, trainer.DEFAULTS, sensor) for _ in range(2)]
+    assert bundles[0].metadata == bundles[1].metadata
+    pd.testing.assert_frame_equal(bundles[0].reference, bundles[1].reference)
+    first, second = (bundle.estimate(table, sensor) for bundle in bundles)
+    pd.testing.assert_frame_equal(first, second)
+
+
+def test_a_search_begins_with_what_it_is_given(sensor: SoftSensor) -> None:
+    table = phase_table(20, sensor, noise=0.1)
+    start = {
+        **trainer.DEFAULTS,
+        "extra_trees": {
+            "n_estimators": 20,
+            "max_depth": 5,
+            "min_samples_leaf": 2,
+            "max_features": 0.5,
+        },
+    }
+    assert trainer.tune("extra_trees", table, 1, start, sensor) == start["extra_trees"]
+    assert trainer.train(table, 0, start, sensor).metadata["params"] == start

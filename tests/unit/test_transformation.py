@@ -57,7 +57,8 @@ def _tables(experiments: int, sensor: SoftSensor) -> tuple[pd.DataFrame, pd.Data
         [(number, phase) for number in range(1, experiments + 1) for phase in (0, 1)],
         columns=sensor.columns.keys,
     )
-    features = keys.assign(**dict.fromkeys(sensor.features, 1.0))
+    values = np.random.default_rng(0).normal(size=(len(keys), len(sensor.features)))
+    features = keys.assign(**dict(zip(sensor.features, values.T)))
     return features, keys.assign(**dict.fromkeys(sensor.target_names, 2.0))
 
 
@@ -78,6 +79,30 @@ def test_a_group_stays_on_one_side(sensor: SoftSensor) -> None:
     assert (table.groupby("group")["holdout"].nunique() == 1).all()
     with pytest.raises(DataError, match="experiment 60 has no group"):
         transformation.training_table(*_tables(60, sensor), groups.drop(60), sensor)
+
+
+def test_a_copy_of_an_experiment_is_refused(sensor: SoftSensor) -> None:
+    """On both sides of a split it would give away its label."""
+    features, targets = _tables(20, sensor)
+    copy = features["experimentnummer"] == 7
+    again = features[copy].assign(experimentnummer=107), targets[copy].assign(experimentnummer=107)
+    both = (pd.concat([features, again[0]]), pd.concat([targets, again[1]]))
+    with pytest.raises(DataError, match="experiments 7 and 107 have the same features"):
+        transformation.training_table(*both, None, sensor)
+
+
+def test_model_inputs_tell_on_which_side_of_a_phase_a_reading_was(sensor: SoftSensor) -> None:
+    features, _ = _tables(2, sensor)
+    features = features.assign(ph_mean=8.0, ph_median=7.0, ph_std=2.0, truebung_std=0.0)
+    inputs = transformation.model_inputs(features, sensor)
+    assert inputs.shape == (4, 30)
+    skewness = dict(zip([part.name for part in sensor.sensors], inputs[0, 25:]))
+    assert skewness["ph"] == 0.5
+    assert np.abs(inputs[:, 25:]).max() <= 1
+    missing = features.assign(ph_mean=np.nan, ph_median=np.nan, ph_std=np.nan)
+    assert np.isnan(transformation.model_inputs(missing, sensor)[:, 28]).all()
+    only = sensor.model_copy(update={"statistics": ("median", "std")})
+    assert transformation.model_inputs(features, only).shape == (4, 10)
 
 
 @given(st.lists(st.integers(), unique=True, min_size=1), st.integers())
