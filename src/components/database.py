@@ -64,6 +64,11 @@ def connect(settings: Settings) -> Iterator[Engine]:
             yield engine
 
 
+def exists(settings: Settings) -> bool:
+    """Whether there is a database: a configured one, or an embedded one that was used before."""
+    return bool(settings.db_hostname) or (settings.artifacts / "pgdata").exists()
+
+
 @contextmanager
 def _embedded(folder: Path) -> Iterator[Engine]:
     with warnings.catch_warnings():

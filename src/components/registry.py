@@ -5,6 +5,7 @@ Production is an alias; on a server without aliases it is the stage of that name
 
 from __future__ import annotations
 
+import getpass
 import json
 import logging
 import shutil
@@ -14,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import requests
 
@@ -30,7 +31,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PRODUCTION = "Production"
-PROMOTED_AT = "promoted_at"  # tag of a version
+PROMOTED, ROLLED_BACK = "promoted", "rolled back"
+DEFINITION = "feature_definition"  # tag of a version
+JOURNAL = "production."  # begins the tags of the registered model that keep its history
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,6 @@ class Registry:
     def log(
         self,
         bundle: Bundle,
-        params: dict[str, Any],
         metrics: dict[str, float],
         tags: dict[str, str],
         pages: Path,
@@ -84,7 +86,11 @@ class Registry:
             run_id = run.info.run_id
             now = int(run.info.start_time)
             measured = [Metric(key, value, now, 0) for key, value in metrics.items()]
-            chosen = [Param(key, str(value)) for key, value in params.items()]
+            chosen = [
+                Param(f"{member}_{key}", str(value))
+                for member, params in bundle.metadata["params"].items()
+                for key, value in params.items()
+            ]
             self.client.log_batch(run_id, measured, chosen)
             self.client.log_artifacts(run_id, str(pages), "evaluation")
             with tempfile.TemporaryDirectory() as scratch:
@@ -98,7 +104,7 @@ class Registry:
                 self.name,
                 source=f"{run.info.artifact_uri}/bundle",
                 run_id=run_id,
-                tags={**tags, "bundle_sha256": sha256},
+                tags={**tags, "bundle_sha256": sha256, DEFINITION: bundle.definition},
             )
         return str(version.version)
 
@@ -107,6 +113,10 @@ class Registry:
         with _reachable(self.settings):
             found = self.client.search_model_versions(f"name='{self.name}'")
         return sorted(found, key=lambda version: -int(version.version))
+
+    def definitions(self) -> dict[str, str]:
+        """Feature definition by version."""
+        return {str(v.version): v.tags.get(DEFINITION, "") for v in self.versions()}
 
     def production(self) -> ModelVersion | None:
         """The version that predicts, None when none was promoted yet."""
@@ -128,8 +138,8 @@ class Registry:
         with _reachable(self.settings):
             return dict(self.client.get_run(version.run_id).data.metrics)
 
-    def promote(self, version: str | None = None) -> str:
-        """Make a version (the newest by default) Production.
+    def existing(self, version: str | None = None) -> str:
+        """A version that exists, the newest by default.
 
         Raises:
             NoModel: when there is no such version.
@@ -140,35 +150,54 @@ class Registry:
                 f"registry has no version {version or ''} of {self.name}: "
                 f"{'it has ' + ', '.join(known) if known else 'run `impress train` first'}"
             )
-        chosen = version or known[0]
-        now = datetime.now(UTC).isoformat()
-        with _reachable(self.settings):
-            self.client.set_model_version_tag(self.name, chosen, PROMOTED_AT, now)
-        self._point_production_at(chosen)
-        return chosen
+        return version or known[0]
+
+    def promote(self, version: str, why: str) -> None:
+        """Make a version Production and note why in the journal."""
+        self._note(PROMOTED, version, why)
+        self._point_production_at(version)
 
     def rollback(self) -> str:
         """Make the version that was Production before the present one Production again.
 
+        What was rolled back from does not count as having been Production, so a second rollback
+        goes further back and not forth.
+
         Raises:
             NoModel: when there is none.
         """
-        present = self.production()
-        promoted = {
-            version.tags[PROMOTED_AT]: str(version.version)
-            for version in self.versions()
-            if PROMOTED_AT in version.tags
-        }
-        last = present.tags.get(PROMOTED_AT, "") if present else ""
-        earlier = [at for at in promoted if at < last]
+        production = self.production()
+        present = str(production.version) if production else ""
+        stack: list[str] = []
+        for entry in self.journal():
+            if entry["event"] == ROLLED_BACK:
+                stack = stack[:-1]
+            elif stack[-1:] != [entry["version"]]:
+                stack.append(entry["version"])
+        # A change that was cut short, or made by other means, left the journal beside the truth.
+        while present in stack and stack[-1] != present:
+            stack.pop()
+        earlier = stack[:-1] if present in stack else stack
         if not present or not earlier:
             raise NoModel(f"no version of {self.name} was Production before the present one")
-        chosen = promoted[max(earlier)]
-        self._point_production_at(chosen)
+        self._note(ROLLED_BACK, earlier[-1], f"from version {present}")
+        self._point_production_at(earlier[-1])
+        return earlier[-1]
+
+    def journal(self) -> list[dict[str, str]]:
+        """What became Production when, oldest first: at, event, version, by, why."""
         with _reachable(self.settings):
-            # Or a later rollback would come back to the version that was found wanting.
-            self.client.delete_model_version_tag(self.name, present.version, PROMOTED_AT)
-        return chosen
+            found = self.client.search_registered_models(f"name='{self.name}'")
+        tags = found[0].tags if found else {}
+        return [json.loads(tags[key]) for key in sorted(tags) if key.startswith(JOURNAL)]
+
+    def _note(self, event: str, version: str, why: str) -> None:
+        now = datetime.now(UTC).isoformat(timespec="microseconds")
+        by = self.settings.mlflow_tracking_username or getpass.getuser()
+        entry = {"at": now, "event": event, "version": version, "by": by, "why": why[:1000]}
+        key = f"{JOURNAL}{now.replace('+00:00', 'Z').replace(':', '')}"
+        with _reachable(self.settings):
+            self.client.set_registered_model_tag(self.name, key, json.dumps(entry))
 
     def fetch_production(self) -> tuple[Bundle, str, bool]:
         """The Production bundle, through the cache in ml_downloads/.
@@ -259,13 +288,12 @@ class Registry:
             )
         folder = self._folder(version)
         try:
-            bundle = bundle_files.load(folder, sha256)
+            bundle_files.verify(folder, sha256)
         except BundleRefused as error:
             if folder.exists():
                 logger.warning("%s; fetching it again", error)
             self._download(version, folder)
-            bundle = bundle_files.load(folder, sha256)
-        return bundle
+        return bundle_files.load(folder, sha256)
 
     def _folder(self, version: ModelVersion | _Version) -> Path:
         return self.settings.ml_downloads / f"{self.name}-{version.version}"

@@ -253,7 +253,7 @@ def fixture_trained(
         check=True,
         timeout=120,
     )
-    Registry(Settings(mlflow_tracking_uri=mlflow.url), "laundry").promote()
+    Registry(Settings(mlflow_tracking_uri=mlflow.url), "laundry").promote("1", "the first")
     return mlflow.folder / "store"
 
 

@@ -35,10 +35,11 @@ def fixture_laundry(mlflow: Path) -> Registry:
 @pytest.fixture(name="bundle", scope="module")
 def fixture_bundle(trained: Path) -> Bundle:
     """The trained bundle without its forests, which take seconds to write and read."""
-    bundle = bundle_files.load(next(trained.glob("*/*/artifacts/bundle")))
+    first = min(trained.glob("*/*/artifacts/bundle"), key=lambda folder: folder.stat().st_mtime)
+    bundle = bundle_files.load(first)
     only = ["xgboost"]
-    members = {name: bundle.members[name] for name in only}
-    return replace(bundle, members=members, weights=bundle.weights.loc[only] * 0 + 1)
+    folds = [{name: models[name] for name in only} for models in bundle.folds]
+    return replace(bundle, folds=folds, weights=bundle.weights.loc[only] * 0 + 1)
 
 
 @pytest.fixture(name="registry")
@@ -53,13 +54,13 @@ def fixture_publish(registry: Registry, bundle: Bundle, tmp_path: Path) -> Publi
     """Register one more version of this test's model."""
     (tmp_path / "pages").mkdir()
     (tmp_path / "pages" / "page.html").write_text("<p>", encoding="utf-8")
-    return lambda: registry.log(bundle, {"depth": 3}, {"mae": 0.5}, {}, tmp_path / "pages")
+    return lambda: registry.log(bundle, {"mae": 0.5}, {}, tmp_path / "pages")
 
 
 @pytest.fixture(name="cached")
 def fixture_cached(registry: Registry, publish: Publish) -> Path:
     """The cached bundle of this test's model, whose version 1 is Production."""
-    registry.promote(publish())
+    registry.promote(publish(), "good")
     registry.fetch_production()
     return Settings().ml_downloads / f"{registry.name}-1"
 
@@ -113,6 +114,8 @@ def test_a_run_holds_everything_that_came_out_of_it(laundry: Registry, small_dat
     }
     assert pages.keys() >= {
         "evaluation/importance.png",
+        "evaluation/model_card.md",
+        "evaluation/shapley_rinsing.png",
         "evaluation/predicted_against_measured.png",
         "evaluation/regression.html",
         "evaluation/metrics.csv",
@@ -157,12 +160,13 @@ def test_the_promoted_version_predicts_the_inbox_and_goes_on_while_the_server_is
     pd.testing.assert_frame_equal(cached[same], fresh[same])
 
 
-def test_an_unknown_version_cannot_be_promoted(registry: Registry, publish: Publish) -> None:
-    assert "impress train" in refusal(registry.promote)
-    assert registry.promote(publish()) == "1"
-    assert "it has 1" in refusal(lambda: registry.promote("7"))
-    production = registry.production()
-    assert production is not None and str(production.version) == "1"
+def test_an_unknown_version_is_named_with_those_that_exist(
+    registry: Registry, publish: Publish
+) -> None:
+    assert "impress train" in refusal(registry.existing)
+    publish()
+    assert registry.existing() == registry.existing("1") == "1"
+    assert "it has 1" in refusal(lambda: registry.existing("7"))
 
 
 def test_without_production_the_way_to_it_is_told(registry: Registry, publish: Publish) -> None:
@@ -173,19 +177,20 @@ def test_without_production_the_way_to_it_is_told(registry: Registry, publish: P
     assert "before the present one" in refusal(registry.rollback)
 
 
-def test_promotion_takes_the_newest_and_the_next_prediction_uses_it(
+def test_the_next_prediction_uses_what_was_promoted(
     registry: Registry, publish: Publish, cached: Path
 ) -> None:
     assert cached.is_dir()
-    publish()
+    newest = publish()
+    assert registry.existing() == newest == "2"
     assert registry.fetch_production()[1:] == ("1", False)
-    assert registry.promote() == "2"
+    registry.promote(newest, "good")
     assert registry.fetch_production()[1:] == ("2", False)
 
 
 def test_rollbacks_go_back_one_by_one(registry: Registry, publish: Publish) -> None:
     for _ in range(3):
-        registry.promote(publish())
+        registry.promote(publish(), "good")
     assert registry.rollback() == "2"
     assert registry.fetch_production()[1] == "2"
     assert registry.rollback() == "1"
@@ -198,9 +203,9 @@ def test_no_rollback_returns_to_what_was_rolled_back(registry: Registry, publish
     for _ in range(4):
         publish()
     for version in ("1", "2", "3"):
-        registry.promote(version)
+        registry.promote(version, "good")
     assert registry.rollback() == "2"
-    registry.promote("4")
+    registry.promote("4", "good")
     assert registry.rollback() == "2"
     assert registry.rollback() == "1"
 
@@ -234,8 +239,8 @@ def test_a_bundle_changed_in_the_store_is_refused(
     mlflow: Path, registry: Registry, cached: Path
 ) -> None:
     shutil.rmtree(cached)
-    change_a_byte(stored_bundle(mlflow, registry) / "xgboost-oberflaechenspannung.ubj")
-    assert "xgboost-oberflaechenspannung" in refusal(registry.fetch_production, BundleRefused)
+    change_a_byte(stored_bundle(mlflow, registry) / "xgboost.npz")
+    assert "xgboost.npz" in refusal(registry.fetch_production, BundleRefused)
     assert not cached.exists()
 
 
@@ -255,7 +260,8 @@ def test_a_bundle_changed_in_the_store_with_its_manifest_is_refused(
 def test_a_bundle_lost_from_the_store_leaves_the_cached_one_to_serve(
     mlflow: Path, registry: Registry, publish: Publish, cached: Path
 ) -> None:
-    lost = registry.promote(publish())
+    lost = publish()
+    registry.promote(lost, "good")
     (run,) = [v.run_id for v in registry.versions() if str(v.version) == lost]
     shutil.rmtree(next(mlflow.glob(f"*/{run}/artifacts/bundle")))
     assert registry.fetch_production()[1:] == ("1", True)
@@ -270,7 +276,7 @@ def test_a_version_that_was_registered_by_other_means_is_refused(
     publish()
     (own,) = registry.versions()
     registry.client.create_model_version(registry.name, source=own.source, run_id=own.run_id)
-    registry.promote("2")
+    registry.promote("2", "good")
     assert "impress train" in refusal(registry.fetch_production, BundleRefused)
 
 
