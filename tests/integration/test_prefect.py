@@ -68,7 +68,8 @@ def test_train_is_a_completed_flow_run(
 ) -> None:
     run = newest_run(prefect, "train")
     assert run["state_type"] == "COMPLETED"
-    assert run["parameters"] == {"folder": str(small_dataset), "trials": 1}
+    asked = {"folder": str(small_dataset), "trials": 1}
+    assert run["parameters"] == {**asked, "retrain": False, "cold": False}
     tasks = task_runs(prefect, run)
     assert {"prepare", "evaluate_and_register"} <= tasks.keys()
     assert set(tasks.values()) == {"COMPLETED"}
