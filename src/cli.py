@@ -100,17 +100,70 @@ def pull_data() -> None:
 def train(
     dataset: Annotated[Path, typer.Option(help="data set folder")] = Path("Dataset"),
     trials: Annotated[int | None, typer.Option(min=1, help="instead of params.yaml's")] = None,
+    retrain: Annotated[
+        bool, typer.Option("--retrain", help="with the hyperparameters of Production, no search")
+    ] = False,
+    cold: Annotated[
+        bool, typer.Option("--cold", help="do not begin the search with those of Production")
+    ] = False,
 ) -> None:
     """Tune, fit and evaluate a model and register it."""
+    if retrain and (trials or cold):
+        raise typer.BadParameter("--retrain does not search: no --trials, no --cold")
     with job("train", Settings().logs):
         from src.pipelines.train_pipeline import train as pipeline
 
-        pipeline(str(dataset), trials)
+        pipeline(str(dataset), trials, retrain, cold)
+
+
+@main.command()
+def study(
+    dataset: Annotated[Path, typer.Option(help="data set folder")] = Path("Dataset"),
+    repeats: Annotated[int, typer.Option(min=1, help="cross-validations of each set")] = 3,
+) -> None:
+    """Compare sets of sensors: error against price."""
+    with job("study", Settings().logs):
+        from src import overview
+        from src.pipelines.study_pipeline import study as pipeline
+
+        overview.show_study(pipeline(str(dataset), repeats), _sensor())
+
+
+@main.command()
+def collect(
+    dataset: Annotated[Path, typer.Option(help="data set folder")] = Path("Dataset"),
+) -> None:
+    """Give laboratory values of archived phases their features, for the next training."""
+    from src.components import database
+    from src.components.labelled_archive import collect as collect_features
+    from src.components.registry import Registry
+
+    with job("collect", Settings().logs), database.connect(Settings()) as engine:
+        definitions = Registry(Settings(), _sensor().name).definitions()
+        found = collect_features(engine, definitions, dataset, _sensor())
+        print(f"{len(found)} analysed phases without sensor rows have their features in {dataset}")
+
+
+@main.command("next-sample")
+def next_sample(
+    count: Annotated[int, typer.Option(min=1, help="how many experiments")] = 5,
+    dataset: Annotated[Path, typer.Option(help="whose laboratory file is known")] = Path("Dataset"),
+    since: Annotated[
+        datetime | None, typer.Option("--from", help="phases that ended then or later, UTC")
+    ] = None,
+) -> None:
+    """List the experiments whose laboratory analysis would teach the model most."""
+    from src import overview
+    from src.components import database
+
+    with job("next-sample", Settings().logs), database.connect(Settings()) as engine:
+        since_stamp = _seconds(since, -math.inf)
+        overview.show_next_samples(engine, Settings(), _sensor(), dataset, since_stamp, count)
 
 
 @main.command()
 def models() -> None:
-    """List the registered versions, newest first."""
+    """List the registered versions, and what was Production when."""
     from src import overview
     from src.components.registry import Registry
 
@@ -121,12 +174,15 @@ def models() -> None:
 @main.command()
 def promote(
     version: Annotated[str | None, typer.Argument(help="the newest by default")] = None,
+    force: Annotated[
+        str | None, typer.Option(metavar="WHY", help="even if it is worse; why is kept")
+    ] = None,
 ) -> None:
-    """Make a version Production; the next prediction uses it."""
-    from src.components.registry import Registry
-
+    """Make a version Production, unless it is worse; the next prediction uses it."""
     with job("promote", Settings().logs):
-        print(f"Production is now version {Registry(Settings(), _sensor().name).promote(version)}")
+        from src.pipelines.promote_pipeline import promote as pipeline
+
+        print(f"Production is now version {pipeline(version, force)}")
 
 
 @main.command()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from rich import box
@@ -21,6 +22,9 @@ from src.components.rejected import REASONS
 from src.errors import RegistryUnavailable
 from src.settings import Settings
 from src.soft_sensor import SoftSensor
+
+if TYPE_CHECKING:
+    from src.components.gate import Comparison
 
 SHOWN = 40  # phases in a list
 KEYS = ["experiment", "phase"]
@@ -40,7 +44,7 @@ def show_table(title: str, headers: Sequence[str], rows: Iterable[Sequence[str]]
 
 
 def show_models(registry: Registry) -> None:
-    """Registered versions, newest first."""
+    """Registered versions, newest first, and what was Production when."""
     production = registry.production()
     rows = []
     for version in registry.versions():
@@ -50,6 +54,69 @@ def show_models(registry: Registry) -> None:
         date = f"{registered:%Y-%m-%d %H:%M}"
         rows.append([str(version.version), date, data, code, state])
     show_table(registry.name, ["version", "registered (UTC)", "data", "code", "state"], rows)
+    if journal := registry.journal():
+        rows = [
+            [f"{pd.Timestamp(e['at']):%Y-%m-%d %H:%M}", e["version"], e["event"], e["by"], e["why"]]
+            for e in reversed(journal[-SHOWN:])
+        ]
+        console.print("[bold]what became Production when (UTC), by whom, and why[/]")
+        for since, version, event, by, why in rows:
+            line = f"{since}  version {version} {event} by {by}: {why}"
+            console.print(escape(line), soft_wrap=True)
+
+
+def show_comparison(comparison: Comparison, version: str, sensor: SoftSensor) -> None:
+    """Challenger beside Production on the hold-out."""
+    titles = {target.name: f"{target.title} [{target.unit}]" for target in sensor.targets}
+    rows = []
+    for line in comparison.table.to_dict("records"):
+        errors = [f"{line[name]:.3g}" for name in ("production", "challenger")]
+        change = f"{line['challenger'] / line['production'] - 1:+.0%}" if line["production"] else ""
+        counts = [str(line["n"]), str(line["groups"])]
+        verdict = "worse" if line["target"] in comparison.worse else ""
+        label = titles.get(line["target"], f"{line['target']} (relative)")
+        rows.append([label, *counts, *errors, change, f"{line['p_holm']:.2g}", verdict])
+    headers = ["target", "phases", "groups", f"v{version}", "new", "change"]
+    show_table(
+        "mean absolute error on the hold-out; p: that chance alone makes the new one so bad",
+        [*headers, "p", ""],
+        rows,
+    )
+
+
+def show_study(found: pd.DataFrame, sensor: SoftSensor) -> None:
+    """Sets of sensors, cheapest first; where there are many, the best for their price and all."""
+    shown = found if len(found) <= SHOWN else found[found["pareto"] | (found["loss"] == 0)]
+    rows = []
+    for line in shown.to_dict("records"):
+        loss = f"{line['loss']:+.3f} ± {line['loss_se']:.3f}"
+        errors = [f"{line[name]:.2f}" for name in sensor.target_names]
+        mark = "*" if line["pareto"] else ""
+        rows.append(
+            [line["set"], f"{line['price']:g}", mark, loss, f"{line['relative']:.3f}", *errors]
+        )
+    headers = ["sensors", "price", "", "more than all", "error", *(t.title for t in sensor.targets)]
+    show_table("errors of sets of sensors; * no other is both cheaper and better", headers, rows)
+
+
+def show_next_samples(  # pylint: disable=too-many-arguments,too-many-positional-arguments  # a query
+    engine: Engine, settings: Settings, sensor: SoftSensor, folder: Path, since: float, count: int
+) -> None:
+    """Experiments that are most worth a laboratory analysis, with the reasons."""
+    from src.components import sampling
+
+    bundle, version, _ = Registry(settings, sensor.name).fetch_production()
+    bundle.check_contract(sensor)
+    waiting = sampling.not_analysed(engine, bundle, folder, since, sensor)
+    found = sampling.worth_analysing(waiting, bundle, sensor, count)
+    experiments = waiting[sensor.columns.experiment].nunique()
+    console.print(
+        f"[bold]most worth a laboratory analysis, of {experiments} experiments that version "
+        f"{version} knows no laboratory values of[/]"
+    )
+    for line in found.to_dict("records"):
+        reasons = line["why"] or "nothing unusual"
+        console.print(escape(f"{line[sensor.columns.experiment]}  {reasons}"), soft_wrap=True)
 
 
 def show_status(engine: Engine, settings: Settings, sensor: SoftSensor) -> None:
@@ -130,15 +197,15 @@ def _show_model(settings: Settings, sensor: SoftSensor) -> None:
     metrics = registry.run_metrics(production)
     rows = []
     for target in sensor.targets:
-        mae, median, bias, coverage = (
+        mae, median, bias, coverage, width = (
             metrics.get(f"{target.name}_{ALL_PHASES}_{measure}", float("nan"))
-            for measure in ("mae", "median_mae", "bias", "coverage")
+            for measure in ("mae", "median_mae", "bias", "coverage", "width")
         )
-        numbers = [f"{mae:.2f}", f"{median:.2f}", f"{bias:+.2f}", f"{coverage:.0%}"]
+        numbers = [f"{mae:.2f}", f"{median:.2f}", f"{bias:+.2f}", f"{coverage:.0%}", f"{width:.1f}"]
         rows.append([target.title, target.unit, *numbers])
     show_table(
         f"{sensor.name} version {production.version} is Production; errors on the hold-out",
-        ["target", "unit", "mean absolute", "of the median", "bias", "coverage"],
+        ["target", "unit", "mean absolute", "of the median", "bias", "coverage", "width"],
         rows,
     )
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from src.components.transformation import features_query, typed_features
+from src.components.transformation import feature_definition, features_query, typed_features
 from src.errors import DataError
 from src.soft_sensor import SoftSensor
 
@@ -70,7 +70,55 @@ def as_csv(file: Path, separator: str) -> Iterator[Path]:
 
 
 def read_features(folder: Path, sensor: SoftSensor) -> pd.DataFrame:
-    """Features of every phase of a data set folder.
+    """Features of every phase of a data set folder, from its sensor rows or, without, archived.
+
+    Returns and raises what `read_sensor_features` and `read_archived` do.
+    """
+    import pandas as pd
+
+    features = read_sensor_features(folder, sensor)
+    if not (folder / sensor.files.archived).is_file():
+        return features
+    archived = read_archived(folder, sensor).drop(columns="definition")
+    logger.info("%s: features of %d phases", folder / sensor.files.archived, len(archived))
+    outside = {f"{part.name}_out_of_bounds": 0 for part in sensor.sensors}
+    both = pd.concat([features, archived.assign(**outside)], ignore_index=True)
+    return typed_features(both.drop_duplicates(sensor.columns.keys), sensor)
+
+
+def read_archived(folder: Path, sensor: SoftSensor) -> pd.DataFrame:
+    """Features of phases whose sensor rows are gone, as `labelled_archive.collect` wrote them.
+
+    Raises:
+        DataError: when a column is missing, or they were computed by another definition.
+    """
+    import pandas as pd
+
+    file = folder / sensor.files.archived
+    header = read_header(file, sensor.files.separator)
+    keys, times = sensor.columns.keys, ["first_timestamp", "last_timestamp"]
+    needed = [*keys, "n_samples", *times, *sensor.features, "definition"]
+    if missing := [name for name in needed if name not in header]:
+        raise DataError(f"{file}: column {', '.join(missing[:5])} is missing")
+    kinds = {"BIGINT": "int64", "VARCHAR": "str"}
+    types = {key: kinds[_types(sensor)[key]] for key in keys}
+    frame = pd.read_csv(
+        file,
+        sep=sensor.files.separator,
+        usecols=needed,
+        dtype=types,
+        float_precision="round_trip",
+    )[needed]
+    if (frame["definition"] != feature_definition(sensor)).any():
+        raise DataError(
+            f"{file} holds features that params.yaml defines otherwise by now: go back to those "
+            "definitions, or move the file away"
+        )
+    return frame
+
+
+def read_sensor_features(folder: Path, sensor: SoftSensor) -> pd.DataFrame:
+    """Features of every phase of a data set folder that has sensor rows.
 
     Returns:
         One row a phase: the keys, n_samples, first_timestamp and last_timestamp (Unix seconds), and

@@ -164,14 +164,15 @@ def test_a_prediction_is_traced_back_to_what_it_was_made_from(
         f"{ledger['leitfaehigkeit_percentile75']:.4g}",
         "random_forest",
         "xgboost",
+        "what each sensor has moved (SHAP)",
         "model data",
         "scikit-learn",
     ):
         assert part in told.stdout, part
     for target in ("oberflaechenspannung", "anionischetenside", "nichtionischentenside"):
         assert f"{ledger[f'{target}_lower']:.4g} to {ledger[f'{target}_upper']:.4g}" in told.stdout
-    first_target = re.findall(r"(?:random_forest|xgboost) +([\d.]+) x ([\d.]+)", told.stdout)
-    voted = sum(float(vote) * float(weight) for vote, weight in first_target[2:])
+    votes = re.findall(r"(?:_forest|_trees|xgboost) +([\d.]+) x ([\d.]+)", told.stdout)
+    voted = sum(float(vote) * float(weight) for vote, weight in votes[3:])
     assert voted == pytest.approx(ledger["oberflaechenspannung"], rel=0.01)
     _fails(_run("why", "9999"), "nothing was predicted for experiment 9999")
     _fails(_run("why", "two"), "'two' is no experiment")

@@ -11,8 +11,8 @@ from sqlalchemy import text
 
 from src import simulator
 from src.components import database
-from src.components.registry import Registry
 from src.pipelines.predict_pipeline import predict
+from src.pipelines.promote_pipeline import promote
 from src.pipelines.train_pipeline import train
 from src.settings import Settings, variables
 from src.soft_sensor import load_soft_sensor
@@ -34,7 +34,7 @@ def main() -> None:
         shutil.copy(dataset / "lab.csv", HERE / "synthetic_offline.csv")
         sensor = load_soft_sensor(params)
         train(str(dataset), trials=1)
-        Registry(Settings(), sensor.name).promote()
+        promote()
         with database.connect(Settings()) as engine:
             database.initialise(engine, sensor)
             database.load(engine, sensor, dataset / "sensors.csv")

@@ -1,0 +1,50 @@
+"""Study: which sensors are worth their price? A table and a chart in artifacts/study/.
+
+Run from a checkout: `python src/pipelines/study_pipeline.py`, or `impress study`.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pandas as pd
+
+from src.components import explanation, sensor_study, trainer
+from src.logger import job
+from src.orchestration import flow, task
+from src.pipelines.train_pipeline import prepare, production_params
+from src.settings import Settings
+from src.soft_sensor import load_soft_sensor
+
+logger = logging.getLogger(__name__)
+
+
+@flow
+def study(folder: str = "Dataset", repeats: int = 3) -> pd.DataFrame:
+    """Compare sets of sensors on a data set folder; see `sensor_study.compare_sets`."""
+    settings = Settings()
+    sensor = load_soft_sensor(settings.impress_params)
+    params = production_params(settings, sensor, needed=False)
+    table = prepare(Path(folder), sensor)
+    importance = None
+    if len(sensor.sensors) > sensor_study.EVERY_SUBSET_UP_TO:
+        found = explanation.importance(trainer.assemble(table, params, sensor), sensor, repeats=3)
+        importance = found.groupby("sensor")["increase"].mean()
+    sets = sensor_study.sensor_sets(sensor, importance)
+    logger.info("cross-validating %d sets of sensors, %d times each", len(sets), repeats)
+    compared = compare(table, params, sets, repeats, sensor)
+    pages = settings.artifacts / "study"
+    pages.mkdir(parents=True, exist_ok=True)
+    compared.to_csv(pages / "sensors.csv", index=False)
+    sensor_study.pareto_chart(compared, pages / "sensors.png")
+    logger.info("sensors.csv and sensors.png are in %s", pages)
+    return compared
+
+
+compare = task()(sensor_study.compare_sets)
+
+
+if __name__ == "__main__":
+    with job("study", Settings().logs):
+        study()

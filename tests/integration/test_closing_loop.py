@@ -1,0 +1,109 @@
+"""Laboratory values that come when the raw rows are gone still teach the next model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from sqlalchemy import Engine, text
+from typer.testing import CliRunner
+
+from src import simulator
+from src.cli import main
+from src.components import database
+from src.errors import DataError
+from src.pipelines.predict_pipeline import predict
+from src.pipelines.train_pipeline import prepare
+from src.soft_sensor import SoftSensor, load_soft_sensor
+
+NEW = range(25, 31)
+
+
+def _run(*words: str) -> str:
+    result = CliRunner().invoke(main, list(words))
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@pytest.fixture(name="dataset")
+def fixture_dataset(
+    engine: Engine, mlflow: Path, small_dataset: Path, home: Path, sensor: SoftSensor
+) -> Path:
+    """A data set whose laboratory file names six experiments more, of which the ledger knows.
+
+    They were predicted, and their raw rows are removed. Of the first there are few rows only.
+    """
+    assert mlflow.is_dir()
+    simulator.simulate(home / "week", experiments=6, seconds=120, seed=3, first=25)
+    database.load(engine, sensor, home / "week" / "sensors.csv")
+    with engine.begin() as connection:
+        first = "SELECT max(timestamp) - 20 FROM online_data WHERE experimentnummer = 25"
+        few = f"DELETE FROM online_data WHERE experimentnummer = 25 AND timestamp < ({first})"
+        connection.execute(text(few))
+    assert predict()
+    with engine.begin() as connection:
+        connection.execute(text("TRUNCATE online_data"))
+    folder = home / "Dataset"
+    folder.mkdir()
+    (folder / "sensors.csv").symlink_to(small_dataset / "sensors.csv")
+    added = (home / "week" / "lab.csv").read_text(encoding="utf-8").split("\n", maxsplit=1)[1]
+    known = (small_dataset / "lab.csv").read_text(encoding="utf-8")
+    (folder / "lab.csv").write_text(known + added, encoding="utf-8")
+    return folder
+
+
+def test_archived_features_and_new_labels_join_the_training_table(
+    dataset: Path, engine: Engine, sensor: SoftSensor
+) -> None:
+    before = prepare(dataset, sensor)
+    assert not set(NEW) & set(before["experimentnummer"])
+    said = _run("collect")
+    after = prepare(dataset, sensor)
+    joined = after[after["experimentnummer"].isin(NEW)]
+    assert set(joined["experimentnummer"]) == set(NEW) - {25}
+    assert f"{len(joined)} analysed phases" in said
+    with engine.connect() as connection:
+        ledger = pd.read_sql(text("SELECT * FROM latest_predictions"), connection)
+    both = joined.merge(ledger, on=sensor.columns.keys, suffixes=("", "_archived"))
+    assert len(both) == len(joined)
+    archived = both[[f"{name}_archived" for name in sensor.features]]
+    pd.testing.assert_frame_equal(
+        both[sensor.features], archived.set_axis(sensor.features, axis=1), check_exact=True
+    )
+    assert joined[sensor.target_names].notna().to_numpy().mean() > 0.8
+    same = after[~after["experimentnummer"].isin(NEW)].reset_index(drop=True)
+    pd.testing.assert_frame_equal(same, before)
+
+
+def test_collecting_again_changes_nothing_also_when_the_ledger_is_lost(
+    dataset: Path, engine: Engine
+) -> None:
+    _run("collect")
+    collected = (dataset / "archived.csv").read_bytes()
+    _run("collect")
+    assert (dataset / "archived.csv").read_bytes() == collected
+    with engine.begin() as connection:
+        connection.execute(text("TRUNCATE archived_data"))
+    _run("collect")
+    assert (dataset / "archived.csv").read_bytes() == collected
+
+
+def test_features_of_another_definition_are_not_mixed_in(dataset: Path, home: Path) -> None:
+    _run("collect")
+    params = home / "params.yaml"
+    content = params.read_text(encoding="utf-8")
+    params.write_text(content.replace("high: 14,", "high: 13,"), encoding="utf-8")
+    with pytest.raises(DataError, match="archived.csv.*defines otherwise by now"):
+        prepare(dataset, load_soft_sensor(params))
+    (dataset / "archived.csv").unlink()
+    said = _run("collect")
+    assert said.splitlines()[-1].startswith("0 analysed phases")
+    assert not (dataset / "archived.csv").exists()
+
+
+def test_the_laboratory_is_sent_for_what_it_has_not_analysed(dataset: Path, home: Path) -> None:
+    listed = _run("next-sample", "--dataset", str(home / "nothing"))
+    assert "of 6 experiments" in listed.replace("\n", " ")
+    assert any(str(number) in listed for number in NEW)
+    assert "of 0 experiments" in _run("next-sample", "--dataset", str(dataset)).replace("\n", " ")

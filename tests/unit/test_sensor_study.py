@@ -1,0 +1,39 @@
+"""Which sets of sensors are compared, and what the comparison finds."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from src.components.sensor_study import compare_sets, sensor_sets
+from src.soft_sensor import SoftSensor, load_soft_sensor
+from tests.conftest import FOREST, ROOT, phase_table
+
+
+def test_few_sensors_are_compared_in_every_subset(sensor: SoftSensor) -> None:
+    sets = sensor_sets(sensor)
+    assert len(sets) == 2**5 - 1
+    assert next(iter(sets.values())) == sensor.sensors
+    assert len(set(sets.values())) == len(sets)
+
+
+def test_many_sensors_are_compared_in_named_sets() -> None:
+    rig = load_soft_sensor(ROOT / "examples" / "hydraulics" / "params.yaml")
+    names = [part.name for part in rig.sensors]
+    sets = sensor_sets(rig, pd.Series(range(17), index=names))
+    assert sets["all"] == rig.sensors
+    assert [part.name for part in sets["2 most important"]] == names[-2:]
+    assert len(sets["all but pressure 1"]) == 16
+    assert len(sets) == 1 + 17 + 2 * 16
+
+
+def test_the_sensor_that_matters_is_worth_its_price(sensor: SoftSensor) -> None:
+    everything, useless = sensor.sensors, sensor.sensors[:2]
+    sets = {"all": everything, "without": useless, "alone": sensor.sensors[-1:]}
+    found = compare_sets(phase_table(40, sensor, noise=0.05), FOREST, sets, 1, sensor)
+    lines = {line["set"]: line for line in found.to_dict("records")}
+    prices = {name: line["price"] for name, line in lines.items()}
+    assert prices == {"all": 4600, "without": 2300, "alone": 700}
+    assert lines["all"]["loss"] == lines["all"]["loss_se"] == 0
+    assert lines["without"]["loss"] > 3 * lines["without"]["loss_se"]
+    assert lines["alone"]["relative"] < lines["all"]["relative"]
+    assert [name for name, line in lines.items() if line["pareto"]] == ["alone"]
