@@ -1,0 +1,122 @@
+"""Our search beside the naive one, on the default data set: time, and error on the hold-out.
+
+python -m benchmarks.search [NAIVE_TRIALS]: the naive search draws up to 30,000 trees of a depth of
+up to 30,000, cuts nothing short, and fits one model a target, fold by fold. Few of its trials are
+run (default 2), the rest is extrapolated.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import optuna
+import pandas as pd
+from sklearn.ensemble import RandomForestRegressor
+from xgboost import XGBRegressor
+
+from benchmarks.worlds import soft_sensor, world
+from src.components import trainer
+from src.components.evaluation import relative_error, typical_errors
+from src.soft_sensor import SoftSensor
+
+MOST = 30_000
+BUILDERS: dict[str, Callable[..., Any]] = {
+    "random_forest": RandomForestRegressor,
+    "xgboost": XGBRegressor,
+}
+
+
+def fit(
+    member: str, params: dict[str, Any], part: pd.DataFrame, sensor: SoftSensor
+) -> dict[str, Any]:
+    """One model a target, on all cores."""
+    models = {}
+    for target in sensor.target_names:
+        rows = part[part[target].notna()]
+        model = BUILDERS[member](**params, random_state=0, n_jobs=-1)
+        models[target] = model.fit(rows[sensor.features], rows[target])
+    return models
+
+
+def predict(models: dict[str, Any], rows: pd.DataFrame, sensor: SoftSensor) -> pd.DataFrame:
+    """Rows by targets."""
+    values = {target: model.predict(rows[sensor.features]) for target, model in models.items()}
+    return pd.DataFrame(values, rows.index)
+
+
+def naive(
+    part: pd.DataFrame, trials: int, sensor: SoftSensor
+) -> tuple[dict[str, float], dict[str, dict[str, Any]]]:
+    """Seconds a trial, and the best hyperparameters, by member."""
+    five = sensor.training.model_copy(update={"folds": 5})
+    folds = trainer.make_folds(part, sensor.model_copy(update={"training": five}))
+    typical = typical_errors(part, sensor)
+    seconds: dict[str, float] = {}
+    best: dict[str, dict[str, Any]] = {}
+
+    for member in BUILDERS:
+
+        def objective(trial: optuna.Trial, member: str = member) -> float:
+            params = {
+                "n_estimators": trial.suggest_int("n_estimators", 1, MOST),
+                "max_depth": trial.suggest_int("max_depth", 1, MOST),
+            }
+            parts = [
+                predict(fit(member, params, part.iloc[t], sensor), part.iloc[v], sensor)
+                for t, v in folds
+            ]
+            return relative_error(pd.concat(parts).loc[part.index], part, typical, sensor)
+
+        study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=0))
+        start = time.perf_counter()
+        study.optimize(objective, n_trials=trials)
+        seconds[member] = (time.perf_counter() - start) / trials
+        best[member] = study.best_params
+    return seconds, best
+
+
+def main(naive_trials: int) -> None:
+    """Print the comparison."""
+    warnings.simplefilter("ignore")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    sensor = soft_sensor()
+    table, fresh = world(1, sensor)
+    part, holdout = (
+        table[table["holdout"] == held].reset_index(drop=True) for held in (False, True)
+    )
+    typical = typical_errors(part, sensor)
+    truth = fresh.drop(columns=sensor.target_names)
+    truth = truth.rename(columns={f"{name}_true": name for name in sensor.target_names})
+
+    def scores(predicted: Callable[[pd.DataFrame], pd.DataFrame]) -> str:
+        errors = [relative_error(predicted(r), r, typical, sensor) for r in (holdout, truth)]
+        return f"error on the hold-out {errors[0]:.3f}, on 200 fresh experiments {errors[1]:.3f}"
+
+    for trials in dict.fromkeys((0, naive_trials, sensor.training.trials)):
+        start = time.perf_counter()
+        bundle = trainer.train(table, trials, trainer.DEFAULTS, sensor)
+        taken = time.perf_counter() - start
+        found = scores(lambda rows, bundle=bundle: bundle.values(rows, sensor))  # type: ignore[misc]
+        print(
+            f"ours, {trials} trials a member ({len(trainer.DEFAULTS)}): {taken:.0f} s, {found}",
+            flush=True,
+        )
+    seconds, best = naive(part, naive_trials, sensor)
+    models = {member: fit(member, best[member], part, sensor) for member in BUILDERS}
+
+    def both(rows: pd.DataFrame) -> pd.DataFrame:
+        first, second = (predict(models[member], rows, sensor) for member in BUILDERS)
+        return (first + second) / 2
+
+    whole = sum(seconds.values()) * sensor.training.trials
+    each = ", ".join(f"{member} {taken:.0f} s" for member, taken in seconds.items())
+    print(f"naive, {naive_trials} trials a member (2): a trial takes {each}; {scores(both)}")
+    print(f"naive, {sensor.training.trials} trials a member, extrapolated: {whole / 3600:.1f} h")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 2)
