@@ -126,7 +126,7 @@ def study(
         from src import overview
         from src.pipelines.study_pipeline import study as pipeline
 
-        overview.show_study(pipeline(str(dataset), repeats), _sensor())
+        overview.show_study(pipeline(str(dataset), repeats))
 
 
 @main.command()

@@ -42,7 +42,7 @@ STEPS = {
         "impress predict",
         "impress monitor",
     ],
-    "Where things stand": ["impress status"],
+    "Where things stand": ["impress status", "impress next-sample --count 3"],
 }
 
 

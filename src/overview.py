@@ -84,19 +84,16 @@ def show_comparison(comparison: Comparison, version: str, sensor: SoftSensor) ->
     )
 
 
-def show_study(found: pd.DataFrame, sensor: SoftSensor) -> None:
+def show_study(found: pd.DataFrame) -> None:
     """Sets of sensors, cheapest first; where there are many, the best for their price and all."""
     shown = found if len(found) <= SHOWN else found[found["pareto"] | (found["loss"] == 0)]
-    rows = []
+    console.print("[bold]errors of sets of sensors; * no other is both cheaper and better[/]")
+    console.print("  price  error   more than all    sensors")
     for line in shown.to_dict("records"):
+        mark = "*" if line["pareto"] else " "
+        numbers = f"{line['price']:>7g}  {line['relative']:.3f}"
         loss = f"{line['loss']:+.3f} ± {line['loss_se']:.3f}"
-        errors = [f"{line[name]:.2f}" for name in sensor.target_names]
-        mark = "*" if line["pareto"] else ""
-        rows.append(
-            [line["set"], f"{line['price']:g}", mark, loss, f"{line['relative']:.3f}", *errors]
-        )
-    headers = ["sensors", "price", "", "more than all", "error", *(t.title for t in sensor.targets)]
-    show_table("errors of sets of sensors; * no other is both cheaper and better", headers, rows)
+        console.print(escape(f"{numbers}  {loss}  {mark} {line['set']}"), soft_wrap=True)
 
 
 def show_next_samples(  # pylint: disable=too-many-arguments,too-many-positional-arguments  # a query
@@ -205,7 +202,7 @@ def _show_model(settings: Settings, sensor: SoftSensor) -> None:
         rows.append([target.title, target.unit, *numbers])
     show_table(
         f"{sensor.name} version {production.version} is Production; errors on the hold-out",
-        ["target", "unit", "mean absolute", "of the median", "bias", "coverage", "width"],
+        ["target", "unit", "error", "of median", "bias", "coverage", "width"],
         rows,
     )
 

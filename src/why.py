@@ -108,6 +108,10 @@ def _show_targets(newest: pd.DataFrame, bundle: Bundle | None, sensor: SoftSenso
 
 def _show_shares(newest: pd.DataFrame, bundle: Bundle, sensor: SoftSensor) -> None:
     """SHAP values of the sensors. A machine that only predicts has no shap."""
+    phase = sensor.columns.phase
+    if not (bundle.reference[phase] == newest[phase].iloc[0]).any():
+        console.print("What each sensor has moved is not known: this phase was not trained on.")
+        return
     try:
         values = shapley_values(bundle, newest, sensor)
     except ModuleNotFoundError:

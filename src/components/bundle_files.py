@@ -55,6 +55,7 @@ def save(bundle: Bundle, folder: Path) -> str:
         "definition": bundle.definition,
         "scales": bundle.scales,
         "folds": len(bundle.folds),
+        "text": bundle.reference.select_dtypes(exclude="number").columns.tolist(),
         "weights": bundle.weights.to_dict("index"),
         "floors": bundle.floors.reset_index().to_dict("tight", index=False),
         "metadata": bundle.metadata,
@@ -88,9 +89,7 @@ def load(folder: Path, sha256: str | None = None) -> Bundle:
             fold, target = key.split("-", maxsplit=1)
             folds[int(fold)].setdefault(name, {})[target] = model
     floors = pd.DataFrame(contract["floors"]["data"], columns=contract["floors"]["columns"])
-    reference, holdout = (
-        pd.read_csv(folder / f"{table}.csv", float_precision="round_trip") for table in TABLES
-    )
+    reference, holdout = (_read(folder / f"{table}.csv", contract["text"]) for table in TABLES)
     return Bundle(
         features=contract["features"],
         targets=contract["targets"],
@@ -105,12 +104,27 @@ def load(folder: Path, sha256: str | None = None) -> Bundle:
     )
 
 
+def _read(file: Path, text: list[str]) -> pd.DataFrame:
+    """A table whose names stay as they are: experiment 007 is not 7, and NaN may be a name."""
+    numbers = [name for name in pd.read_csv(file, nrows=0).columns if name not in text]
+    return pd.read_csv(
+        file,
+        float_precision="round_trip",
+        dtype=dict.fromkeys(text, "str"),
+        keep_default_na=False,
+        na_values={name: [""] for name in numbers},
+    )
+
+
 def _load_member(folder: Path, name: str) -> dict[str, Any]:
     """Regressors of one member, by `<fold>-<target>`."""
     boosting = folder / f"{name}.npz"
     if boosting.exists():
-        with np.load(boosting, allow_pickle=False) as raw:
-            return {key: _boosting(raw[key]) for key in raw.files}
+        try:
+            with np.load(boosting, allow_pickle=False) as raw:
+                return {key: _boosting(raw[key]) for key in raw.files}
+        except ValueError as error:
+            raise BundleRefused(f"{boosting} holds something else than bytes: {error}") from error
     file = folder / f"{name}.skops"
     try:
         forests: dict[str, Any] = skops.io.load(file, trusted=sorted(TRUSTED_TYPES))

@@ -27,11 +27,12 @@ def relative_error(
     """Mean absolute error in units of `typical_errors`, averaged over phases and targets.
 
     So the rinse, whose concentrations are small, counts as much as the wash. What was not measured
-    does not count.
+    does not count, nor does a target that is always the same in a phase.
     """
     errors = (predicted - table[sensor.target_names]).abs()
     relative = errors.groupby(table[sensor.columns.phase]).mean() / typical
-    return float(np.nanmean(relative.where(typical > 0).to_numpy()))
+    found = relative.where(typical > 0).to_numpy()
+    return float(np.nanmean(found)) if np.isfinite(found).any() else 0.0
 
 
 def metrics(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import getpass
 import json
 import logging
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -168,16 +169,13 @@ class Registry:
         """
         production = self.production()
         present = str(production.version) if production else ""
-        stack: list[str] = []
+        been: list[str] = []
         for entry in self.journal():
-            if entry["event"] == ROLLED_BACK:
-                stack = stack[:-1]
-            elif stack[-1:] != [entry["version"]]:
-                stack.append(entry["version"])
+            back = entry["event"] == ROLLED_BACK
+            been = _back_to(entry["version"], been) if back else [*been, entry["version"]]
         # A change that was cut short, or made by other means, left the journal beside the truth.
-        while present in stack and stack[-1] != present:
-            stack.pop()
-        earlier = stack[:-1] if present in stack else stack
+        been = _back_to(present, been)
+        earlier = [version for version in been if version != present]
         if not present or not earlier:
             raise NoModel(f"no version of {self.name} was Production before the present one")
         self._note(ROLLED_BACK, earlier[-1], f"from version {present}")
@@ -193,7 +191,7 @@ class Registry:
 
     def _note(self, event: str, version: str, why: str) -> None:
         now = datetime.now(UTC).isoformat(timespec="microseconds")
-        by = self.settings.mlflow_tracking_username or getpass.getuser()
+        by = self.settings.mlflow_tracking_username or _user()
         entry = {"at": now, "event": event, "version": version, "by": by, "why": why[:1000]}
         key = f"{JOURNAL}{now.replace('+00:00', 'Z').replace(':', '')}"
         with _reachable(self.settings):
@@ -355,6 +353,21 @@ class Registry:
         embedded = self.settings.mlflow_tracking_uri is None
         location = (self.settings.artifacts / "mlartifacts").as_uri() if embedded else None
         return str(self.client.create_experiment(self.name, artifact_location=location))
+
+
+def _user() -> str:
+    """Who runs this; in a container a user may have a number and no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
+
+
+def _back_to(version: str, been: list[str]) -> list[str]:
+    """What had been Production when `version` was for the last time; all where it never was."""
+    if version not in been:
+        return been
+    return been[: len(been) - been[::-1].index(version)]
 
 
 @contextmanager

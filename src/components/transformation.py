@@ -193,7 +193,7 @@ def training_table(
     if (lost := table["group"].isna()).any():
         raise DataError(f"experiment {experiments[lost].iloc[0]} has no group in the grouping file")
     same = table[table.duplicated([*sensor.features, sensor.columns.phase], keep=False)]
-    for _, copies in same.groupby(sensor.features):
+    for _, copies in same.groupby(sensor.features, dropna=False):
         if copies["group"].nunique() > 1:
             twins = copies[sensor.columns.experiment].iloc[:2].tolist()
             raise DataError(
@@ -209,6 +209,14 @@ def training_table(
             f"{', '.join(rare.index)} was measured in only {rare.min()} phases for training, "
             f"{sensor.training.min_experiments} are needed: measure more or take it out of targets"
         )
+    training = table[~table["holdout"]]
+    for name in sensor.target_names:
+        known = training[training[name].notna()]
+        if known["group"].nunique() < 2 or known[name].nunique() < 2:
+            raise DataError(
+                f"{name} was measured in one group only, or is always the same: nothing can be "
+                "learned of it; measure more or take it out of targets"
+            )
     logger.info(
         "%d phases of %d experiments, %d of them held out",
         len(table),

@@ -10,7 +10,7 @@ import logging
 from src.components import database, gate
 from src.components.predictor import Bundle
 from src.components.registry import Registry
-from src.errors import BundleRefused
+from src.errors import BundleRefused, RegistryUnavailable
 from src.logger import job
 from src.orchestration import flow
 from src.overview import show_comparison
@@ -61,7 +61,7 @@ def judge(challenger: Bundle, registry: Registry, sensor: SoftSensor) -> tuple[b
         production = registry.fetch(str(present.version))
         production.check_contract(sensor)
         comparison = gate.compare(challenger, production, sensor)
-    except BundleRefused as error:
+    except (BundleRefused, RegistryUnavailable) as error:
         return False, f"it cannot be compared with version {present.version}: {error}"
     show_comparison(comparison, str(present.version), sensor)
     if comparison.worse:

@@ -46,6 +46,8 @@ def test_wrong_use_exits_with_2() -> None:
     assert _run("predict", "--rescore", "--from", "yesterday").exit_code == 2
     assert _run("status", "--max-age", "8d", "--pipeline", "prediction").exit_code == 2
     assert _run("rejected", "replay", "--reason", "because").exit_code == 2
+    assert _run("train", "--retrain", "--trials", "5").exit_code == 2
+    assert _run("train", "--retrain", "--cold").exit_code == 2
 
 
 def test_a_faulty_params_file_is_named_by_line(home: Path) -> None:
@@ -300,6 +302,22 @@ def test_training_on_bad_data_says_what_is_wrong(dataset: Path) -> None:
     _fails(_run("train"), "anionischetenside holds no value")
     shutil.rmtree(dataset)
     _fails(_run("train"), "Dataset/sensors.csv not found")
+
+
+def test_a_study_compares_the_sets_of_sensors(dataset: Path, home: Path) -> None:
+    params = home / "params.yaml"
+    content = params.read_text(encoding="utf-8")
+    lines = content.replace("folds: 10 ", "folds: 3 ").splitlines(keepends=True)
+    left_out = ("name: truebung", "name: druck1", "name: fluss1")
+    params.write_text("".join(line for line in lines if not any(n in line for n in left_out)))
+    study = _run("study", "--dataset", str(dataset), "--repeats", "1")
+    assert study.exit_code == 0, study.output
+    for words in ("pH + conductivity", "1400", "*"):
+        assert words in study.stdout
+    found = pd.read_csv(home / "artifacts" / "study" / "sensors.csv")
+    assert sorted(found["set"]) == ["conductivity", "pH", "pH + conductivity"]
+    assert found["pareto"].any()
+    assert (home / "artifacts" / "study" / "sensors.png").stat().st_size > 1000
 
 
 def test_pipelines_run_as_files_from_a_checkout(engine: Engine, home: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -114,6 +115,34 @@ def test_after_a_change_by_other_means_rollback_goes_to_what_the_journal_knows(
     registry.client.set_registered_model_alias(registry.name, "Production", "1")
     with pytest.raises(NoModel, match="before the present one"):
         registry.rollback()
+
+
+def test_what_was_rolled_back_from_stays_out_of_later_rollbacks(
+    registry: Registry, good: Bundle
+) -> None:
+    for _ in range(4):
+        _register(registry, good)
+    for version in ("1", "2"):
+        registry.promote(version, "good")
+    registry.client.set_registered_model_alias(registry.name, "Production", "3")
+    assert registry.rollback() == "2"
+    registry.promote("4", "good")
+    assert registry.rollback() == "2", "it was Production before the fourth"
+
+
+def test_a_production_version_that_is_lost_can_be_replaced_by_force(
+    registry: Registry, good: Bundle, mlflow: Path
+) -> None:
+    _register(registry, good)
+    assert _promote()[0] == 0
+    _register(registry, good)
+    (run,) = [v.run_id for v in registry.versions() if str(v.version) == "1"]
+    shutil.rmtree(next(mlflow.glob(f"*/{run}/artifacts/bundle")))
+    shutil.rmtree(Settings().ml_downloads)
+    code, output = _promote()
+    assert code == 1 and "version 1" in output
+    assert _promote("--force", "the store lost version 1")[0] == 0
+    assert _production(registry) == "2"
 
 
 def test_a_model_of_another_contract_is_not_promoted_by_force_either(

@@ -50,8 +50,13 @@ def test_the_ensemble_lies_between_its_members(
 def test_predictions_keep_to_what_is_physically_possible(
     bundle: Bundle, table: pd.DataFrame, sensor: SoftSensor
 ) -> None:
-    wild = table.assign(**dict.fromkeys(sensor.features, 1e12))
-    predicted = bundle.predict(pd.concat([table, wild], ignore_index=True), sensor)
+    random = np.random.default_rng(0)
+    wild = [
+        table.assign(**dict.fromkeys(sensor.features, value)) for value in (1e12, -1e12, np.nan)
+    ]
+    mixed = random.choice([-1e6, 0.0, 1e-9, 1e6, np.nan], (len(table), len(sensor.features)))
+    wild.append(table.assign(**dict(zip(sensor.features, mixed.T))))
+    predicted = bundle.predict(pd.concat([table, *wild], ignore_index=True), sensor)
     for target in sensor.targets:
         columns = predicted[[f"{target.name}_lower", target.name, f"{target.name}_upper"]]
         assert columns.to_numpy().min() >= target.low
@@ -125,7 +130,8 @@ def test_a_saved_bundle_predicts_the_same(
 ) -> None:
     sha256 = bundle_files.save(bundle.with_metadata(note="x"), tmp_path / "bundle")
     loaded = bundle_files.load(tmp_path / "bundle", sha256)
-    pd.testing.assert_frame_equal(bundle.predict(table, sensor), loaded.predict(table, sensor))
+    before, after = bundle.predict(table, sensor), loaded.predict(table, sensor)
+    pd.testing.assert_frame_equal(before, after, check_exact=True)
     pd.testing.assert_frame_equal(bundle.reference, loaded.reference, check_exact=True)
     for name in ("weights", "floors"):
         pd.testing.assert_frame_equal(
@@ -141,6 +147,24 @@ def test_the_hold_out_is_saved_with_the_bundle(sensor: SoftSensor, tmp_path: Pat
     bundle_files.save(bundle, tmp_path / "bundle")
     loaded = bundle_files.load(tmp_path / "bundle")
     pd.testing.assert_frame_equal(bundle.holdout, loaded.holdout, check_exact=True)
+
+
+def test_names_of_digits_are_still_names_after_saving(sensor: SoftSensor, tmp_path: Path) -> None:
+    """As numbers they would match no phase and no experiment any more."""
+    columns = sensor.columns.model_copy(update={"experiment_type": "text"})
+    phases = tuple(p.model_copy(update={"value": str(p.value)}) for p in sensor.phases)
+    named = sensor.model_copy(update={"columns": columns, "phases": phases})
+    table = phase_table(40, named)
+    numbers = table["experimentnummer"].astype(str).str.zfill(3)
+    keys = {"experimentnummer": numbers, "group": numbers, "waschen": table["waschen"].astype(str)}
+    bundle = trainer.assemble(table.assign(**keys), FOREST, named)
+    bundle_files.save(bundle, tmp_path / "bundle")
+    loaded = bundle_files.load(tmp_path / "bundle")
+    for part in ("reference", "holdout"):
+        saved, kept = (getattr(one, part)[list(keys)] for one in (bundle, loaded))
+        assert kept.to_numpy().tolist() == saved.to_numpy().tolist()
+    rows = bundle.holdout
+    pd.testing.assert_frame_equal(loaded.estimate(rows, named), bundle.estimate(rows, named))
 
 
 def test_no_file_of_a_bundle_is_a_pickle(bundle: Bundle, tmp_path: Path) -> None:
@@ -205,7 +229,7 @@ def test_a_pickle_among_the_boosted_trees_is_not_loaded(bundle: Bundle, tmp_path
     harmful = np.array([{"pickled": True}], dtype=object)
     np.savez(boosting, allow_pickle=True, **{"0-oberflaechenspannung": harmful})
     _rehash(folder, boosting)
-    with pytest.raises(ValueError, match="allow_pickle=False"):
+    with pytest.raises(BundleRefused, match="allow_pickle=False"):
         bundle_files.load(folder)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from src.components import transformation
@@ -59,7 +59,7 @@ def _tables(experiments: int, sensor: SoftSensor) -> tuple[pd.DataFrame, pd.Data
     )
     values = np.random.default_rng(0).normal(size=(len(keys), len(sensor.features)))
     features = keys.assign(**dict(zip(sensor.features, values.T)))
-    return features, keys.assign(**dict.fromkeys(sensor.target_names, 2.0))
+    return features, keys.assign(**dict.fromkeys(sensor.target_names, values[:, 0]))
 
 
 def test_fewer_than_ten_experiments_are_refused(sensor: SoftSensor) -> None:
@@ -81,9 +81,12 @@ def test_a_group_stays_on_one_side(sensor: SoftSensor) -> None:
         transformation.training_table(*_tables(60, sensor), groups.drop(60), sensor)
 
 
-def test_a_copy_of_an_experiment_is_refused(sensor: SoftSensor) -> None:
-    """On both sides of a split it would give away its label."""
+@pytest.mark.parametrize("failed", [None, "ph"])
+def test_a_copy_of_an_experiment_is_refused(failed: str | None, sensor: SoftSensor) -> None:
+    """On both sides of a split it would give away its label, also where a sensor had failed."""
     features, targets = _tables(20, sensor)
+    if failed:
+        features[[name for name in sensor.features if name.startswith(f"{failed}_")]] = np.nan
     copy = features["experimentnummer"] == 7
     again = features[copy].assign(experimentnummer=107), targets[copy].assign(experimentnummer=107)
     both = (pd.concat([features, again[0]]), pd.concat([targets, again[1]]))
@@ -112,3 +115,27 @@ def test_the_hold_out_does_not_depend_on_the_other_experiments(
     before = transformation.held_out(pd.Series(numbers), 0.2)
     after = transformation.held_out(pd.Series([newcomer, *numbers]), 0.2)
     assert before.tolist() == after.tolist()[1:]
+
+
+numbers_of_experiments = st.integers(1, 10**6)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.sets(numbers_of_experiments, min_size=60, max_size=80),
+    st.lists(st.sets(numbers_of_experiments, max_size=40), max_size=3),
+)
+def test_what_one_version_holds_out_no_other_version_was_trained_on(
+    sensor: SoftSensor, first: set[int], later: list[set[int]]
+) -> None:
+    known, trained, held_out = set[int](), set[int](), set[int]()
+    for newcomers in [first, *later]:
+        known |= newcomers
+        names = np.repeat(sorted(known), 2)
+        features, targets = _tables(len(known), sensor)
+        features, targets = (part.assign(experimentnummer=names) for part in (features, targets))
+        table = transformation.training_table(features, targets, None, sensor)
+        trained |= set(table.loc[~table["holdout"], "experimentnummer"])
+        held_out |= set(table.loc[table["holdout"], "experimentnummer"])
+    assert trained | held_out == known
+    assert not trained & held_out
