@@ -154,11 +154,18 @@ def next_sample(
 ) -> None:
     """List the experiments whose laboratory analysis would teach the model most."""
     from src import overview
-    from src.components import database
+    from src.components import database, sampling
+    from src.components.registry import Registry
 
     with job("next-sample", Settings().logs), database.connect(Settings()) as engine:
-        since_stamp = _seconds(since, -math.inf)
-        overview.show_next_samples(engine, Settings(), _sensor(), dataset, since_stamp, count)
+        sensor = _sensor()
+        bundle, version, _ = Registry(Settings(), sensor.name).fetch_production()
+        bundle.check_contract(sensor)
+        earliest = _seconds(since, -math.inf)
+        waiting = sampling.not_analysed(engine, bundle, dataset, earliest, sensor)
+        found = sampling.worth_analysing(waiting, bundle, sensor, count)
+        experiments = waiting[sensor.columns.experiment].nunique()
+        overview.show_next_samples(found, experiments, version, sensor)
 
 
 @main.command()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -96,17 +95,10 @@ def show_study(found: pd.DataFrame) -> None:
         console.print(escape(f"{numbers}  {loss}  {mark} {line['set']}"), soft_wrap=True)
 
 
-def show_next_samples(  # pylint: disable=too-many-arguments,too-many-positional-arguments  # a query
-    engine: Engine, settings: Settings, sensor: SoftSensor, folder: Path, since: float, count: int
+def show_next_samples(
+    found: pd.DataFrame, experiments: int, version: str, sensor: SoftSensor
 ) -> None:
     """Experiments that are most worth a laboratory analysis, with the reasons."""
-    from src.components import sampling
-
-    bundle, version, _ = Registry(settings, sensor.name).fetch_production()
-    bundle.check_contract(sensor)
-    waiting = sampling.not_analysed(engine, bundle, folder, since, sensor)
-    found = sampling.worth_analysing(waiting, bundle, sensor, count)
-    experiments = waiting[sensor.columns.experiment].nunique()
     console.print(
         f"[bold]most worth a laboratory analysis, of {experiments} experiments that version "
         f"{version} knows no laboratory values of[/]"

@@ -192,6 +192,21 @@ def training_table(
     table["group"] = experiments if groups is None else experiments.map(groups)
     if (lost := table["group"].isna()).any():
         raise DataError(f"experiment {experiments[lost].iloc[0]} has no group in the grouping file")
+    _refuse_copies(table, sensor)
+    table["holdout"] = held_out(table["group"], sensor.training.holdout)
+    if table["holdout"].all() or not table["holdout"].any():
+        raise DataError("too few groups: all of them fall on one side of the hold-out")
+    _refuse_unlearnable(table[~table["holdout"]], sensor)
+    logger.info(
+        "%d phases of %d experiments, %d of them held out",
+        len(table),
+        found,
+        table["holdout"].sum(),
+    )
+    return table
+
+
+def _refuse_copies(table: pd.DataFrame, sensor: SoftSensor) -> None:
     same = table[table.duplicated([*sensor.features, sensor.columns.phase], keep=False)]
     for _, copies in same.groupby(sensor.features, dropna=False):
         if copies["group"].nunique() > 1:
@@ -200,16 +215,15 @@ def training_table(
                 f"experiments {twins[0]} and {twins[1]} have the same features to the last digit: "
                 "one of them is a copy, which would give away its label; remove it"
             )
-    table["holdout"] = held_out(table["group"], sensor.training.holdout)
-    if table["holdout"].all() or not table["holdout"].any():
-        raise DataError("too few groups: all of them fall on one side of the hold-out")
-    measured = table.loc[~table["holdout"], sensor.target_names].notna().sum()
+
+
+def _refuse_unlearnable(training: pd.DataFrame, sensor: SoftSensor) -> None:
+    measured = training[sensor.target_names].notna().sum()
     if (rare := measured[measured < sensor.training.min_experiments]).size:
         raise DataError(
             f"{', '.join(rare.index)} was measured in only {rare.min()} phases for training, "
             f"{sensor.training.min_experiments} are needed: measure more or take it out of targets"
         )
-    training = table[~table["holdout"]]
     for name in sensor.target_names:
         known = training[training[name].notna()]
         if known["group"].nunique() < 2 or known[name].nunique() < 2:
@@ -217,13 +231,6 @@ def training_table(
                 f"{name} was measured in one group only, or is always the same: nothing can be "
                 "learned of it; measure more or take it out of targets"
             )
-    logger.info(
-        "%d phases of %d experiments, %d of them held out",
-        len(table),
-        found,
-        table["holdout"].sum(),
-    )
-    return table
 
 
 def held_out(groups: pd.Series, share: float) -> pd.Series:
