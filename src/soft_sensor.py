@@ -21,7 +21,7 @@ _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,48}")
 _OURS = {"arrived_at", "reason", "run_id", "rejected_at"}
 _STOCK = {"state", "n_rows", "n_samples", "first_timestamp", "last_timestamp", "clock_ahead"}
 _STOCK |= {"first_row", "last_row", "predicted_at", "purged_at", "scored_from", "batch", "share"}
-_STOCK |= {"group", "holdout", "fold"}
+_STOCK |= {"group", "holdout", "fold", "loaded_at"}
 _STATISTIC = re.compile(r"mean|std|median|percentile(\d{1,2})")
 
 
@@ -175,6 +175,19 @@ class Prediction(_Record):
     min_samples: Annotated[int, Field(ge=1)] = 60
 
 
+class Confirmation(_Record):
+    """A sensor is in alarm when it was found in `need` of the last `of` windows."""
+
+    need: Annotated[int, Field(ge=1)]
+    of: Annotated[int, Field(ge=1)]
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.need > self.of:
+            raise ValueError(f"need {self.need} is more than of {self.of}")
+        return self
+
+
 class Monitoring(_Record):
     """When a change is worth a word."""
 
@@ -182,6 +195,7 @@ class Monitoring(_Record):
     watch: Annotated[float, Field(gt=0, lt=1)] = 0.05
     min_shift: Annotated[float, Field(ge=0)] = 0.3
     min_rows: Annotated[int, Field(ge=4)] = 8
+    confirm: Confirmation = Confirmation(need=1, of=1)
 
 
 class SoftSensor(_Record):

@@ -1,0 +1,236 @@
+"""How often an alarm is false, how often a fault is found, and who is accused.
+
+`python -m benchmarks.drift [MONTHS] [FOLDER]` draws MONTHS months (300) of every case and size, two
+processes side by side, and writes a picture to FOLDER. Beside ours stands the usual rule: a
+Kolmogorov-Smirnov test of every column, an alarm when any p is below 0.05.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import ks_2samp
+
+from benchmarks.plant import MONTH, Plant, units
+from src.components import drift_tests, performance, window_checks
+from src.components.drift_tests import ALARM, OK
+from src.soft_sensor import load_soft_sensor
+
+SENSOR = load_soft_sensor(Path("params.yaml"))
+SIZES = (20, 100, 500, 2000)
+LABORATORY = 30  # rows
+NO_PAST = {"experiments": 0, "days": 0.0, "last_timestamp": 0.0, "judged": 0, "open": 0}
+
+Effect = Callable[[pd.DataFrame, str, Plant], None]
+
+
+def shifted(size: float) -> Effect:
+    """The sensor reads `size` standard deviations too much."""
+    return lambda month, name, _: _add(month, name, size * units(SENSOR)[name])
+
+
+def ramp(size: float) -> Effect:
+    """An offset that grows from 0 to `size` standard deviations over the month."""
+
+    def effect(month: pd.DataFrame, name: str, _: Plant) -> None:
+        _add(month, name, _age(month) * size * units(SENSOR)[name])
+
+    return effect
+
+
+def noisy(month: pd.DataFrame, name: str, _: Plant) -> None:
+    """Half as much variance again within a phase."""
+    centre = month[f"{name}_median"]
+    month[f"{name}_std"] *= np.sqrt(1.5)
+    for statistic in ("percentile25", "percentile75"):
+        month[f"{name}_{statistic}"] = centre + np.sqrt(1.5) * (
+            month[f"{name}_{statistic}"] - centre
+        )
+
+
+def stuck(last: float) -> Effect:
+    """The sensor shows one value in the `last` share of the month."""
+
+    def effect(month: pd.DataFrame, name: str, _: Plant) -> None:
+        rows = _age(month) >= 1 - last
+        names = [f"{name}_{s}" for s in ("mean", "median", "percentile25", "percentile75")]
+        month.loc[rows, names] = month.loc[rows, f"{name}_median"].iloc[0]
+        month.loc[rows, f"{name}_std"] = 0.0
+
+    return effect
+
+
+def lost(share: float) -> Effect:
+    """The sensor has no values in a `share` of the phases."""
+
+    def effect(month: pd.DataFrame, name: str, plant: Plant) -> None:
+        rows = plant.random.random(len(month)) < share
+        month.loc[rows, [f"{name}_{statistic}" for statistic in SENSOR.statistics]] = np.nan
+
+    return effect
+
+
+def _add(month: pd.DataFrame, name: str, offset: Any) -> None:
+    for statistic in ("mean", "median", "percentile25", "percentile75"):
+        month[f"{name}_{statistic}"] += offset
+
+
+def _age(month: pd.DataFrame) -> pd.Series:
+    """From 0 for the first phase of the month to 1 for the last."""
+    return (month["last_timestamp"].rank() - 1) / (len(month) - 1)
+
+
+@dataclass(frozen=True)
+class Case:
+    """What befalls one sensor, drawn at random, in the month, and how the plant is otherwise."""
+
+    name: str
+    effect: Effect | None = None
+    wander: float = 0.0  # SD of each sensor's own offset in each month, harmless
+    washing: float | None = None  # share of washing phases in the month
+    missing: float = 0.0  # share of phases of the reference in which the sensor has no values
+    reference: int = 1000  # rows
+    concept: float = 0.0  # shift of the laboratory values, in SD within a phase, in 30 rows
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Months of so many rows; laboratory values are always LABORATORY."""
+        return SIZES[:1] if self.concept else SIZES
+
+
+CASES = [
+    Case("no drift"),
+    Case("no drift, reference of 100 rows", reference=100),
+    Case("wander of 0.1 SD a month", wander=0.1),
+    Case("0.25 SD", shifted(0.25)),
+    Case("0.5 SD", shifted(0.5)),
+    Case("0.5 SD, reference of 100 rows", shifted(0.5), reference=100),
+    Case("1 SD", shifted(1.0)),
+    Case("1 SD, reference of 100 rows", shifted(1.0), reference=100),
+    Case("noise variance x 1.5", noisy),
+    Case("ramp to 1 SD", ramp(1.0)),
+    Case("stuck all month", stuck(1.0)),
+    Case("stuck in the last 30 %", stuck(0.3)),
+    Case("mix 50/50 to 80/20", washing=0.8),
+    Case("missing 5 to 20 %", lost(0.2), missing=0.05),
+    Case("missing 5 %, as before", lost(0.05), missing=0.05),
+    Case("laboratory values as before", concept=1e-9),
+    Case("laboratory values + 0.5 SD", concept=0.5),
+]
+
+
+def draw(case: Case, size: int, plant: Plant) -> tuple[pd.DataFrame, pd.DataFrame, str]:
+    """A reference of twelve months, the month after it, and the sensor that something befell."""
+    name = str(plant.random.choice([part.name for part in SENSOR.sensors]))
+    reference = plant.phases(case.reference, months=12)
+    size = max(size, LABORATORY) if case.concept else size
+    month = plant.phases(size if case.washing is None else 4 * size, start=12 * MONTH)
+    if case.washing is not None:
+        washing = month[SENSOR.columns.phase] == 1
+        share = round(case.washing * size)
+        month = pd.concat([month[washing].iloc[:share], month[~washing].iloc[: size - share]])
+        month = month.reset_index(drop=True)
+    if case.missing:
+        lost(case.missing)(reference, name, plant)
+    if case.wander:
+        for table in (reference, month):
+            period = (table["last_timestamp"] // MONTH).astype(int)
+            phase = table[SENSOR.columns.phase]
+            for part in SENSOR.sensors:
+                # Of the process and not of the probe: in each phase by its own measure.
+                unit = table.groupby(phase)[f"{part.name}_median"].std()
+                offsets = plant.random.normal(0, case.wander, period.max() + 1)
+                _add(table, part.name, offsets[period] * phase.map(unit))
+            plant.predict(table)
+    if case.effect:
+        case.effect(month, name, plant)
+        plant.predict(month)
+    return reference, month.assign(flags="", verdict=""), name
+
+
+def trial(case: Case, size: int, seed: int) -> dict[str, object]:
+    """One month: what ours says, and the usual rule."""
+    plant = Plant(SENSOR, np.random.default_rng([seed, size, CASES.index(case)]))
+    reference, month, name = draw(case, size, plant)
+    if case.concept:
+        return _laboratory(case, reference, month)
+    tests = drift_tests.drift(month, reference, SENSOR)
+    checks = window_checks.checks(month, reference, NO_PAST, SENSOR)
+    accused = tests.loc[tests["rank"] == 1, "part"].head(1).tolist()
+    named = set(tests.loc[tests["rank"].notna(), "part"])
+    odd = checks[checks["status"] != OK]
+    return {
+        "alarm": (pd.concat([tests["status"], checks["status"]]) == ALARM).any(),
+        "watch": (tests["status"] != OK).any() or not odd.empty,
+        "first": bool(accused) and accused == [name],
+        "accused": bool(accused),
+        "innocent": bool(named - {name}),
+        "usual": usual_rule(month, reference),
+        **{kind: (odd["indicator"] == kind).any() for kind in ("mix", "missing", "stuck")},
+    }
+
+
+def _laboratory(case: Case, reference: pd.DataFrame, month: pd.DataFrame) -> dict[str, object]:
+    """Thirty laboratory values against the errors known so far; the targets are as they are."""
+    names = [f"{name}_measured" for name in SENSOR.target_names]
+    phase = reference[SENSOR.columns.phase]
+    unit = (reference[names] - reference.groupby(phase)[names].transform("mean")).std()
+    errors = []
+    for table, offset in ((month.iloc[:LABORATORY], case.concept), (reference, 0.0)):
+        error = table[names] + offset * unit - table[SENSOR.target_names].to_numpy()
+        found = error.set_axis(SENSOR.target_names, axis=1)
+        widths = (reference[names] - reference[SENSOR.target_names].to_numpy()).abs().quantile(0.9)
+        inside = (
+            (error.abs() <= widths)
+            .astype(float)
+            .set_axis([f"{name}_inside" for name in SENSOR.target_names], axis=1)
+        )
+        errors.append(
+            pd.concat([table[[*SENSOR.columns.keys, "last_timestamp"]], found, inside], axis=1)
+        )
+    tests = performance.tests(errors[0], errors[1], SENSOR)
+    return {"alarm": (tests["status"] == ALARM).any(), "watch": (tests["status"] != OK).any()}
+
+
+def usual_rule(month: pd.DataFrame, reference: pd.DataFrame) -> bool:
+    """Kolmogorov-Smirnov on every column, phase and measured targets among them."""
+    columns = [*SENSOR.features, SENSOR.columns.phase, *SENSOR.target_names]
+    return any(ks_2samp(reference[name], month[name]).pvalue < 0.05 for name in columns)
+
+
+def _trials(job: tuple[int, int, int]) -> dict[str, object]:
+    case, size, months = CASES[job[0]], *job[1:]
+    gc.disable()  # multipletests collects garbage at each call
+    found = pd.DataFrame([trial(case, size, seed) for seed in range(months)])
+    gc.collect()
+    share = found.mean() * 100
+    if "first" in found:
+        accused = found["accused"].sum()
+        share["first"] = 100 * found["first"].sum() / accused if accused else np.nan
+    return {"case": case.name, "rows": size} | {str(name): share[name] for name in share.index}
+
+
+def main(months: int = 300, folder: str | None = None) -> None:
+    """Draw all cases and print the table as Markdown."""
+    jobs = [(k, size, months) for k, case in enumerate(CASES) for size in case.sizes]
+    rows = []
+    with ProcessPoolExecutor(2) as pool:
+        for row in pool.map(_trials, jobs):
+            print(row, flush=True)
+            rows.append(row)
+    table = pd.DataFrame(rows)
+    print(table.round(1).to_string())
+    if folder:
+        table.to_csv(Path(folder) / "drift.csv", index=False)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 300, *sys.argv[2:3])
