@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -42,7 +43,11 @@ class Settings(BaseSettings):
     email_pass: SecretStr | None = Field(None, description="password of EMAIL_SENDER at SMTP_HOST")
     email_recipient: str = Field("laboratory@localhost", description="To, separated by commas")
     smtp_host: str | None = Field(None, description="without it mail goes to artifacts/outbox/")
-    smtp_port: int = Field(587, description="port of SMTP_HOST, STARTTLS")
+    smtp_port: int = Field(587, description="port of SMTP_HOST")
+    smtp_security: Literal["starttls", "tls"] = Field(
+        "starttls", description="how SMTP_HOST begins TLS: when asked to, or with the first byte"
+    )
+    email_max_mb: float = Field(10, ge=0, description="MB; a larger zipped report stays at home")
 
     prefect_api_url: str | None = Field(None, description="with it pipelines run as Prefect flows")
     prefect_cloud_api_token: SecretStr | None = Field(None, description="key of Prefect Cloud")

@@ -1,68 +1,61 @@
-"""One message, really sent: over SMTP with STARTTLS, or kept as a file where no server is set."""
+"""One message, really sent; what the mail server does not take is kept for the next run.
+
+When an answer of the server or the note of a run is lost, a message may come twice. It then has the
+same Message-ID.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import logging
-import mimetypes
-import smtplib
-import ssl
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from email import message_from_bytes
 from email.message import EmailMessage
-from email.utils import formatdate, make_msgid
 from pathlib import Path
 
+from src.components.letter import POLICY, Letter, address, compose, message_id
+from src.components.smtp import hand_over, may_pass, suspects
 from src.errors import DeliveryError
 from src.settings import Settings
 
+__all__ = ["Letter", "compose", "message_id", "send", "send_kept"]
+
 logger = logging.getLogger(__name__)
 
-
-def compose(settings: Settings, subject: str, text: str, attachments: list[Path]) -> EmailMessage:
-    """A message from EMAIL_SENDER to EMAIL_RECIPIENT with files attached.
-
-    Raises:
-        ValueError: when a header would contain a line break.
-    """
-    message = EmailMessage()
-    message["From"] = settings.email_sender
-    message["To"] = settings.email_recipient
-    message["Subject"] = subject
-    message["Date"] = formatdate()
-    message["Message-ID"] = make_msgid(domain="impress")
-    message.set_content(text)
-    for file in attachments:
-        kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
-        maintype, subtype = kind.split("/")
-        message.add_attachment(
-            file.read_bytes(), maintype=maintype, subtype=subtype, filename=file.name
-        )
-    return message
+WAITS = (1.0, 4.0)  # s before the second try and the third
 
 
 def send(message: EmailMessage, settings: Settings) -> str:
     """Hand a message to SMTP_HOST; without one, write it to artifacts/outbox/.
 
-    A message that the server does not take is kept in the outbox too.
+    What may pass is tried again: no connection, a connection lost, a refusal for now (4xx). How
+    long a try may take says `smtp.hand_over`.
 
     Returns:
-        Where the message went.
+        Where the message went, and which recipients the server refused while it took others.
 
     Raises:
-        DeliveryError: when the server cannot be reached or trusted, or takes it for nobody.
+        DeliveryError: when the server cannot be reached or trusted, or takes it for nobody. The
+            message is then kept in artifacts/outbox/unsent/.
     """
     if not settings.smtp_host:
-        return f"file {_keep(message, settings)}"
+        return f"file {_write(message, settings.artifacts / 'outbox')}"
     server = f"{settings.smtp_host}:{settings.smtp_port}"
     try:
         refused = _hand_over(message, settings)
-    # A password that SMTP cannot carry is a UnicodeError.
-    except (OSError, smtplib.SMTPException, UnicodeError) as error:
-        kept = _keep(message, settings)
+    except (OSError, ValueError) as error:
+        kept = _write(message, _unsent(settings))
         raise DeliveryError(
             f"mail server {server} did not take the message ({type(error).__name__}: {error}); "
-            f"it is kept in {kept}: check {_suspects(error)}"
+            f"it is kept for the next run in {kept}: check {suspects(error)}"
         ) from error
-    went = f"{settings.email_recipient} over {server}"
+    for kept in _copies(message, _unsent(settings)):
+        kept.unlink(missing_ok=True)
+    went = f"{message['To']} over {server}"
     if refused:
         went += f", but {', '.join(refused)} not"
         logger.warning("%s refused %s", server, refused)
@@ -70,29 +63,81 @@ def send(message: EmailMessage, settings: Settings) -> str:
     return went
 
 
+def send_kept(settings: Settings) -> list[str]:
+    """Send what earlier runs kept, oldest first, to the EMAIL_RECIPIENT of today.
+
+    Does nothing without SMTP_HOST, or while another run is at it.
+
+    Returns:
+        Message-IDs of what the server took. What it did not take is logged and stays.
+
+    Raises:
+        DeliveryError: when something is kept and the server took none of it.
+    """
+    if not settings.smtp_host or not _unsent(settings).exists():
+        return []
+    taken, errors = [], []
+    with _alone(_unsent(settings)) as alone:
+        for file in sorted(_unsent(settings).glob("*.eml")) if alone else []:
+            message = message_from_bytes(file.read_bytes(), policy=POLICY)
+            # Wrong addresses may be why it was kept.
+            address(message, settings)
+            try:
+                send(message, settings)
+                taken.append(str(message["Message-ID"]))
+            except DeliveryError as error:
+                logger.error("%s", error)
+                errors.append(error)
+    if errors and not taken:
+        raise errors[0]
+    return taken
+
+
 def _hand_over(message: EmailMessage, settings: Settings) -> dict[str, tuple[int, bytes]]:
-    """Returns the recipients that the server refused while it took others."""
-    assert settings.smtp_host
-    with smtplib.SMTP(settings.smtp_host, settings.smtp_port, timeout=30) as smtp:
-        smtp.starttls(context=ssl.create_default_context())
-        if settings.email_pass:
-            smtp.login(settings.email_sender, settings.email_pass.get_secret_value())
-        return smtp.send_message(message)
+    for wait in WAITS:
+        try:
+            return hand_over(message, settings)
+        except OSError as error:
+            # A connection that was lost after the data may have lost the answer only; then people
+            # get the message twice, with one Message-ID. Better than never.
+            if not may_pass(error):
+                raise
+            logger.warning("%s: %s; next try in %g s", type(error).__name__, error, wait)
+        time.sleep(wait)
+    return hand_over(message, settings)
 
 
-def _suspects(error: Exception) -> str:
-    """The variables that are likely to be wrong."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return "SMTP_HOST, and name the authority of its certificate with SSL_CERT_FILE"
-    if isinstance(error, smtplib.SMTPRecipientsRefused):
-        return "EMAIL_RECIPIENT"
-    return "SMTP_HOST, SMTP_PORT, EMAIL_SENDER and EMAIL_PASS"
+def _unsent(settings: Settings) -> Path:
+    return settings.artifacts / "outbox" / "unsent"
 
 
-def _keep(message: EmailMessage, settings: Settings) -> Path:
-    outbox = settings.artifacts / "outbox"
-    outbox.mkdir(parents=True, exist_ok=True)
-    file = outbox / f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}.eml"
-    file.write_bytes(message.as_bytes())
+def _write(message: EmailMessage, folder: Path) -> Path:
+    """Write a file as a whole or not at all; in the place of a copy, where there is one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    new = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{_mark(message)}.eml"
+    file = next(iter(_copies(message, folder)), new)
+    with tempfile.NamedTemporaryFile(dir=folder, delete=False) as part:
+        part.write(message.as_bytes())
+    Path(part.name).replace(file)
     logger.info("mail kept in %s", file)
     return file
+
+
+def _copies(message: EmailMessage, folder: Path) -> list[Path]:
+    return list(folder.glob(f"*-{_mark(message)}.eml"))
+
+
+def _mark(message: EmailMessage) -> str:
+    return str(message["Message-ID"]).strip("<>").split("@", maxsplit=1)[0]
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[bool]:
+    """Whether no other run is at work there. The lock goes with its process, even a killed one."""
+    with (folder / "lock").open("wb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            alone = True
+        except BlockingIOError:
+            alone = False
+        yield alone

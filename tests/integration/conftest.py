@@ -13,7 +13,7 @@ import sys
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -73,38 +73,54 @@ def _check_login(*arguments: Any) -> AuthResult:
     return AuthResult(success=arguments[-1] == known, handled=False)
 
 
-@pytest.fixture(name="smtp")
-def fixture_smtp(
-    tmp_path: Path, closed_port: int, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Path]:
-    """A mail server that wants STARTTLS and a password; the folder of what has arrived.
-
-    Its certificate is signed by an authority that only SSL_CERT_FILE makes known.
-    """
+@pytest.fixture(name="certificate")
+def fixture_certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
+    """TLS of a server on 127.0.0.1, signed by an authority that only SSL_CERT_FILE makes known."""
     authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
     authority.cert_pem.write_to_path(tmp_path / "authority.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+    return context
+
+
+@pytest.fixture(name="serve_mail")
+def fixture_serve_mail(
+    certificate: ssl.SSLContext, closed_port: int, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., None]]:
+    """Begin to serve mail where the environment says, to a handler of aiosmtpd.
+
+    The server wants STARTTLS and a password, unless it gets other options.
+    """
     for name, value in {
         "SMTP_HOST": "127.0.0.1",
         "SMTP_PORT": str(closed_port),
         "EMAIL_SENDER": USER,
         "EMAIL_PASS": PASSWORD,
-        "SSL_CERT_FILE": str(tmp_path / "authority.pem"),
     }.items():
         monkeypatch.setenv(name, value)
-    controller = Controller(
-        _Delivery(str(tmp_path / "mailbox")),
-        hostname="127.0.0.1",
-        port=closed_port,
-        tls_context=context,
-        require_starttls=True,
-        auth_required=True,
-        authenticator=_check_login,
-        data_size_limit=200_000,
-    )
-    controller.start()
-    yield tmp_path / "mailbox" / "new"
-    controller.stop()
+    usual = {
+        "tls_context": certificate,
+        "require_starttls": True,
+        "auth_required": True,
+        "authenticator": _check_login,
+        "data_size_limit": 200_000,
+    }
+    with ExitStack() as ends:
+
+        def serve(handler: Any, **options: Any) -> None:
+            place = {"hostname": "127.0.0.1", "port": closed_port}
+            controller = Controller(handler, **place, **{**usual, **options})
+            controller.start()
+            ends.callback(controller.stop)
+
+        yield serve
+
+
+@pytest.fixture(name="smtp")
+def fixture_smtp(serve_mail: Callable[..., None], tmp_path: Path) -> Path:
+    """A mail server, named by the environment; the folder of what has arrived."""
+    serve_mail(_Delivery(str(tmp_path / "mailbox")))
+    return tmp_path / "mailbox" / "new"
 
 
 class _GuardedFiles(SimpleHTTPRequestHandler):

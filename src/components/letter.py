@@ -1,0 +1,120 @@
+"""A letter becomes a message: plain text, HTML with its pictures, and the report as a zip file."""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+from dataclasses import dataclass
+from email import policy
+from email.message import EmailMessage
+from email.utils import formatdate
+from hashlib import sha256
+from html import escape
+from pathlib import Path
+
+from src.settings import Settings
+
+POLICY = policy.default.clone(cte_type="7bit")  # which every relay carries
+
+
+@dataclass(frozen=True)
+class Letter:
+    """What to send.
+
+    Attributes:
+        key: letters with one key are one letter, which people want once.
+        html: the same as `text`; shows a picture as `<img src="cid:STEM">`, STEM of its file.
+        pictures: PNG files that `html` shows.
+        report: a file to attach, zipped.
+    """
+
+    key: str
+    subject: str
+    text: str
+    html: str | None = None
+    pictures: tuple[Path, ...] = ()
+    report: Path | None = None
+
+
+def message_id(key: str) -> str:
+    """The Message-ID of each message whose letter has this key."""
+    return f"<{sha256(key.encode()).hexdigest()[:32]}@impress>"
+
+
+def compose(letter: Letter, settings: Settings) -> EmailMessage:
+    """A message from EMAIL_SENDER to EMAIL_RECIPIENT.
+
+    A report of more than EMAIL_MAX_MB (10^6 bytes, zipped) is left out, and text and HTML say so.
+
+    Raises:
+        ValueError: when a header would contain a line break, or nobody would get the message.
+        KeyError: when `html` shows a picture that is not among `pictures`.
+    """
+    message = EmailMessage(POLICY)
+    address(message, settings)
+    _set(message, "Subject", letter.subject)
+    message["Date"] = formatdate()
+    message["Message-ID"] = message_id(letter.key)
+    message["Auto-Submitted"] = "auto-generated"  # keeps notices of absence away
+    packed = _zipped(letter.report) if letter.report else b""
+    size = len(packed) / 1e6
+    note = ""
+    if size > settings.email_max_mb:
+        note = f"The report is too large to be attached ({size:.3g} MB): see {letter.report}"
+    message.set_content(f"{letter.text}\n{note}\n" if note else letter.text)
+    if letter.html:
+        _add_page(message, f"{letter.html}<p>{escape(note)}</p>" if note else letter.html, letter)
+    if letter.report and not note:
+        name = f"{letter.report.stem}.zip"
+        message.add_attachment(packed, maintype="application", subtype="zip", filename=name)
+    return message
+
+
+def address(message: EmailMessage, settings: Settings) -> None:
+    """Set sender and recipients, in place of those that a message has.
+
+    Raises:
+        ValueError: when one of them contains a line break, or nobody would get the message.
+    """
+    for name, value in (("From", settings.email_sender), ("To", settings.email_recipient)):
+        del message[name]
+        _set(message, name, value)
+    if not message["To"].addresses:
+        raise ValueError("EMAIL_RECIPIENT names nobody")
+
+
+def _set(message: EmailMessage, name: str, value: str) -> None:
+    # EmailMessage passes a line break at the end, and one that is written as an encoded word.
+    lines = f"{value}|".splitlines()
+    if len(lines) == 1:
+        message[name] = value
+        lines = f"{message[name]}|".splitlines()
+    if len(lines) > 1:
+        raise ValueError(f"the header {name} must be one line, not {value!r}")
+
+
+def _zipped(report: Path) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(report, report.name)
+    return packed.getvalue()
+
+
+def _add_page(message: EmailMessage, page: str, letter: Letter) -> None:
+    # A Content-ID is unlike those of all other messages, which a mail program may have at hand.
+    own = message_id(letter.key).strip("<>")
+    ids = {picture.stem: f"{picture.stem}.{own}" for picture in letter.pictures}
+    page = re.sub(r"""(?<=["']cid:)[^"']+""", lambda found: ids[found[0]], page)
+    message.add_alternative(page, subtype="html")
+    part = message.get_body(("html",))
+    assert part
+    for picture in letter.pictures:
+        part.add_related(
+            picture.read_bytes(),
+            maintype="image",
+            subtype="png",
+            cid=f"<{ids[picture.stem]}>",
+            disposition="inline",
+            filename=picture.name,
+        )
