@@ -1,3 +1,3 @@
 """IMPRESS: a soft sensor for washing and rinsing water, and its batch life."""
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"

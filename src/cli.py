@@ -79,12 +79,23 @@ def simulate(
 
 
 @main.command()
-def load(file: Annotated[Path, typer.Argument(help="sensor rows, CSV or Parquet")]) -> None:
-    """Put a sensor file into online_data, all of its rows or none."""
+def load(
+    file: Annotated[Path, typer.Argument(help="sensor rows, CSV or Parquet")],
+    laboratory: Annotated[
+        bool, typer.Option("--laboratory", help="laboratory values instead, CSV")
+    ] = False,
+) -> None:
+    """Put a sensor file into online_data, all of its rows or none; or laboratory values."""
     from src.components import database
 
     with job("load", Settings().logs), database.connect(Settings()) as engine:
-        database.load(engine, _sensor(), file)
+        if not laboratory:
+            database.load(engine, _sensor(), file)
+            return
+        from src.components.laboratory import load as load_values
+
+        counts = load_values(engine, _sensor(), file)
+        print(", ".join(f"{count} {what}" for what, count in counts.items()) + " phases")
 
 
 @main.command("pull-data")
@@ -229,12 +240,41 @@ def predict(
 
 
 @main.command()
-def monitor() -> None:
-    """Report the drift since the last report, by file and e-mail."""
+def monitor(
+    since: Annotated[
+        datetime | None, typer.Option(help="look at what was archived later, UTC")
+    ] = None,
+    until: Annotated[datetime | None, typer.Option(help="and by then, UTC")] = None,
+    always_mail: Annotated[
+        bool, typer.Option("--always-mail", help="send a message whatever the verdict")
+    ] = False,
+    accept: Annotated[
+        bool | None,
+        typer.Option("--accept/--no-accept", help="no report: let the last one count as healthy"),
+    ] = None,
+    report: Annotated[
+        int | None, typer.Option(help="run of the report that --accept is about")
+    ] = None,
+) -> None:
+    """Report drift and performance since the last report; send a message when something is wrong.
+
+    A window of your own (--since, --until) is looked at again and leaves the schedule as it is. The
+    month of a report that is accepted is part of what later months are compared with.
+    """
+    from src.components import database
+    from src.components.monitoring_log import MonitoringLog
+
+    if report is not None and accept is None:
+        raise typer.BadParameter("--report belongs to --accept or --no-accept")
     with job("monitor", Settings().logs):
+        if accept is not None:
+            with database.connect(Settings()) as engine:
+                print(MonitoringLog(engine, _sensor()).accept(report, accept))
+            return
         from src.pipelines.monitor_pipeline import monitor as pipeline
 
-        pipeline()
+        start, end = (moment.isoformat() if moment else None for moment in (since, until))
+        pipeline(start, end, always_mail)
 
 
 @main.command()

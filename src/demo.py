@@ -34,7 +34,9 @@ STEPS = {
         "impress simulate month1 --experiments 100 --first 51",
         "impress load month1/sensors.csv",
         "impress predict",
+        "impress load month1/lab.csv --laboratory",
         "impress monitor",
+        "impress monitor --accept",
     ],
     "A month with a failing conductivity probe": [
         "impress simulate month2 --experiments 100 --first 151 --fault gain:leitfaehigkeit",

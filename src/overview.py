@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -214,11 +215,13 @@ def _show_reports(runs: list[dict[str, Any]]) -> None:
     rows = []
     for run in runs:
         details = run["details"]
-        report = (details.get("report") or "").rsplit("/", maxsplit=1)[-1]
+        report = Path(details["report"]).parent.name if "report" in details else ""
         sensors = ", ".join(details.get("sensors", []))
-        phases = str(details.get("rows", ""))
-        rows.append([_time(run["started_at"]), phases, run["outcome"], sensors, report])
-    show_table("last reports", ["at (UTC)", "phases", "verdict", "sensors", "report"], rows)
+        healthy = "accepted" if "accepted_at" in details else ""
+        found = [str(details.get("rows", "")), run["outcome"], sensors, healthy, report]
+        rows.append([str(run["id"]), _time(run["started_at"]), *found])
+    headers = ["run", "at (UTC)", "phases", "verdict", "sensors", "as healthy", "folder"]
+    show_table("last reports", headers, rows)
 
 
 def stamp(seconds: float) -> str:

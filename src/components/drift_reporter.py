@@ -1,211 +1,125 @@
-"""Has a sensor drifted? Per-phase tests, corrected for their number, and Evidently's page.
-
-A month is compared with the training rows: its sensor features with theirs, its predictions with
-their out-of-fold predictions. Comparing within phases keeps a changed share of washing and rinsing
-from looking like drift; Holm's correction over all tests keeps the chance of any false alarm in a
-healthy month at `monitoring.alarm`.
-"""
+"""The report of a month: our summary in words and pictures, and Evidently's page behind it."""
 
 from __future__ import annotations
 
 import warnings
+from base64 import b64encode
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import numpy as np
 import pandas as pd
-from scipy.stats import mannwhitneyu
-from sqlalchemy import Engine, func, select
-from sqlalchemy.dialects.postgresql import distinct_on
 
-from src.components.inbox import LOCK
-from src.components.tables import tables
+from src.components.drift_tests import ALARM, OK, WATCH, indicators, peer_distances
+from src.components.findings import Finding
+from src.components.verdict import DRIFT, Verdict
 from src.soft_sensor import SoftSensor
 
-Indicators = dict[tuple[str, str], pd.Series]
-
-ALARM, WATCH, OK, TOO_FEW = "alarm", "watch", "no drift", "not enough rows"
-PREDICTION = "prediction"
+COLOURS = {ALARM: "#b3261e", WATCH: "#b58900", OK: "#2e7d32"}
+GREY = "#666666"
+SHOWN = 2  # accused sensors that get a picture of their month
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What one month looks like.
+class Summary:
+    """What a report says before all else.
 
     Attributes:
-        status: `alarm`, `watch`, `no drift` or `not enough rows`.
-        sensors: names of drifted sensors, the surest first.
-        tests: one row a test: part (sensor or target), indicator, phase, reference_rows, rows,
-            shift (reference standard deviations), p, p_holm, status.
+        name: of the soft sensor.
+        titles: of the sensors at fault.
+        about: what was looked at, and with what it was compared, a sentence each.
+        notes: lines of what else a reader should know.
+        performance: what `performance.figures` gives.
     """
 
-    status: str
-    sensors: list[str]
-    tests: pd.DataFrame
+    name: str
+    verdict: Verdict
+    titles: list[str]
+    findings: list[Finding]
+    about: list[str]
+    notes: list[str]
+    performance: pd.DataFrame
+
+    @property
+    def headline(self) -> str:
+        """Verdict and culprits in a line."""
+        sensors = f": {', '.join(self.titles)}" if self.titles else ""
+        return f"{self.name}: {self.verdict.status}{sensors}"
+
+    def text(self) -> str:
+        """The summary as plain text."""
+        return _templates().get_template("verdict.txt.j2").render(**self._values()).strip() + "\n"
+
+    def html(self, pictures: dict[Path, str], source: Callable[[Path], str]) -> str:
+        """The summary as a section of HTML.
+
+        Args:
+            pictures: files and what they show.
+            source: where the page finds a file.
+        """
+        shown = [{"source": source(file), "words": words} for file, words in pictures.items()]
+        template = _templates().get_template("verdict.html.j2")
+        return template.render(
+            pictures=shown,
+            colour=COLOURS.get(self.verdict.status, GREY),
+            **self._values(),
+        )
+
+    def _values(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "status": self.verdict.status,
+            "sensors": self.titles,
+            "findings": self.findings,
+            "about": self.about,
+            "notes": self.notes,
+            "performance": self.performance[self.performance["count"] > 0].to_dict("records"),
+        }
 
 
-def read_window(
-    engine: Engine, sensor: SoftSensor, since: pd.Timestamp | None
-) -> tuple[pd.DataFrame, pd.Timestamp]:
-    """The newest prediction of every phase that was archived after `since`, and until when.
-
-    A prediction is dated by the start of its run. So this waits for a run that is under way, whose
-    rows would otherwise be dated into a window that was already looked at.
-    """
-    ledger = tables(sensor).archived
-    keys = [ledger.c[key] for key in sensor.columns.keys]
-    newest = select(ledger).ext(distinct_on(*keys)).order_by(*keys, ledger.c.predicted_at.desc())
-    if since is not None:
-        newest = newest.where(ledger.c.predicted_at > since)
-    with engine.connect() as connection:
-        connection.execute(select(func.pg_advisory_lock(LOCK)))
-        connection.commit()
-        until = connection.execute(select(func.now())).scalar_one()
-        # Given back before reading: a prediction that finds the lock taken does nothing.
-        connection.execute(select(func.pg_advisory_unlock(LOCK)))
-        month = pd.read_sql(newest.where(ledger.c.predicted_at <= until), connection)
-        return month, pd.Timestamp(until)
-
-
-def last_report(engine: Engine, sensor: SoftSensor) -> pd.Timestamp | None:
-    """Until when the last report has looked, None before the first.
-
-    A run that found too few rows was no report: its rows are looked at again with the next ones.
-    """
-    runs = tables(sensor).runs
-    query = select(func.max(runs.c.details["until"].astext)).where(
-        runs.c.pipeline == "monitor", runs.c.outcome != TOO_FEW
+def _templates() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("src"),
+        autoescape=jinja2.select_autoescape(["html.j2"]),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
     )
-    with engine.connect() as connection:
-        until = connection.scalar(query)
-    return pd.Timestamp(until) if until else None
 
 
-def indicators(table: pd.DataFrame, reference: pd.DataFrame, sensor: SoftSensor) -> Indicators:
-    """Three nearly independent columns a sensor in place of its correlated features.
-
-    `level` is the median, `noise` the logarithm of the standard deviation, `scatter` the distance
-    of the level from its phase's centre in the reference. Each target has its `prediction`.
-
-    Returns:
-        (sensor or target, indicator) to values in the rows of `table`.
-    """
-    columns: Indicators = {}
-    phase = sensor.columns.phase
-    for part in sensor.sensors:
-        level, spread = f"{part.name}_median", f"{part.name}_std"
-        centre = reference.groupby(phase)[level].median()
-        # A stuck sensor has no spread; a thousandth of the usual one stands for the logarithm of 0.
-        floor = 1e-3 * reference[spread].median() or np.finfo(float).tiny
-        columns[part.name, "level"] = table[level]
-        columns[part.name, "noise"] = np.log(table[spread] + floor)
-        columns[part.name, "scatter"] = (table[level] - table[phase].map(centre)).abs()
-    for target in sensor.target_names:
-        columns[target, PREDICTION] = table[target]
-    return columns
-
-
-def check(month: pd.DataFrame, reference: pd.DataFrame, sensor: SoftSensor) -> Verdict:
-    """Test a month against the reference.
-
-    Two-sided Mann-Whitney tests of each indicator within each phase (Mann and Whitney, Annals of
-    Mathematical Statistics 18, 1947), corrected over all of them (Holm, Scandinavian Journal of
-    Statistics 6, 1979). A sensor is drifted when a corrected p is at most `monitoring.alarm` and
-    the shift is at least `monitoring.min_shift`.
-
-    Args:
-        month: rows of the ledger.
-        reference: the bundle's reference, targets being out-of-fold predictions.
-    """
-    from statsmodels.stats.multitest import multipletests
-
-    tests = _tests(month, reference, sensor)
-    if not tests:
-        return Verdict(TOO_FEW, [], pd.DataFrame())
-    rules = sensor.monitoring
-    table = pd.DataFrame(tests)
-    table["p_holm"] = multipletests(table["p"], method="holm")[1]
-    sure = (table["p_holm"] <= rules.alarm) & (table["shift"].abs() >= rules.min_shift)
-    table["status"] = np.select([sure, table["p_holm"] <= rules.watch], [ALARM, WATCH], OK)
-    table = table.sort_values("p_holm", kind="stable").reset_index(drop=True)
-    sensors = table[(table["status"] == ALARM) & (table["indicator"] != PREDICTION)]
-    found = set(table["status"])
-    status = next(word for word in (ALARM, WATCH, OK) if word in found)
-    return Verdict(status, list(dict.fromkeys(sensors["part"])), table)
-
-
-def _tests(
-    month: pd.DataFrame, reference: pd.DataFrame, sensor: SoftSensor
-) -> list[dict[str, Any]]:
-    """One test for each indicator and phase that has rows enough on both sides."""
-    phase = sensor.columns.phase
-    now, then = indicators(month, reference, sensor), indicators(reference, reference, sensor)
-    tests = []
-    for part in sensor.phases:
-        for name, indicator in now:
-            x = now[name, indicator][month[phase] == part.value].dropna()
-            y = then[name, indicator][reference[phase] == part.value].dropna()
-            if min(len(x), len(y)) < sensor.monitoring.min_rows:
-                continue
-            tests.append(
-                {
-                    "part": name,
-                    "indicator": indicator,
-                    "phase": part.name,
-                    "reference_rows": len(y),
-                    "rows": len(x),
-                    "shift": (x.median() - y.median()) / y.std() if y.std() > 0 else 0.0,
-                    "p": mannwhitneyu(x, y).pvalue,
-                }
-            )
-    return tests
-
-
-def summary(verdict: Verdict, month: pd.DataFrame, sensor: SoftSensor) -> str:
-    """The verdict in words, as it stands in log and mail."""
-    phases = month[sensor.columns.phase].map({part.value: part.name for part in sensor.phases})
-    counts = ", ".join(f"{(phases == part.name).sum()} {part.name}" for part in sensor.phases)
-    lines = [f"Verdict: {verdict.status}", f"Phases looked at: {counts}"]
-    if verdict.status == TOO_FEW:
-        lines.append(
-            f"A phase needs {sensor.monitoring.min_rows} rows in the window and in the reference."
-        )
-        return "\n".join(lines)
-    titles = {part.name: part.title for part in (*sensor.sensors, *sensor.targets)}
-    found = verdict.tests[verdict.tests["status"] != OK]
-    for test in found.to_dict("records"):
-        part, indicator = test["part"], test["indicator"]
-        lines.append(
-            f"{test['status']}: {titles[part]} ({part}), {indicator} while {test['phase']}: "
-            f"{test['shift']:+.2f} reference SD, corrected p {test['p_holm']:.2g}"
-        )
-    if verdict.sensors:
-        names = ", ".join(titles[name] for name in verdict.sensors)
-        lines.append(f"What to do: check and clean the probe, beginning with the first: {names}.")
-    if (found["indicator"] == PREDICTION).any():
-        lines.append("Predictions follow the sensors: look at those first.")
-    if found.empty:
-        lines.append(f"None of {len(verdict.tests)} tests found a change.")
-    return "\n".join(lines)
+def embedded(picture: Path) -> str:
+    """A picture as an address that holds it: the page needs no other file."""
+    return f"data:image/png;base64,{b64encode(picture.read_bytes()).decode()}"
 
 
 def write_report(
-    verdict: Verdict, month: pd.DataFrame, reference: pd.DataFrame, sensor: SoftSensor, file: Path
+    summary: Summary,
+    pictures: dict[Path, str],
+    tables: tuple[pd.DataFrame, pd.DataFrame],
+    sensor: SoftSensor,
+    file: Path,
 ) -> None:
-    """Write Evidently's page of the indicators, a column a phase, with our verdict in it.
+    """Write one page: the summary, then Evidently's page of the indicators.
 
     Evidently draws; what counts as drift is looked up in the verdict, so the two always agree.
+
+    Args:
+        tables: the month and the reference.
     """
+    drifted = summary.verdict.tests[summary.verdict.tests["kind"] == DRIFT]
     known = {
-        f"{test['part']} {test['indicator']} [{test['phase']}]": (
-            abs(test["shift"]),
-            test["status"] == ALARM,
-        )
-        for test in verdict.tests.to_dict("records")
+        f"{test['part']} {test['indicator']}": (abs(test["shift"]), test["status"] == ALARM)
+        for test in drifted.to_dict("records")
     }
-    frames = [_wide(table, reference, sensor)[list(known)] for table in (month, reference)]
     file.parent.mkdir(parents=True, exist_ok=True)
+    words = summary.html(pictures, embedded)
+    if not known:
+        file.write_text(f"<!DOCTYPE html><meta charset='utf-8'>{words}", encoding="utf-8")
+        return
+    month, reference = (_columns(table, tables[1], sensor)[list(known)] for table in tables)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Evidently's own, of the libraries that it uses
         from evidently import DataDefinition, Dataset, Report
@@ -213,34 +127,121 @@ def write_report(
         from evidently.legacy.core import ColumnType
         from evidently.presets import DataDriftPreset
 
+        rules = sensor.monitoring
         register_stattest(
             StatTest(
                 name="impress_shift",
-                display_name=f"shift in SD, drift by Holm p <= {sensor.monitoring.alarm}",
+                display_name=f"shift in SD, drift by Holm p <= {rules.alarm}",
                 allowed_feature_types=[ColumnType.Numerical],
-                default_threshold=sensor.monitoring.min_shift,
+                default_threshold=rules.min_shift,
             ),
             default_impl=lambda reference_data, current_data, *_: known[current_data.name],
         )
-        definition = DataDefinition(numerical_columns=list(known))
-        current, usual = (Dataset.from_pandas(frame, definition) for frame in frames)
         drift = DataDriftPreset(
             columns=list(known),
             method="impress_shift",
-            threshold=sensor.monitoring.min_shift,
+            threshold=rules.min_shift,
             drift_share=1 / len(known),
         )
+        definition = DataDefinition(numerical_columns=list(known))
+        current, usual = (Dataset.from_pandas(table, definition) for table in (month, reference))
         Report([drift]).run(current_data=current, reference_data=usual).save_html(str(file))
+    page = file.read_text(encoding="utf-8")
+    start = page.index(">", page.index("<body")) + 1
+    file.write_text(page[:start] + words + page[start:], encoding="utf-8")
 
 
-def _wide(table: pd.DataFrame, reference: pd.DataFrame, sensor: SoftSensor) -> pd.DataFrame:
+def _columns(table: pd.DataFrame, reference: pd.DataFrame, sensor: SoftSensor) -> pd.DataFrame:
     values = indicators(table, reference, sensor)
-    return pd.DataFrame(
-        {
-            f"{name} {indicator} [{part.name}]": column.where(
-                table[sensor.columns.phase] == part.value
-            )
-            for part in sensor.phases
-            for (name, indicator), column in values.items()
-        }
-    ).reset_index(drop=True)
+    if len(sensor.sensors) > 1:
+        peers = [part.name for part in sensor.sensors]
+        values |= peer_distances(peers, table, reference, sensor)
+    return pd.DataFrame({" ".join(name): column for name, column in values.items()})
+
+
+def draw(
+    verdict: Verdict,
+    tables: tuple[pd.DataFrame, pd.DataFrame],
+    history: pd.DataFrame,
+    sensor: SoftSensor,
+    folder: Path,
+) -> dict[Path, str]:
+    """Draw the pictures of a report into `folder`. Returns files and what they show."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures = {}
+    for name in [name for name in verdict.onsets if name in verdict.sensors][:SHOWN]:
+        file = folder / f"{name}.png"
+        draw_month(name, tables, verdict.onsets[name], sensor, file)
+        pictures[file] = (
+            f"{name}: the phases of the month, over median and 5 to 95 % of the reference; red: "
+            "since when it is off, where it began in this month"
+        )
+    if history["until"].nunique() > 1:
+        draw_history(history, sensor, folder / "history.png")
+        pictures[folder / "history.png"] = (
+            "Shift of each sensor in the last reports: green no drift, amber watch, red alarm; the "
+            "lines are the least shift that counts"
+        )
+    return pictures
+
+
+def draw_history(history: pd.DataFrame, sensor: SoftSensor, file: Path) -> None:
+    """Draw a control chart a sensor: its shift in each window, and what it was called.
+
+    Args:
+        history: see `MonitoringLog.history`, the present window last.
+    """
+    from matplotlib.figure import Figure
+
+    drifted = history[history["kind"] == DRIFT]
+    figure = Figure(figsize=(9, 1.5 * len(sensor.sensors) + 0.6), layout="constrained")
+    axes = np.atleast_1d(figure.subplots(len(sensor.sensors), 1, sharex=True))
+    for axis, part in zip(axes, sensor.sensors):
+        own = drifted[drifted["part"] == part.name]
+        for indicator, style in (("level", "-"), ("peer", "--"), ("noise", ":")):
+            rows = own[own["indicator"] == indicator]
+            axis.plot(rows["until"], rows["shift"], style, color=GREY, lw=1, label=indicator)
+            for status, colour in COLOURS.items():
+                called = rows[rows["status"] == status]
+                axis.plot(called["until"], called["shift"], "o", color=colour, ms=4)
+        for limit in (-sensor.monitoring.min_shift, sensor.monitoring.min_shift):
+            axis.axhline(limit, color=GREY, lw=0.5, ls="-")
+        axis.set_ylabel(f"{part.title}\n[SD]")
+    axes[0].legend(ncols=3, fontsize="small", loc="upper left")
+    figure.autofmt_xdate()
+    figure.savefig(file, dpi=100)
+
+
+def draw_month(
+    name: str,
+    tables: tuple[pd.DataFrame, pd.DataFrame],
+    onset: pd.Timestamp | None,
+    sensor: SoftSensor,
+    file: Path,
+) -> None:
+    """Draw a sensor's levels through the month over the range of the reference, phase by phase.
+
+    Args:
+        tables: the month and the reference.
+    """
+    from matplotlib.figure import Figure
+
+    month, reference = tables
+    part = next(each for each in sensor.sensors if each.name == name)
+    figure = Figure(figsize=(9, 3), layout="constrained")
+    axes = np.atleast_1d(figure.subplots(1, len(sensor.phases)))
+    for axis, phase in zip(axes, sensor.phases):
+        rows, usual = (
+            table.loc[table[sensor.columns.phase] == phase.value, f"{name}_median"]
+            for table in (month, reference)
+        )
+        times = pd.to_datetime(month.loc[rows.index, "last_timestamp"], unit="s", utc=True)
+        axis.plot(times, rows, ".", color="#1f4e79", ms=4)
+        for share, style in ((0.05, ":"), (0.5, "-"), (0.95, ":")):
+            axis.axhline(usual.quantile(share), color=GREY, lw=1, ls=style)
+        if onset is not None:
+            axis.axvline(onset, color=COLOURS[ALARM], lw=1)
+        axis.set_title(phase.name, fontsize="medium")
+    axes[0].set_ylabel(f"{part.title} [{part.unit}]")
+    figure.autofmt_xdate()
+    figure.savefig(file, dpi=100)

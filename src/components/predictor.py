@@ -31,10 +31,11 @@ class Bundle:  # pylint: disable=too-many-instance-attributes  # all that a pred
         folds: for each fold the members that were fitted without it.
         weights: members by targets; each column sums to 1.
         floors: phase values by targets, the least spread that counts (see `intervals`).
-        reference: the training rows: keys, group, fold, features, out-of-fold predictions under the
-            targets' own names, laboratory values as `<target>_measured`, and `<target>_score`,
-            the error in units of the spread.
-        holdout: the rows that no model has seen: keys, group, features, laboratory values.
+        reference: the training rows: keys, group, fold, last_timestamp, features, out-of-bounds
+            counts, out-of-fold predictions under the targets' own names, laboratory values as
+            `<target>_measured`, and `<target>_score`, the error in units of the spread.
+        holdout: the rows that no model has seen: keys, group, last_timestamp, features, laboratory
+            values.
         metadata: where it comes from and how good it is.
     """
 

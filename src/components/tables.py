@@ -1,4 +1,4 @@
-"""The tables of a soft sensor: inbox, ledger, what could not be scored, and the journal of runs.
+"""The tables of a soft sensor: inbox, ledger, laboratory values, runs and what they found.
 
 And the view of the ledger that most readers want: the newest prediction of each phase.
 """
@@ -6,7 +6,7 @@ And the view of the ledger that most readers want: the newest prediction of each
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     BigInteger,
@@ -24,6 +24,9 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from src.soft_sensor import SoftSensor
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 TWINS = ("", "test_")  # integration tests of a deployment use the second set
 
 # SQL order that puts the prediction that counts first among those of a phase.
@@ -32,12 +35,15 @@ NEWEST_FIRST = "predicted_at DESC NULLS LAST, run_id DESC NULLS LAST"
 
 @dataclass(frozen=True)
 class Tables:
-    """The inbox, the ledger, what could not be scored, and the journal of runs."""
+    """The inbox, the ledger, what could not be scored, laboratory values, runs, and the tests of
+    those that monitored."""
 
     online: Table
     archived: Table
     rejected: Table
+    laboratory: Table
     runs: Table
+    monitoring_tests: Table
 
 
 def tables(sensor: SoftSensor, prefix: str = "") -> Tables:
@@ -66,6 +72,13 @@ def tables(sensor: SoftSensor, prefix: str = "") -> Tables:
             Index(f"{prefix}archived_data_newest", *sensor.columns.keys, "predicted_at"),
         ),
         rejected=Table(f"{prefix}rejected_data", metadata, *_online_columns(sensor), *rejected),
+        laboratory=Table(
+            f"{prefix}laboratory_data",
+            metadata,
+            *(Column(name, kind) for name, kind in _key_columns(sensor).items()),
+            *(Column(name, Double) for name in sensor.target_names),
+            Column("loaded_at", DateTime(timezone=True), server_default=func.now()),
+        ),
         runs=Table(
             f"{prefix}runs",
             metadata,
@@ -78,7 +91,22 @@ def tables(sensor: SoftSensor, prefix: str = "") -> Tables:
             Column("code_version", Text),
             Column("details", JSONB, nullable=False, server_default="{}"),
         ),
+        monitoring_tests=Table(
+            f"{prefix}monitoring_tests",
+            metadata,
+            Column("run_id", BigInteger, nullable=False),
+            *(Column(name, Text) for name in ("kind", "part", "indicator")),
+            *(Column(name, BigInteger) for name in ("reference_rows", "rows")),
+            *(Column(name, Double) for name in ("shift", "statistic", "p", "p_holm")),
+            Column("status", Text),
+        ),
     )
+
+
+def records(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows of a frame as an INSERT takes them, NULL where a value is missing."""
+    complete = rows.astype(object).where(rows.notna(), None)
+    return [dict(zip(complete.columns, row)) for row in complete.itertuples(index=False)]
 
 
 def latest_view(sensor: SoftSensor, prefix: str = "") -> tuple[str, str]:

@@ -214,6 +214,8 @@ def assemble(table: pd.DataFrame, params: dict[str, Params], sensor: SoftSensor)
     measured = part[sensor.target_names]
     on_scale = pd.DataFrame({t.name: to_scale(measured[t.name], t) for t in sensor.targets})
     scores = (combined - on_scale).abs() / floored(spread, floors, phase)
+    known = [*sensor.columns.keys, "group", "last_timestamp", *sensor.features]
+    beyond = [f"{each.name}_out_of_bounds" for each in sensor.sensors]
     return Bundle(
         features=sensor.features,
         targets=sensor.target_names,
@@ -224,16 +226,14 @@ def assemble(table: pd.DataFrame, params: dict[str, Params], sensor: SoftSensor)
         floors=floors,
         reference=pd.concat(
             [
-                part[[*sensor.columns.keys, "group", *sensor.features]].assign(fold=fold),
+                part[[*known, *beyond]].assign(fold=fold),
                 in_units(combined, sensor),
                 measured.add_suffix("_measured"),
                 scores.add_suffix("_score"),
             ],
             axis=1,
         ),
-        holdout=table.loc[
-            table["holdout"], [*sensor.columns.keys, "group", *sensor.features, *measured]
-        ].reset_index(drop=True),
+        holdout=table.loc[table["holdout"], [*known, *measured]].reset_index(drop=True),
         metadata={"params": params},
     )
 

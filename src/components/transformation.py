@@ -130,6 +130,21 @@ def model_inputs(features: pd.DataFrame, sensor: SoftSensor) -> np.ndarray:
 
 
 def laboratory_targets(laboratory: pd.DataFrame, sensor: SoftSensor) -> pd.DataFrame:
+    """What `phase_means` gives, if all of it can be learned from.
+
+    Raises:
+        DataError: when no row names a phase, or a target has no value at all.
+    """
+    means = phase_means(laboratory, sensor)
+    if empty := [name for name in sensor.target_names if means[name].isna().all()]:
+        raise DataError(
+            f"laboratory column {', '.join(empty)} holds no value: measure it or take it out of "
+            "targets in params.yaml"
+        )
+    return means
+
+
+def phase_means(laboratory: pd.DataFrame, sensor: SoftSensor) -> pd.DataFrame:
     """Laboratory rows to one row of targets a phase.
 
     Replicates are averaged; values below `laboratory.missing_below` are missing; rows whose label
@@ -139,7 +154,7 @@ def laboratory_targets(laboratory: pd.DataFrame, sensor: SoftSensor) -> pd.DataF
         Keys and targets, NaN where no replicate was measured.
 
     Raises:
-        DataError: when no row names a phase, or a target has no value at all.
+        DataError: when no row names a phase.
     """
     values = {phase.label: phase.value for phase in sensor.phases}
     labels = laboratory[sensor.laboratory.phase_column]
@@ -153,11 +168,6 @@ def laboratory_targets(laboratory: pd.DataFrame, sensor: SoftSensor) -> pd.DataF
     targets = named[sensor.target_names]
     if sensor.laboratory.missing_below is not None:
         targets = targets.mask(targets < sensor.laboratory.missing_below)
-    if empty := [name for name in sensor.target_names if targets[name].isna().all()]:
-        raise DataError(
-            f"laboratory column {', '.join(empty)} holds no value: measure it or take it out of "
-            "targets in params.yaml"
-        )
     keyed = targets.assign(
         **{
             sensor.columns.experiment: named[sensor.columns.experiment],

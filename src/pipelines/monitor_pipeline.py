@@ -1,4 +1,4 @@
-"""Monitor: predictions since the last report against the training rows, verdict by e-mail.
+"""Monitor: predictions since the last report against the reference, verdict by e-mail.
 
 Run from a checkout: `python src/pipelines/monitor_pipeline.py`, or `impress monitor`.
 """
@@ -7,15 +7,21 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from src.components import database, drift_reporter, emailer
-from src.components.drift_reporter import TOO_FEW, Verdict
-from src.components.journal import Journal
+from src.components import database, drift_reporter, emailer, laboratory, performance, windows
+from src.components.drift_reporter import Summary
+from src.components.drift_tests import ALARM
+from src.components.findings import findings, notes
+from src.components.journal import SKIPPED
 from src.components.lineage import code_version
+from src.components.monitoring_log import PIPELINE, MonitoringLog
 from src.components.predictor import Bundle
 from src.components.registry import Registry
+from src.components.verdict import Laboratory, backtest, judge
+from src.components.windows import Window
 from src.errors import DataError
 from src.logger import job
 from src.orchestration import flow, task
@@ -26,53 +32,79 @@ logger = logging.getLogger(__name__)
 
 
 @flow
-def monitor() -> str:
-    """Look at what was archived since the last report, write the report, mail the verdict.
+def monitor(since: str | None = None, until: str | None = None, always_mail: bool = False) -> str:
+    """Look at what was archived since the last report, write the report, mail an alarm.
+
+    Args:
+        since, until: another window (ISO 8601, UTC), whose report does not count as the last one.
+        always_mail: send a message whatever the verdict.
 
     Returns:
-        The verdict's status.
+        The verdict's status, or `skipped` when another report is under way.
 
     Raises:
-        DataError: when nothing was archived since then.
+        DataError: when nothing was archived in the window, or the reference is too small.
+        DeliveryError: when a message could not be sent; it is kept, and the window stays due.
     """
     settings = Settings()
     sensor = load_soft_sensor(settings.impress_params)
     with database.connect(settings) as engine:
-        journal = Journal(engine, sensor)
-        journal.note_deaths("monitor")
-        with journal.run("monitor", code_version(settings)) as run_id:
-            return report_window(journal, run_id, settings, sensor)
+        log = MonitoringLog(engine, sensor)
+        with log.alone() as alone:
+            if not alone:
+                log.journal.note_skipped(PIPELINE, code_version(settings))
+                logger.info("another report is under way; nothing to do")
+                return SKIPPED
+            log.journal.note_deaths(PIPELINE)
+            with log.journal.run(PIPELINE, code_version(settings)) as run_id:
+                deliver_kept(log, run_id, settings)
+                window = log.window(since, until)
+                return report_window(log, run_id, window, always_mail, settings)
 
 
-def report_window(journal: Journal, run_id: int, settings: Settings, sensor: SoftSensor) -> str:
+def report_window(
+    log: MonitoringLog, run_id: int, window: Window, always_mail: bool, settings: Settings
+) -> str:
     """Look at one window. Returns the verdict's status."""
-    since = drift_reporter.last_report(journal.engine, sensor)
-    month, until = drift_reporter.read_window(journal.engine, sensor, since)
+    sensor = log.sensor
+    engine = log.engine
+    month = windows.read(engine, sensor, window)
     if month.empty:
-        raise DataError(f"nothing was archived since {since or 'ever'}: run `impress predict`")
+        raise DataError(f"nothing was archived {window.words}: run `impress predict`")
     bundle, version, _ = fetch_production(settings, sensor)
-    verdict = drift_reporter.check(month, bundle.reference, sensor)
-    words = (
-        f"Predictions archived since {since or 'the beginning'} until {until:%Y-%m-%d %H:%M}, "
-        f"compared with the training rows of version {version}.\n"
-        f"{drift_reporter.summary(verdict, month, sensor)}"
+    bundle.check_contract(sensor)
+    # By the version that the reference is of, whichever it was that made the ledger's rows.
+    month = month.assign(**bundle.values(month, sensor))
+    healthy = log.healthy(version, window)
+    reference = windows.reference(engine, sensor, bundle, healthy)
+    compared = compare_with_laboratory(log, bundle, window)
+    earlier = log.history(window)
+    before = windows.before(engine, sensor, window)
+    verdict = judge(month, reference, before, compared, earlier, sensor)
+    summary = Summary(
+        name=sensor.name,
+        verdict=verdict,
+        titles=[part.title for n in verdict.sensors for part in sensor.sensors if part.name == n],
+        findings=findings(verdict, reference, sensor),
+        about=[
+            f"Predictions archived {window.words}.",
+            f"Compared with {len(reference)} phases: those of the training of version {version} "
+            f"and of {len(healthy)} report{'s' * (len(healthy) != 1)} accepted as healthy.",
+        ],
+        notes=[
+            *notes(month, verdict, backtest(reference, sensor), sensor),
+            laboratory.words(engine, sensor, window.until, len(compared.recent)),
+        ],
+        performance=performance.figures(compared.recent, compared.known, sensor),
     )
-    logger.info("%s", words)
-    report = write_report(verdict, month, bundle, settings, sensor, until)
-    mail = deliver(f"{sensor.name}: {verdict.status}", words, report, settings)
-    # Last: a run that fails before is repeated as a whole, and its window with it.
-    details = {
-        "since": since.isoformat() if since else None,
-        "until": until.isoformat(),
-        "rows": len(month),
-        "sensors": verdict.sensors,
-        "report": str(report) if report else None,
-        "mail": mail,
-    }
-    with journal.engine.begin() as connection:
-        journal.complete(
-            connection, run_id, outcome=verdict.status, model_version=version, details=details
-        )
+    logger.info("%s", summary.text())
+    report, pictures = write_report(summary, (month, reference), window, earlier, settings)
+    details: dict[str, Any] = {"rows": len(month), "sensors": verdict.sensors}
+    details["report"] = str(report)
+    if always_mail or (verdict.status == ALARM and not window.asked_for):
+        details["mail"] = deliver(summary, report, pictures, window, log, run_id, settings)
+    # Last, and at once: a run that fails before is repeated as a whole, and its window with it.
+    log.complete(run_id, window, version, verdict, details)
     return verdict.status
 
 
@@ -83,28 +115,72 @@ def fetch_production(settings: Settings, sensor: SoftSensor) -> tuple[Bundle, st
 
 
 @task()
-def write_report(
-    verdict: Verdict,
-    month: pd.DataFrame,
-    bundle: Bundle,
-    settings: Settings,
-    sensor: SoftSensor,
-    until: pd.Timestamp,
-) -> Path | None:
-    """Evidently's page of the month, None when there were too few rows for one."""
-    if verdict.status == TOO_FEW:
-        return None
-    report = settings.artifacts / "reports" / f"drift-{until:%Y%m%dT%H%M%S}.html"
-    drift_reporter.write_report(verdict, month, bundle.reference, sensor, report)
-    logger.info("report: %s", report)
-    return report
+def compare_with_laboratory(log: MonitoringLog, bundle: Bundle, window: Window) -> Laboratory:
+    """Errors of Production on the laboratory values that have come since it was trained."""
+    analysed = laboratory.analysed(log.engine, log.sensor, window.until)
+    values = performance.fresh_values(analysed, bundle, window.since, log.sensor)
+    names = {f"{name}_measured": name for name in log.sensor.target_names}
+    measured = values.drop(columns=log.sensor.target_names).rename(columns=names)
+    predicted = bundle.estimate(values, log.sensor)
+    return Laboratory(
+        recent=performance.errors(predicted, measured, log.sensor),
+        known=performance.known_errors(bundle, log.sensor),
+    )
 
 
 @task()
-def deliver(subject: str, words: str, report: Path | None, settings: Settings) -> str:
-    """Send the verdict with the report attached. Returns where it went."""
-    attachments = [report] if report else []
-    return emailer.send(emailer.compose(settings, subject, words, attachments), settings)
+def write_report(
+    summary: Summary,
+    tables: tuple[pd.DataFrame, pd.DataFrame],
+    window: Window,
+    earlier: pd.DataFrame,
+    settings: Settings,
+) -> tuple[Path, dict[Path, str]]:
+    """The page of the month and its pictures, which the message shows too."""
+    folder = settings.artifacts / "reports" / f"drift-{window.until:%Y%m%dT%H%M%S}"
+    sensor = load_soft_sensor(settings.impress_params)
+    now = summary.verdict.tests.assign(until=window.until)
+    history = pd.concat([earlier, now]) if len(earlier) else now
+    pictures = drift_reporter.draw(summary.verdict, tables, history, sensor, folder)
+    report = folder / "report.html"
+    drift_reporter.write_report(summary, pictures, tables, sensor, report)
+    logger.info("report: %s", report)
+    return report, pictures
+
+
+@task()
+def deliver(  # pylint: disable=too-many-arguments,too-many-positional-arguments  # what to send, to whom
+    summary: Summary,
+    report: Path,
+    pictures: dict[Path, str],
+    window: Window,
+    log: MonitoringLog,
+    run_id: int,
+    settings: Settings,
+) -> str:
+    """Send the summary with the report attached, once for each window and verdict."""
+    place = f"{settings.db_hostname or 'embedded'}/{settings.db_name}"
+    # A report that somebody asked for is sent as often as it is asked for.
+    key = f"{place}: {summary.headline}, since {run_id if window.asked_for else window.since}"
+    if log.was_sent(emailer.message_id(key)):
+        return "sent by an earlier run"
+    letter = emailer.Letter(
+        key=key,
+        subject=summary.headline,
+        text=summary.text(),
+        html=summary.html(pictures, lambda file: f"cid:{file.stem}"),
+        pictures=tuple(pictures),
+        report=report,
+    )
+    went = emailer.send(emailer.compose(letter, settings), settings)
+    log.note_sent(run_id, [emailer.message_id(key)])
+    return went
+
+
+@task()
+def deliver_kept(log: MonitoringLog, run_id: int, settings: Settings) -> None:
+    """Send what earlier runs could not."""
+    log.note_sent(run_id, emailer.send_kept(settings))
 
 
 if __name__ == "__main__":

@@ -7,9 +7,10 @@ import threading
 import pandas as pd
 from sqlalchemy import Engine
 
-from src.components import database, drift_reporter
-from src.components.drift_reporter import OK, TOO_FEW
-from src.components.journal import Journal
+from src.components import database, windows
+from src.components.drift_tests import OK, TOO_FEW
+from src.components.monitoring_log import PIPELINE, MonitoringLog
+from src.components.verdict import Verdict
 from src.soft_sensor import SoftSensor
 from tests.conftest import TEST_DATA
 from tests.integration.workbench import Workbench
@@ -17,12 +18,12 @@ from tests.integration.workbench import Workbench
 
 def _report(engine: Engine, sensor: SoftSensor, outcome: str) -> int:
     """Look at what is new and note it, as the pipeline does. Returns how many phases were new."""
-    since = drift_reporter.last_report(engine, sensor)
-    month, until = drift_reporter.read_window(engine, sensor, since)
-    journal = Journal(engine, sensor)
-    with journal.run("monitor", "commit") as run_id, engine.begin() as connection:
-        details = {"until": until.isoformat()}
-        journal.complete(connection, run_id, outcome=outcome, details=details)
+    log = MonitoringLog(engine, sensor)
+    window = log.window()
+    month = windows.read(engine, sensor, window)
+    with log.journal.run(PIPELINE, "commit") as run_id:
+        verdict = Verdict(outcome, [], pd.DataFrame(), {}, 0.5, {}, [])
+        log.complete(run_id, window, "1", verdict, {})
     return len(month)
 
 
@@ -66,3 +67,25 @@ def test_too_few_rows_are_looked_at_again(engine: Engine, sensor: SoftSensor) ->
     assert first > 20
     assert _report(engine, sensor, OK) == first
     assert _report(engine, sensor, OK) == 0
+
+
+def test_a_window_that_somebody_asks_for_leaves_the_schedule_as_it_is(
+    engine: Engine, sensor: SoftSensor
+) -> None:
+    database.load(engine, sensor, TEST_DATA / "synthetic_online.csv")
+    Workbench(engine, sensor).score(lambda features: _fifties(features, sensor))
+    log = MonitoringLog(engine, sensor)
+    asked = log.window(since="2020-01-01")
+    assert asked.asked_for and asked.since == pd.Timestamp("2020-01-01", tz="UTC")
+    with log.journal.run(PIPELINE, "commit") as run_id:
+        log.complete(run_id, asked, "1", Verdict(OK, [], pd.DataFrame(), {}, 0.5, {}, []), {})
+    assert log.window().since is None
+    assert len(windows.read(engine, sensor, log.window())) > 20
+
+
+def test_two_reports_at_once_are_one(engine: Engine, sensor: SoftSensor) -> None:
+    first, second = MonitoringLog(engine, sensor), MonitoringLog(engine, sensor)
+    with first.alone() as alone, second.alone() as also_alone:
+        assert alone and not also_alone
+    with second.alone() as alone:
+        assert alone

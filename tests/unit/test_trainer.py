@@ -25,7 +25,8 @@ def fixture_table(sensor: SoftSensor) -> pd.DataFrame:
     unrelated = random.uniform(30, 70, 30)
     for target in sensor.target_names:
         table[target] = unrelated[numbers]
-    return table.assign(group=numbers, holdout=False)
+    table[[f"{part.name}_out_of_bounds" for part in sensor.sensors]] = 0
+    return table.assign(group=numbers, holdout=False, last_timestamp=0.0)
 
 
 def _error(bundle: Bundle, sensor: SoftSensor) -> float:

@@ -1,0 +1,273 @@
+"""The monthly task on real servers: who gets which message, how often, and what is kept."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from sqlalchemy import Engine, text
+from typer.testing import CliRunner, Result
+
+from src import simulator
+from src.cli import main
+from src.components import database, laboratory
+from src.components.monitoring_log import MonitoringLog, moment
+from src.components.registry import Registry
+from src.pipelines.predict_pipeline import predict
+from src.settings import Settings
+from src.soft_sensor import SoftSensor
+from tests.faults.rig import wait_for
+
+WAITING = 4712  # an advisory lock that makes a run wait where it is to be killed
+
+
+def _run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, list(arguments))
+
+
+@pytest.fixture(name="no_page", autouse=True)
+def fixture_no_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the page out of messages: the server of the tests takes two MB."""
+    monkeypatch.setenv("EMAIL_MAX_MB", "0.5")
+
+
+def _archive(
+    engine: Engine, sensor: SoftSensor, folder: Path, first: int, fault: str | None = None
+) -> Path:
+    """Thirty experiments, simulated, loaded and predicted. Returns their laboratory file."""
+    month = folder / f"month{first}"
+    simulator.simulate(month, experiments=30, seconds=120, seed=3, first=first, fault=fault)
+    database.load(engine, sensor, month / "sensors.csv")
+    predict()
+    return month / "lab.csv"
+
+
+def _mail(mailbox: Path) -> list[EmailMessage]:
+    return [
+        message_from_bytes(file.read_bytes(), policy=policy.default)  # type: ignore[misc]
+        for file in sorted(mailbox.iterdir())
+    ]
+
+
+def _runs(engine: Engine) -> pd.DataFrame:
+    with engine.connect() as connection:
+        query = text("SELECT * FROM runs WHERE pipeline = 'monitor' ORDER BY id")
+        return pd.read_sql(query, connection)
+
+
+def _tests(engine: Engine, run_id: int) -> pd.DataFrame:
+    with engine.connect() as connection:
+        query = text(
+            "SELECT * FROM monitoring_tests WHERE run_id = :id ORDER BY kind, part, indicator"
+        )
+        table = pd.read_sql(query, connection, params={"id": run_id})
+    return table.drop(columns="run_id")
+
+
+@pytest.mark.usefixtures("production")
+def test_a_healthy_month_is_reported_but_not_mailed(
+    engine: Engine, sensor: SoftSensor, home: Path, smtp: Path
+) -> None:
+    _archive(engine, sensor, home, first=101)
+    assert _run("monitor").exit_code == 0
+    runs = _runs(engine)
+    assert runs["outcome"].tolist() in (["no drift"], ["watch"])
+    assert Path(runs["details"][0]["report"]).stat().st_size > 100_000
+    assert not smtp.exists() or not _mail(smtp)
+    again = _run("monitor", "--since", "2020-01-01", "--always-mail")
+    assert again.exit_code == 0, again.output
+    (message,) = _mail(smtp)
+    assert str(runs["outcome"][0]) in message["Subject"]
+
+
+@pytest.mark.usefixtures("production")
+def test_a_failing_probe_is_named_in_one_message_and_the_window_can_be_looked_at_again(
+    engine: Engine, sensor: SoftSensor, home: Path, smtp: Path
+) -> None:
+    values = _archive(engine, sensor, home, first=201, fault="gain:leitfaehigkeit")
+    assert laboratory.load(engine, sensor, values)["new"] > 50
+    assert _run("monitor").exit_code == 0
+    (message,) = _mail(smtp)
+    assert message["Subject"] == "laundry: alarm: conductivity"
+    body = message.get_body(("plain",))
+    assert body is not None
+    words = body.get_content()
+    for part in (
+        "conductivity (leitfaehigkeit): ",
+        "What to do: ",
+        "How sure: ",
+        "surface tension",
+    ):
+        assert part in words
+    (run,) = _runs(engine).to_dict("records")
+    assert run["outcome"] == "alarm" and run["details"]["sensors"] == ["leitfaehigkeit"]
+
+    second = f"{moment(run['details']['until']).ceil('s'):%Y-%m-%dT%H:%M:%S}"
+    assert _run("monitor", "--until", second).exit_code == 0
+    first, *_, last = _runs(engine)["id"]
+    pd.testing.assert_frame_equal(_tests(engine, first), _tests(engine, last))
+    assert len(_mail(smtp)) == 1
+    assert "nothing was archived" in _run("monitor").stderr
+
+
+@pytest.mark.usefixtures("production")
+def test_a_message_that_was_not_taken_is_sent_once_by_the_next_run(
+    engine: Engine,
+    sensor: SoftSensor,
+    home: Path,
+    smtp: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _archive(engine, sensor, home, first=301, fault="offset:ph")
+    right = Settings().smtp_port
+    monkeypatch.setattr("src.components.emailer.WAITS", (0.0,))
+    monkeypatch.setenv("SMTP_PORT", "1")
+    failed = _run("monitor")
+    assert failed.exit_code == 1 and "did not take the message" in failed.stderr
+    assert len(list((home / "artifacts/outbox/unsent").glob("*.eml"))) == 1
+    assert "until" not in _runs(engine)["details"][0], "the window must stay due"
+    monkeypatch.setenv("SMTP_PORT", str(right))
+    assert _run("monitor").exit_code == 0
+    assert len(_mail(smtp)) == 1
+    assert not list((home / "artifacts/outbox/unsent").glob("*.eml"))
+    last = _runs(engine).iloc[-1]
+    assert last["outcome"] == "alarm" and last["details"]["mail"] == "sent by an earlier run"
+
+
+@pytest.mark.usefixtures("production")
+def test_a_run_that_is_killed_after_its_message_was_taken_repeats_the_work_and_not_the_message(
+    engine: Engine, sensor: SoftSensor, home: Path, smtp: Path
+) -> None:
+    _archive(engine, sensor, home, first=401, fault="offset:ph")
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "CREATE FUNCTION pause() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+                f"PERFORM pg_advisory_xact_lock_shared({WAITING}); RETURN NULL; END $$"
+            )
+        )
+        connection.execute(
+            text(
+                "CREATE TRIGGER pause BEFORE INSERT ON monitoring_tests "
+                "FOR EACH STATEMENT EXECUTE FUNCTION pause()"
+            )
+        )
+    query = text(f"SELECT count(*) FROM pg_locks WHERE objid = {WAITING} AND NOT granted")
+    with engine.connect() as connection:
+        connection.execute(text(f"SELECT pg_advisory_lock({WAITING})"))
+        connection.commit()
+        command = [sys.executable, "-m", "src.cli", "monitor"]
+        with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+            wait_for(lambda: bool(connection.scalar(query)), "the run", timeout=60)
+            process.kill()
+        connection.commit()
+    assert len(_mail(smtp)) == 1
+    assert _run("monitor").exit_code == 0
+    assert _runs(engine)["outcome"].tolist() == ["died", "alarm"]
+    assert len(_mail(smtp)) == 1
+
+
+@pytest.mark.usefixtures("production")
+def test_a_month_that_a_person_found_healthy_is_part_of_the_reference(
+    engine: Engine, sensor: SoftSensor, home: Path
+) -> None:
+    _archive(engine, sensor, home, first=101)
+    assert _run("monitor").exit_code == 0
+    accepted = _run("monitor", "--accept")
+    assert "counts as healthy from now on" in accepted.stdout
+    _archive(engine, sensor, home, first=131)
+    log = MonitoringLog(engine, sensor)
+    now = log.window()
+    (healthy,) = log.healthy("1", now)
+    assert healthy.since is None and healthy.until == now.since
+    assert log.healthy("2", now) == [], "a new version brings a reference of its own"
+    first = log.window(until=_runs(engine)["details"][0]["until"])
+    assert log.healthy("1", first) == [], "a month is not compared with itself"
+    report = _run("monitor")
+    assert "1 report accepted as healthy" in report.stderr
+    assert "healthy no longer" in _run("monitor", "--no-accept", "--report", "2").stdout
+    assert log.healthy("1", now) == []
+    refused = _run("monitor", "--accept", "--report", "77")
+    assert refused.exit_code == 1 and "there is no report 77" in refused.stderr
+
+
+@pytest.mark.usefixtures("production")
+def test_laboratory_values_come_once_and_can_be_corrected(
+    engine: Engine, sensor: SoftSensor, home: Path
+) -> None:
+    file = _archive(engine, sensor, home, first=101)
+    counts = laboratory.load(engine, sensor, file)
+    assert counts["new"] > 50 and counts["unknown"] == 0
+    assert laboratory.load(engine, sensor, file) == {
+        "new": 0,
+        "corrected": 0,
+        "known": counts["new"],
+        "unknown": 0,
+    }
+    early = pd.Timestamp.now("UTC")
+    table = pd.read_csv(file, sep=";")
+    own = table["bemerkungen"].eq("W1") & table["experimentnummer"].eq(105)
+    table.loc[own, "oberflaechenspannung"] = 44.0
+    table = pd.concat([table, table[own].assign(experimentnummer=9999)])
+    table.to_csv(file, sep=";", index=False)
+    assert laboratory.load(engine, sensor, file) == {
+        "new": 1,
+        "corrected": 1,
+        "known": counts["new"] - 1,
+        "unknown": 1,
+    }
+    phase = "experimentnummer == 105 and waschen == 1"
+    now = laboratory.analysed(engine, sensor, pd.Timestamp.now("UTC")).query(phase)
+    then = laboratory.analysed(engine, sensor, early).query(phase)
+    assert now["oberflaechenspannung_measured"].tolist() == [44.0]
+    assert then["oberflaechenspannung_measured"].tolist() != [44.0]
+    assert now["loaded_at"].tolist() == then["loaded_at"].tolist(), "when it came first"
+    words = laboratory.words(engine, sensor, pd.Timestamp.now("UTC"), 50)
+    assert "0 days ago" in words and "1 values are of phases that are not archived" in words
+
+
+@pytest.mark.usefixtures("production")
+def test_a_model_that_became_worse_is_found_by_laboratory_values_alone(
+    engine: Engine, sensor: SoftSensor, home: Path, smtp: Path
+) -> None:
+    file = _archive(engine, sensor, home, first=101)
+    table = pd.read_csv(file, sep=";")
+    measured = table["nichtionischentenside"] >= 0
+    table.loc[measured, "nichtionischentenside"] *= 4
+    table.to_csv(file, sep=";", index=False)
+    laboratory.load(engine, sensor, file)
+    assert _run("monitor").exit_code == 0
+    (message,) = _mail(smtp)
+    assert message["Subject"] == "laundry: alarm"
+    body = message.get_body(("plain",))
+    assert body is not None
+    assert "impress train --retrain" in body.get_content()
+    assert "nonionic surfactant (nichtionischentenside): " in body.get_content()
+    production = Registry(Settings(), sensor.name).production()
+    assert production and str(production.version) == "1", "nothing promotes itself"
+
+
+@pytest.mark.parametrize(
+    "words, moments",
+    [("2026-03-01", "2026-03-01T00:00Z"), ("2026-03-01T01:00+01:00", "2026-03-01T00:00Z")],
+)
+def test_moments_without_a_zone_are_utc(words: str, moments: str) -> None:
+    assert moment(words) == pd.Timestamp(moments)
+
+
+@pytest.mark.usefixtures("production")
+def test_one_phase_only_is_not_called_healthy(
+    engine: Engine, sensor: SoftSensor, home: Path
+) -> None:
+    _archive(engine, sensor, home, first=101)
+    with engine.begin() as connection:
+        connection.execute(text("DELETE FROM archived_data WHERE waschen = 0"))
+    told = _run("monitor").stderr
+    assert "Of rinsing there are 0 phases in the month" in told
+    assert "no drift" not in told
+    assert _runs(engine)["outcome"][0] != "no drift"
