@@ -136,7 +136,7 @@ def tests(recent: pd.DataFrame, known: pd.DataFrame, sensor: SoftSensor) -> pd.D
             p = binomtest(held, len(inside), promised, alternative="less").pvalue
             change = inside.mean() - promised
             found.append((name, "coverage", 0, len(inside), change, float("nan"), float(p)))
-    table = pd.DataFrame(found, columns=COLUMNS)
+    table = pd.DataFrame(found, columns=COLUMNS).astype(dict.fromkeys(COLUMNS[4:], float))
     table["p_holm"] = multipletests(table["p"], method="holm")[1] if len(table) else []
     large = (table["shift"].abs() >= rules.min_shift) | (table["indicator"] == "coverage")
     sure = (table["p_holm"] <= rules.alarm) & large

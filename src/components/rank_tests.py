@@ -81,7 +81,7 @@ def shift_tests(columns: Indicators, sample: Sample, least: int) -> pd.DataFrame
         numbers = (tested.month == 0).sum(), (tested.month == 1).sum()
         p = 2 * student.sf(abs(shift / error), freedom)
         tests.append((part, indicator, *numbers, shift, shift / error, error, float(p)))
-    return pd.DataFrame(tests, columns=COLUMNS)
+    return pd.DataFrame(tests, columns=COLUMNS).astype(dict.fromkeys(COLUMNS[4:], float))
 
 
 def enough(values: Array, sample: Sample, least: int) -> NDArray[np.bool_]:

@@ -90,7 +90,7 @@ def test_predict_and_monitor_are_completed_flow_runs(
     assert monitored.returncode == 0, monitored.stderr
     for flow, tasks, words in (
         ("predict", {"score", "fetch_production"}, " 0 rejected"),
-        ("monitor", {"fetch_production", "deliver"}, "mail kept in"),
+        ("monitor", {"fetch_production", "write_report", "deliver_kept"}, "report: "),
     ):
         run = newest_run(prefect, flow)
         assert run["state_type"] == "COMPLETED"
