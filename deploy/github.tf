@@ -1,0 +1,85 @@
+locals {
+  github = "token.actions.githubusercontent.com"
+  github_provider = (
+    var.github_oidc_provider_arn == null
+    ? aws_iam_openid_connect_provider.github[0].arn
+    : var.github_oidc_provider_arn
+  )
+}
+
+resource "aws_iam_openid_connect_provider" "github" {
+  count          = var.github_oidc_provider_arn == null ? 1 : 0
+  url            = "https://${local.github}"
+  client_id_list = ["sts.amazonaws.com"]
+}
+
+# Taken by the workflow of one branch of one repository; pull requests and forks have other subjects.
+resource "aws_iam_role" "github" {
+  name = "${var.name}-github"
+  assume_role_policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect    = "Allow"
+      Action    = "sts:AssumeRoleWithWebIdentity"
+      Principal = { Federated = local.github_provider }
+      Condition = { StringEquals = {
+        "${local.github}:aud" = "sts.amazonaws.com"
+        "${local.github}:sub" = "repo:${var.github_repository}:ref:refs/heads/${var.github_branch}"
+      } }
+    }]
+  })
+}
+
+resource "aws_iam_role_policy_attachment" "github" {
+  role       = aws_iam_role.github.name
+  policy_arn = aws_iam_policy.release.arn
+}
+
+# What pushing images and deploy/rollback need, and no more. A policy of its own, as a user with keys
+# may have it instead of the role.
+resource "aws_iam_policy" "release" {
+  name = "${var.name}-release"
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      # AWS grants these two for everything or not at all; the second only reads.
+      {
+        Effect   = "Allow"
+        Action   = ["ecr:GetAuthorizationToken", "ecs:DescribeTaskDefinition"]
+        Resource = "*"
+      },
+      {
+        Effect = "Allow"
+        Action = [
+          "ecr:BatchCheckLayerAvailability",
+          "ecr:BatchGetImage",
+          "ecr:CompleteLayerUpload",
+          "ecr:DescribeImages",
+          "ecr:DescribeImageScanFindings",
+          "ecr:GetDownloadUrlForLayer",
+          "ecr:InitiateLayerUpload",
+          "ecr:ListImages",
+          "ecr:PutImage",
+          "ecr:UploadLayerPart",
+        ]
+        Resource = [for repository in aws_ecr_repository.image : repository.arn]
+      },
+      {
+        Effect   = "Allow"
+        Action   = "ecs:RegisterTaskDefinition"
+        Resource = [for task in aws_ecs_task_definition.this : "${task.arn_without_revision}:*"]
+      },
+      {
+        Effect    = "Allow"
+        Action    = "iam:PassRole"
+        Resource  = [aws_iam_role.execution.arn, aws_iam_role.task.arn]
+        Condition = { StringEquals = { "iam:PassedToService" = "ecs-tasks.amazonaws.com" } }
+      },
+      {
+        Effect   = "Allow"
+        Action   = "ssm:PutParameter"
+        Resource = aws_ssm_parameter.image_tag.arn
+      },
+    ]
+  })
+}

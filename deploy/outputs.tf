@@ -1,0 +1,33 @@
+output "github_variables" {
+  description = "variables of the repository on GitHub, for the workflow"
+  value       = { AWS_ROLE_ARN = aws_iam_role.github.arn, AWS_REGION = var.region }
+}
+
+output "release_policy_arn" {
+  description = "for a user with keys, where the workflow has no role"
+  value       = aws_iam_policy.release.arn
+}
+
+output "secrets" {
+  description = "parameters whose values are to be put by hand"
+  value = [
+    for name, parameter in aws_ssm_parameter.secret : parameter.name
+    if !(var.create_database && contains(["DB_USERNAME", "DB_PASSWORD"], name))
+  ]
+}
+
+output "network" {
+  description = "for `aws ecs run-task --network-configuration`"
+  value = jsonencode({
+    awsvpcConfiguration = {
+      subnets        = local.task_subnets
+      securityGroups = [aws_security_group.tasks.id]
+      assignPublicIp = local.public ? "ENABLED" : "DISABLED"
+    }
+  })
+}
+
+output "task_security_group" {
+  description = "let this group into an existing database of the same network"
+  value       = aws_security_group.tasks.id
+}

@@ -1,0 +1,174 @@
+locals {
+  home = "/var/lib/impress"
+
+  # Every name that src/settings.py reads and that is neither a secret nor set by the image. Empty
+  # counts as not set.
+  not_set = {
+    DB_HOSTNAME         = ""
+    DB_PORT             = ""
+    DB_NAME             = ""
+    DB_SSLMODE          = ""
+    RAW_ARCHIVE         = ""
+    MLFLOW_TRACKING_URI = ""
+    EMAIL_SENDER        = ""
+    EMAIL_RECIPIENT     = ""
+    EMAIL_MAX_MB        = ""
+    SMTP_HOST           = ""
+    SMTP_PORT           = ""
+    SMTP_SECURITY       = ""
+    PREFECT_API_URL     = ""
+  }
+  environment = merge(
+    local.not_set,
+    { DB_SSLMODE = "require" },
+    var.environment,
+    var.create_database ? { DB_HOSTNAME = aws_db_instance.this[0].address, DB_NAME = "impress" } : {},
+  )
+
+  secret_values = var.create_database ? {
+    DB_USERNAME = aws_db_instance.this[0].username
+    DB_PASSWORD = ephemeral.aws_secretsmanager_random_password.database[0].random_password
+  } : {}
+}
+
+resource "aws_ecs_cluster" "this" {
+  name = var.name
+}
+
+resource "aws_cloudwatch_log_group" "task" {
+  for_each          = local.tasks
+  name              = "/ecs/${var.name}-${each.key}"
+  retention_in_days = var.log_days
+}
+
+# Terraform makes the place; the value is put there by hand, once (README.md), and never read back. A
+# write-only value stands in no state and no plan, and is written anew only with a new version.
+resource "aws_ssm_parameter" "secret" {
+  for_each         = var.secrets
+  name             = "/${var.name}/${each.key}"
+  type             = "SecureString"
+  value_wo         = lookup(local.secret_values, each.key, "not set yet")
+  value_wo_version = each.key == "DB_PASSWORD" ? var.database.password_version : 1
+}
+
+resource "aws_ecs_task_definition" "this" {
+  for_each                 = local.tasks
+  family                   = "${var.name}-${each.key}"
+  requires_compatibilities = ["FARGATE"]
+  network_mode             = "awsvpc"
+  cpu                      = var.sizes[each.key].cpu
+  memory                   = var.sizes[each.key].memory
+  execution_role_arn       = aws_iam_role.execution.arn
+  task_role_arn            = aws_iam_role.task.arn
+  # The state follows the revisions that deploy/rollback registers: they are no drift.
+  track_latest = true
+
+  runtime_platform {
+    operating_system_family = "LINUX"
+    cpu_architecture        = "X86_64"
+  }
+  # The only place where the container may write; it ends with the task.
+  volume {
+    name = "home"
+  }
+
+  container_definitions = jsonencode([{
+    name                   = each.key
+    image                  = "${aws_ecr_repository.image[each.key].repository_url}:${aws_ssm_parameter.image_tag.insecure_value}"
+    command                = [each.key]
+    essential              = true
+    cpu                    = var.sizes[each.key].cpu
+    memory                 = var.sizes[each.key].memory
+    user                   = "10001"
+    readonlyRootFilesystem = true
+    linuxParameters        = { capabilities = { drop = ["ALL"] }, initProcessEnabled = true }
+    mountPoints            = [{ sourceVolume = "home", containerPath = local.home, readOnly = false }]
+    # A transaction that is told to end has the longest time that Fargate grants.
+    stopTimeout = 120
+    environment = [for name, value in local.environment : { name = name, value = value }]
+    secrets = [
+      for name, parameter in aws_ssm_parameter.secret : { name = name, valueFrom = parameter.arn }
+    ]
+    logConfiguration = {
+      logDriver = "awslogs"
+      options = {
+        awslogs-group         = aws_cloudwatch_log_group.task[each.key].name
+        awslogs-region        = var.region
+        awslogs-stream-prefix = "run"
+      }
+    }
+  }])
+
+  lifecycle {
+    # Or there would be a moment without an active revision.
+    create_before_destroy = true
+  }
+}
+
+locals {
+  by_ecs_tasks = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect    = "Allow"
+      Action    = "sts:AssumeRole"
+      Principal = { Service = "ecs-tasks.amazonaws.com" }
+      Condition = { StringEquals = { "aws:SourceAccount" = data.aws_caller_identity.this.account_id } }
+    }]
+  })
+  # s3://bucket/prefix -> bucket/prefix, null without an archive on S3.
+  raw_archive = try(regex("^s3://(.+?)/?$", local.environment.RAW_ARCHIVE)[0], null)
+}
+
+# What ECS may do to start a task.
+resource "aws_iam_role" "execution" {
+  name               = "${var.name}-execution"
+  assume_role_policy = local.by_ecs_tasks
+}
+
+resource "aws_iam_role_policy" "execution" {
+  name = "start-tasks"
+  role = aws_iam_role.execution.id
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      { Effect = "Allow", Action = "ecr:GetAuthorizationToken", Resource = "*" },
+      {
+        Effect = "Allow"
+        Action = [
+          "ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer",
+        ]
+        Resource = [for repository in aws_ecr_repository.image : repository.arn]
+      },
+      {
+        Effect   = "Allow"
+        Action   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+        Resource = [for group in aws_cloudwatch_log_group.task : "${group.arn}:log-stream:*"]
+      },
+      {
+        Effect   = "Allow"
+        Action   = "ssm:GetParameters"
+        Resource = [for parameter in aws_ssm_parameter.secret : parameter.arn]
+      },
+    ]
+  })
+}
+
+# What the program may do: nothing, or write its raw archive.
+resource "aws_iam_role" "task" {
+  name               = "${var.name}-task"
+  assume_role_policy = local.by_ecs_tasks
+}
+
+resource "aws_iam_role_policy" "raw_archive" {
+  count = local.raw_archive == null ? 0 : 1
+  name  = "write-raw-archive"
+  role  = aws_iam_role.task.id
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect   = "Allow"
+      Action   = ["s3:PutObject", "s3:AbortMultipartUpload"]
+      Resource = "arn:aws:s3:::${local.raw_archive}/*"
+    }]
+  })
+}

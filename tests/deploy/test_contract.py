@@ -1,0 +1,116 @@
+"""What the code reads, what Terraform hands to it and what the workflow knows are the same."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import yaml
+from sqlalchemy import Engine
+
+from tests.deploy.conftest import DEPLOY, LOOKED_INTO, OF_THE_IMAGE, ROOT, plain_names, secret_names
+
+WORKFLOW = ROOT / ".github" / "workflows" / "test-build-push.yml"
+JOBS = yaml.safe_load(WORKFLOW.read_text(encoding="utf-8"))["jobs"]
+TASKS = ("predict", "monitor")
+
+
+def container(client: Any, task: str) -> dict[str, Any]:
+    """The one container of the task definition that a start would use."""
+    found = client("ecs").describe_task_definition(taskDefinition=f"impress-{task}")
+    (only,) = found["taskDefinition"]["containerDefinitions"]
+    return dict(only)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_task_is_handed_every_secret_that_the_code_reads_and_no_other(
+    client: Any, task: str
+) -> None:
+    handed = {part["name"]: part["valueFrom"] for part in container(client, task)["secrets"]}
+    assert set(handed) == secret_names()
+    stored = client("ssm").get_parameters_by_path(Path="/impress", MaxResults=10)["Parameters"]
+    kinds = {part["ARN"]: part["Type"] for part in stored}
+    for name, place in handed.items():
+        assert place.endswith(f":parameter/impress/{name}") and kinds[place] == "SecureString"
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_task_is_handed_every_other_variable_too(client: Any, task: str) -> None:
+    handed = {part["name"]: part["value"] for part in container(client, task)["environment"]}
+    names = plain_names() - OF_THE_IMAGE
+    assert handed == {name: LOOKED_INTO.get(name, name.lower()) for name in names}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_task_runs_as_the_user_of_its_image_and_writes_where_the_image_says(
+    client: Any, task: str
+) -> None:
+    dockerfile = (ROOT / f"Dockerfile.{task}").read_text(encoding="utf-8")
+    found = container(client, task)
+    (place,) = found["mountPoints"]
+    assert re.search(rf"--uid[= ]{found['user']}\b", dockerfile)
+    assert re.search(rf"\bIMPRESS_HOME={place['containerPath']}\b", dockerfile)
+    # Fargate mounts an empty folder of root's there, but where the image declares a volume.
+    assert re.search(rf'^VOLUME \[?"?{place["containerPath"]}\b', dockerfile, re.MULTILINE)
+    assert f'CMD ["{task}"]' in dockerfile and found["command"] == [task]
+
+
+def test_a_check_prints_the_line_that_its_alarm_waits_for(client: Any, engine: Engine) -> None:
+    assert engine.url.database  # the environment names this test's database
+    group = "/ecs/impress-predict"
+    filters = client("logs").describe_metric_filters(logGroupName=group)["metricFilters"]
+    patterns = {part["filterName"]: part["filterPattern"] for part in filters}
+    for task in TASKS:
+        start = client("scheduler").get_schedule(Name=f"impress-check-{task}")["Target"]["Input"]
+        (override,) = json.loads(start)["containerOverrides"]
+        command = [sys.executable, "-m", "src.cli", *override["command"]]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        # No run yet: the check fails, and says so in the words that count as an answer.
+        assert done.returncode == 1, done.stderr
+        quoted = patterns[f"impress-checked-{task}"]
+        assert quoted[0] == quoted[-1] == '"' and quoted[1:-1] in done.stdout
+
+
+def test_the_workflow_knows_the_secrets_of_the_original_and_no_other() -> None:
+    text = WORKFLOW.read_text(encoding="utf-8")
+    assert set(re.findall(r"secrets\.(\w+)", text)) == {
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "ECR_ACCOUNT_ID",
+        "ECR_REGION",
+    }
+    outputs = (DEPLOY / "outputs.tf").read_text(encoding="utf-8")
+    for name in re.findall(r"vars\.(\w+)", text):
+        assert f"{name} =" in outputs, f"no output of Terraform tells {name}"
+
+
+@pytest.mark.parametrize("job", ("test", "audit"))
+def test_a_pull_request_needs_no_secret_and_has_no_rights(job: str) -> None:
+    assert "secrets." not in json.dumps(JOBS[job]) and "permissions" not in JOBS[job]
+
+
+def test_only_the_main_branch_pushes_and_releases() -> None:
+    assert JOBS["push"]["if"] == "github.event_name == 'push'"
+    assert JOBS["push"]["needs"] == "test" and JOBS["release"]["needs"] == "push"
+    assert "github.ref == 'refs/heads/main'" in JOBS["release"]["if"]
+    workflow = yaml.safe_load(WORKFLOW.read_text(encoding="utf-8"))
+    # YAML 1.1 reads the key `on` as true.
+    assert workflow[True]["push"] == {"branches": ["main"]}
+
+
+def test_the_images_of_the_workflow_are_those_of_the_repositories(client: Any) -> None:
+    name = yaml.safe_load(WORKFLOW.read_text(encoding="utf-8"))["env"]["NAME"]
+    pushed = {f"{name}-{task}" for task in JOBS["push"]["strategy"]["matrix"]["task"]}
+    there = client("ecr").describe_repositories()["repositories"]
+    assert pushed == {repository["repositoryName"] for repository in there}
+
+
+def test_every_action_is_pinned_to_a_commit() -> None:
+    steps = [step for job in JOBS.values() for step in job["steps"] if "uses" in step]
+    assert steps
+    for step in steps:
+        assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", step["uses"]), step["uses"]
