@@ -128,7 +128,10 @@ def show_status(engine: Engine, settings: Settings, sensor: SoftSensor) -> None:
     for pipeline in ("predict", "monitor"):
         console.print(last_good(journal, pipeline))
     console.print(f"reports: {settings.artifacts / 'reports'}", soft_wrap=True)
-    console.print(f"mail without a server: {settings.artifacts / 'outbox'}", soft_wrap=True)
+    outbox = settings.artifacts / "outbox"
+    console.print(f"mail without a server: {outbox}", soft_wrap=True)
+    if unsent := len(list(outbox.glob("unsent/*.eml"))):
+        console.print(f"[bold]mail that no server took: {unsent}[/]; the next report sends it")
     console.print(f"logs: {settings.logs}", soft_wrap=True)
 
 

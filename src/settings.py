@@ -47,7 +47,7 @@ class Settings(BaseSettings):
     smtp_security: Literal["starttls", "tls"] = Field(
         "starttls", description="how SMTP_HOST begins TLS: when asked to, or with the first byte"
     )
-    email_max_mb: float = Field(10, ge=0, description="MB; a larger zipped report stays at home")
+    email_max_mb: float = Field(10, ge=0, description="MB; a larger report (zip) is not attached")
 
     prefect_api_url: str | None = Field(None, description="with it pipelines run as Prefect flows")
     prefect_cloud_api_token: SecretStr | None = Field(None, description="key of Prefect Cloud")

@@ -95,6 +95,7 @@ class _Connection(smtplib.SMTP):
             watch.cancel()
             # Of an answer that was cut off smtplib takes the first half for the whole.
             if time.monotonic() > self._end:
+                self.close()
                 raise TimeoutError(f"the server has not answered within {ANSWERS:g} s")
 
 

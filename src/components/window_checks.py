@@ -32,7 +32,8 @@ def checks(
 
     Args:
         month: rows of the ledger: keys, n_samples, last_timestamp, features, flags, verdict.
-        reference: keys, features and, where known, `<sensor>_out_of_bounds`, one row a phase.
+        reference: keys, features and, where known, `<sensor>_out_of_bounds` and
+            `<sensor>_outside_training`, one row a phase.
         before: of the ledger until then: experiments, days, judged, open (see `ledger_before`).
 
     Returns:
@@ -57,7 +58,7 @@ def checks(
         "outside training",
         sensor,
         month=lambda part: _flagged(flags, f"{part.name}_outside_training"),
-        usual=lambda part: extremes(reference, sensor.features_of(part), sensor),
+        usual=lambda part: _counted(reference, f"{part.name}_outside_training"),
     )
     found = [
         mix(month, reference, sensor),
@@ -114,7 +115,7 @@ def stuck(month: pd.DataFrame, reference: pd.DataFrame, sensor: SoftSensor) -> l
 def extremes(table: pd.DataFrame, features: list[str], sensor: SoftSensor) -> pd.Series:
     """Rows that would be outside the range of all others of their phase, by one feature or more.
 
-    How often that happens in the reference is how often it happens to a new healthy row.
+    How often that happens in the training is how often it happens to a new healthy row.
     """
     grouped = table.groupby(sensor.columns.phase)[features]
     low, high = grouped.transform("min"), grouped.transform("max")
@@ -184,5 +185,5 @@ def _flagged(flags: pd.Series, flag: str) -> pd.Series:
 
 
 def _counted(table: pd.DataFrame, column: str) -> pd.Series:
-    """Rows with values out of bounds; none where the table does not tell."""
+    """Rows that have some of it; none where the table does not tell."""
     return table[column] > 0 if column in table else pd.Series(False, index=table.index)

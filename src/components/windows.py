@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import distinct_on
 
 from src.components.predictor import UNCERTAIN, Bundle
 from src.components.tables import tables
+from src.components.window_checks import extremes
 from src.soft_sensor import SoftSensor
 
 
@@ -82,17 +83,28 @@ def reference(
     windows, predicted by the bundle.
 
     Returns:
-        Keys, last_timestamp, features, predictions, `<sensor>_out_of_bounds`, one row a phase.
+        Keys, last_timestamp, features, predictions, and of each sensor `<sensor>_out_of_bounds`
+        and `<sensor>_outside_training`, 0 where not, one row a phase.
     """
-    keys, counts = sensor.columns.keys, [f"{part.name}_out_of_bounds" for part in sensor.sensors]
-    columns = [*keys, "last_timestamp", *sensor.features, *sensor.target_names, *counts]
-    parts = [bundle.reference.reindex(columns=columns)]
+    names = [part.name for part in sensor.sensors]
+    flags = [f"{name}_{flag}" for name in names for flag in ("out_of_bounds", "outside_training")]
+    keys = sensor.columns.keys
+    columns = [*keys, "last_timestamp", *sensor.features, *sensor.target_names, *flags]
+    trained = bundle.reference.assign(
+        **{
+            f"{part.name}_outside_training": extremes(
+                bundle.reference, sensor.features_of(part), sensor
+            )
+            for part in sensor.sensors
+        }
+    )
+    parts = [trained.reindex(columns=columns)]
     for window in healthy:
         month = read(engine, sensor, window)
-        flags = month["flags"].fillna("").str.split(",")
-        beyond = {name: flags.map(lambda said, flag=name: flag in said) for name in counts}
+        said = month["flags"].fillna("").str.split(",")
+        flagged = {flag: [flag in words for words in said] for flag in flags}
         predicted = bundle.values(month, sensor)[sensor.target_names]
-        parts.append(month.assign(**predicted, **beyond)[columns])
+        parts.append(month.assign(**predicted, **flagged)[columns])
     together = pd.concat(parts, ignore_index=True).drop_duplicates(keys, ignore_index=True)
-    together[counts] = together[counts].astype(float).fillna(0)
+    together[flags] = together[flags].astype(float).fillna(0)
     return together

@@ -14,14 +14,15 @@ from typing import Any
 
 from aiosmtpd.smtp import AuthResult
 
-TAKEN, LOST, HELD = "250 OK", "the answer gets lost", "no answer for long"
+TAKEN, GREY = "250 OK", "450 greylisted"
+LOST, HELD = "the answer gets lost", "no answer for long"
 
 
 class Clerk:
     """Handler of aiosmtpd: takes mail, after the answers that it was told to give first.
 
     Attributes:
-        answers: those, each to one try.
+        answers: those, each to one try; a recipient is asked for before the message.
         tries: the Message-ID of every try.
         taken: messages that were taken.
         logins: what came as user and password.
@@ -46,9 +47,17 @@ class Clerk:
         return AuthResult(success=right, handled=False, message=None if right else self.refusal)
 
     # The names are aiosmtpd's.
+    async def handle_RCPT(self, *arguments: Any) -> str:  # pylint: disable=C0103
+        """Answer to a recipient."""
+        if self.answers and self.answers[0] == GREY:
+            return self.answers.pop(0)
+        arguments[2].rcpt_tos.append(arguments[3])
+        return TAKEN
+
     async def handle_DATA(self, server: Any, _: Any, envelope: Any) -> str:  # pylint: disable=C0103
         """Answer to a message."""
-        message = message_from_bytes(envelope.content, policy=policy.default)
+        content = envelope.content.replace(b"\r\n", b"\n")  # as a mailbox has it
+        message = message_from_bytes(content, policy=policy.default)
         self.tries.append(str(message["Message-ID"]))
         answer = self.answers.pop(0) if self.answers else TAKEN
         if answer == HELD:
@@ -59,8 +68,10 @@ class Clerk:
             server.transport.abort()
         return answer
 
-    async def handle_QUIT(self, *_: Any) -> str:  # pylint: disable=C0103
+    async def handle_QUIT(self, server: Any, *_: Any) -> str:  # pylint: disable=C0103
         """Answer to the end."""
+        if self.farewell == LOST:
+            server.transport.abort()
         return self.farewell
 
 
@@ -68,6 +79,7 @@ class Unreliable(StreamRequestHandler):
     """Serves STARTTLS, but becomes slow at one step, and goes in the midst of the data."""
 
     server: SmallServer
+    timeout = 20.0  # s for a read, so that a test cannot hang
 
     def __init__(self, *arguments: Any, step: str, certificate: ssl.SSLContext) -> None:
         self.step, self.certificate = step, certificate

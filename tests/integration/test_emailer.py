@@ -33,7 +33,7 @@ from src.components.emailer import Letter, message_id
 from src.errors import DeliveryError
 from src.settings import Settings
 from tests.integration.conftest import PASSWORD, USER
-from tests.integration.mail_servers import HELD, LOST, TAKEN, Clerk, SmallServer, Unreliable
+from tests.integration.mail_servers import GREY, HELD, LOST, TAKEN, Clerk, SmallServer, Unreliable
 
 # Neither line ends nor odd bytes are anybody's business on the way.
 PAGE = b"<!doctype html>\r\n<p>Sp\xc3\xbclwasser\n.\r\n\x00\xff" + b"x" * 5000
@@ -222,10 +222,11 @@ def test_one_unknown_recipient_does_not_keep_the_others_from_it(
 
 
 def test_a_recipient_that_was_wrong_can_be_mended(
-    smtp: Path, monkeypatch: pytest.MonkeyPatch
+    smtp: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("EMAIL_RECIPIENT", "nobody@example.org")
     line = refusal()
+    assert "next try" not in caplog.text
     assert "nobody@example.org" in line and "EMAIL_RECIPIENT" in line
     assert not list(smtp.iterdir())
     monkeypatch.setenv("EMAIL_RECIPIENT", "lab@example.org")
@@ -250,6 +251,15 @@ def test_a_wrong_password_is_refused_and_told_nowhere(
     assert not [secret for secret in (word, "\\xe4", *sent) if secret in told]
     assert "next try" not in caplog.text
     assert len(unsent()) == 1 and not clerk.taken
+
+
+def test_the_name_of_the_sender_is_no_part_of_the_login(
+    clerk: Clerk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EMAIL_SENDER", f"Soft sensor <{USER}>")
+    send()
+    assert clerk.logins == [(USER, PASSWORD)]
+    assert clerk.taken[0]["From"] == f"Soft sensor <{USER}>"
 
 
 def test_without_a_password_the_server_refuses(
@@ -299,6 +309,7 @@ def test_nothing_is_sent_in_the_clear(
         ([TAKEN], 1, 1),
         (["451 later"], 2, 1),
         (["421 busy", "452 full"], 3, 1),
+        ([GREY], 1, 1),
         # It may come twice: nobody can know that the server had taken it.
         ([LOST], 2, 2),
     ],
@@ -329,8 +340,11 @@ def test_waits_become_longer(clerk: Clerk, monkeypatch: pytest.MonkeyPatch) -> N
     assert time.monotonic() - start >= 0.6
 
 
-def test_what_the_server_says_after_it_took_the_message_changes_nothing(clerk: Clerk) -> None:
-    clerk.farewell = "421 busy"
+@pytest.mark.parametrize("farewell", ["421 busy", LOST])
+def test_what_the_server_says_after_it_took_the_message_changes_nothing(
+    clerk: Clerk, farewell: str
+) -> None:
+    clerk.farewell = farewell
     send()
     assert len(clerk.taken) == 1 and not unsent()
 
@@ -455,6 +469,7 @@ def test_without_a_server_the_message_is_a_file_and_nothing_is_sent(
     sent = send(replace(LETTER, report=page))
     (file,) = outbox()
     assert str(file) in sent
+    assert file.read_bytes().isascii(), "a relay may carry no more"
     assert parse(file)["To"] == Settings().email_recipient
     assert len(list(parse(file).iter_attachments())) == 1
 
@@ -505,7 +520,7 @@ def test_any_text_survives_but_for_its_line_ends(somewhere: Settings, text: str)
     assert text_of(kept) == f"{lines}\n"
 
 
-@examples(max_examples=200, database=None)
+@examples(max_examples=100, database=None)
 @given(subject=st.text(), key=st.text(), name=st.text())
 def test_no_letter_adds_a_header(somewhere: Settings, subject: str, key: str, name: str) -> None:
     plain = emailer.compose(Letter("x", "x", "x"), somewhere)
