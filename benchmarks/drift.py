@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 from scipy.stats import ks_2samp
 
 from benchmarks.plant import MONTH, Plant, units
@@ -218,18 +219,50 @@ def _trials(job: tuple[int, int, int]) -> dict[str, object]:
     return {"case": case.name, "rows": size} | {str(name): share[name] for name in share.index}
 
 
+def markdown(table: pd.DataFrame) -> str:
+    """One row a case: alarm / watch, who was accused, and the usual rule, by rows of the month."""
+    lines = ["| case | rows | alarm | watch | accused first | innocent named | usual rule |"]
+    lines.append("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
+    for row in table.to_dict("records"):
+        numbers = [row[n] for n in ("alarm", "watch", "first", "innocent", "usual")]
+        if row["accused"] < 5:  # too few accusations to say who was right
+            numbers[2] = np.nan
+        cells = ["" if pd.isna(number) else f"{number:.3g}" for number in numbers]
+        lines.append(f"| {row['case']} | {row['rows']} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def chart(table: pd.DataFrame, file: Path) -> None:
+    """Draw how often each kind of month is in alarm, by its number of rows."""
+    figure = Figure(figsize=(9, 4.5), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    for name in ("no drift", "wander of 0.1 SD a month", "mix 50/50 to 80/20"):
+        rows = table[table["case"] == name]
+        line = left.plot(rows["rows"], rows["alarm"], "o-", label=name)[0]
+        left.plot(rows["rows"], rows["usual"], "x--", color=line.get_color())
+    for name in ("0.25 SD", "0.5 SD", "1 SD", "noise variance x 1.5", "ramp to 1 SD"):
+        rows = table[table["case"] == name]
+        right.plot(rows["rows"], rows["alarm"], "o-", label=name)
+    left.set(title="nothing wrong with a sensor\n(dashed: the usual rule)", ylabel="alarms [%]")
+    right.set(title="one sensor at fault")
+    for axis in (left, right):
+        axis.set(xscale="log", xlabel="phases in the month", ylim=(-3, 103))
+        axis.legend(fontsize="small")
+    figure.savefig(file, dpi=110)
+
+
 def main(months: int = 300, folder: str | None = None) -> None:
     """Draw all cases and print the table as Markdown."""
     jobs = [(k, size, months) for k, case in enumerate(CASES) for size in case.sizes]
     rows = []
     with ProcessPoolExecutor(2) as pool:
         for row in pool.map(_trials, jobs):
-            print(row, flush=True)
+            print(f"{row['case']}, {row['rows']} rows", file=sys.stderr, flush=True)
             rows.append(row)
     table = pd.DataFrame(rows)
-    print(table.round(1).to_string())
+    print(markdown(table))
     if folder:
-        table.to_csv(Path(folder) / "drift.csv", index=False)
+        chart(table, Path(folder) / "benchmark-drift.png")
 
 
 if __name__ == "__main__":
