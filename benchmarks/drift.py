@@ -220,16 +220,26 @@ def _trials(job: tuple[int, int, int]) -> dict[str, object]:
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """One row a case: alarm / watch, who was accused, and the usual rule, by rows of the month."""
-    lines = ["| case | rows | alarm | watch | accused first | innocent named | usual rule |"]
-    lines.append("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
-    for row in table.to_dict("records"):
-        numbers = [row[n] for n in ("alarm", "watch", "first", "innocent", "usual")]
-        if row["accused"] < 5:  # too few accusations to say who was right
-            numbers[2] = np.nan
-        cells = ["" if pd.isna(number) else f"{number:.3g}" for number in numbers]
-        lines.append(f"| {row['case']} | {row['rows']} | {' | '.join(cells)} |")
+    """One row a case: alarm / watch by rows of the month, who was accused, and the usual rule."""
+    sizes = " | ".join(f"{size:,} rows" for size in SIZES)
+    lines = [f"| % of months | {sizes} | accused first / innocent named | usual rule |"]
+    lines.append(f"| --- |{' ---: |' * (len(SIZES) + 2)}")
+    for case, rows in table.groupby("case", sort=False):
+        by_size = rows.set_index("rows")
+        cells = [_pair(by_size, size, "alarm", "watch") for size in SIZES]
+        cells += [_pair(by_size, 100, "first", "innocent"), _pair(by_size, 100, "usual")]
+        lines.append(f"| {case} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _pair(by_size: pd.DataFrame, size: int, *names: str) -> str:
+    """Figures of one size; who was accused is said where at least half of the months accuse."""
+    if size not in by_size.index:
+        return ""
+    row = by_size.loc[size]
+    if "first" in names and not row["accused"] >= 50:
+        return ""
+    return " / ".join(f"{row[name]:.1f}" for name in names if pd.notna(row[name]))
 
 
 def chart(table: pd.DataFrame, file: Path) -> None:

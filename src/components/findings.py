@@ -159,7 +159,12 @@ def _sure(test: pd.Series) -> str:
 def _moved_together(verdict: Verdict) -> set[str]:
     """Sensors that moved in level but not against each other, when there are several of them."""
     drifted = verdict.tests[(verdict.tests["kind"] == DRIFT) & (verdict.tests["status"] == ALARM)]
-    levels = set(drifted.loc[drifted["indicator"] == "level", "part"])
-    alone = set(drifted.loc[drifted["indicator"].isin(["noise", "scatter", "peer"]), "part"])
-    together = levels - alone
-    return together if len(together) > 1 else set()
+    together: list[str] = []
+    for part in drifted["part"].drop_duplicates():
+        found = set(drifted.loc[drifted["part"] == part, "indicator"])
+        # The peers of a sensor are those not accused before it. Where one of these moved with the
+        # process, the rest cannot explain any more what the process did to this one.
+        apart = "noise" in found or ("peer" in found and not together)
+        if "level" in found and not apart:
+            together.append(part)
+    return set(together) if len(together) > 1 else set()
