@@ -49,7 +49,7 @@ def _archive(
 
 def _mail(mailbox: Path) -> list[EmailMessage]:
     return [
-        message_from_bytes(file.read_bytes(), policy=policy.default)  # type: ignore[misc]
+        message_from_bytes(file.read_bytes(), policy=policy.default)
         for file in sorted(mailbox.iterdir())
     ]
 
