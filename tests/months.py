@@ -1,0 +1,97 @@
+"""Months for the tests of monitoring: of the benchmarks' plant, and of any other soft sensor."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm
+
+from benchmarks.plant import MONTH, Plant
+from src.soft_sensor import SoftSensor
+
+YEAR = 12 * MONTH  # s; a reference covers it, the month comes after it
+NO_PAST: dict[str, float] = {
+    "experiments": 0,
+    "days": 0.0,
+    "last_timestamp": 0.0,
+    "judged": 0,
+    "open": 0,
+}
+# What a test needs to know of the reports before: when they ended, and whom they found how sure.
+NO_REPORTS = pd.DataFrame(columns=["until", "part", "status", "p_holm"]).astype(
+    {"until": "datetime64[us, UTC]"}
+)
+
+
+def plant(sensor: SoftSensor, seed: int) -> Plant:
+    """The plant of the benchmarks, whose five sensors are correlated as in laundry water."""
+    return Plant(sensor, np.random.default_rng(seed))
+
+
+def of_the_ledger(table: pd.DataFrame) -> pd.DataFrame:
+    """With flags and verdict, as the ledger has them of phases that are not odd in any way."""
+    return table.assign(flags="", verdict="")
+
+
+def phases(
+    sensor: SoftSensor, experiments: int, seed: int, start: float = 0.0, common: float = 0.0
+) -> pd.DataFrame:
+    """All phases of healthy experiments of any soft sensor, one experiment an hour.
+
+    Levels of variance 1 have half of it from the experiment; their phases lie 10 apart.
+
+    Args:
+        start: of the first experiment, Unix seconds.
+        common: share of the variance that all sensors have in common.
+
+    Returns:
+        Keys, last_timestamp, n_samples, features, and predictions under the targets' names.
+    """
+    random, kinds = np.random.default_rng(seed), len(sensor.phases)
+    rows = experiments * kinds
+    number = seed * 1_000_000 + np.repeat(np.arange(experiments), kinds)
+    table = pd.DataFrame(
+        {
+            sensor.columns.experiment: number,
+            sensor.columns.phase: [phase.value for phase in sensor.phases] * experiments,
+            "last_timestamp": start + 3600.0 * (np.arange(rows) / kinds + 1),
+            "n_samples": 1000,
+        }
+    )
+    if sensor.columns.experiment_type == "text":
+        table[sensor.columns.experiment] = table[sensor.columns.experiment].astype(str)
+
+    def varied() -> np.ndarray:
+        shared = np.repeat(random.normal(size=experiments), kinds)
+        return np.asarray((shared + random.normal(size=rows)) / 2**0.5)
+
+    together = varied()
+    apart = 10 * np.tile(np.arange(kinds), experiments)
+    features: dict[str, np.ndarray] = {}
+    for part in sensor.sensors:
+        level = apart + common**0.5 * together + (1 - common) ** 0.5 * varied()
+        spread = random.lognormal(0, 0.3, rows)
+        for statistic in sensor.statistics:
+            percent = statistic.removeprefix("percentile")
+            quantile = norm.ppf(float(percent) / 100) if percent.isdecimal() else 0.0
+            values = spread if statistic == "std" else level + quantile * spread
+            features[f"{part.name}_{statistic}"] = values
+    for target in sensor.target_names:
+        features[target] = varied() + apart
+    return table.assign(**features)
+
+
+def moved(table: pd.DataFrame, name: str, offset: float, sensor: SoftSensor) -> pd.DataFrame:
+    """As if a sensor had read `offset` more: all its statistics but the standard deviation."""
+    statistics = [f"{name}_{each}" for each in sensor.statistics if each != "std"]
+    return table.assign(**(table[statistics] + offset))
+
+
+def within(values: pd.Series, table: pd.DataFrame, sensor: SoftSensor) -> float:
+    """Standard deviation of a column within the phases."""
+    return float((values - values.groupby(table[sensor.columns.phase]).transform("mean")).std())
+
+
+def unit(name: str, table: pd.DataFrame, sensor: SoftSensor) -> float:
+    """Standard deviation of a sensor's level within the phases."""
+    return within(table[f"{name}_median"], table, sensor)

@@ -1,0 +1,277 @@
+"""Production against the laboratory: a loss is found, luck is not called one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import norm
+
+from benchmarks.plant import Plant
+from src.components import performance
+from src.components.drift_tests import ALARM, OK, WATCH
+from src.components.predictor import Bundle
+from src.soft_sensor import SoftSensor
+from tests.conftest import made_from, phase_table
+from tests.months import YEAR, plant, within
+
+pytestmark = pytest.mark.usefixtures("small_heap")
+
+
+@pytest.fixture(name="linear", scope="module")
+def fixture_linear(sensor: SoftSensor) -> SoftSensor:
+    """The plant's targets are below 0, too: learned as they are."""
+    targets = [target.model_copy(update={"scale": "linear"}) for target in sensor.targets]
+    return sensor.model_copy(update={"targets": tuple(targets)})
+
+
+@pytest.fixture(name="usual", scope="module")
+def fixture_usual(linear: SoftSensor) -> pd.DataFrame:
+    """1000 phases of a year with predictions and laboratory values."""
+    return plant(linear, 1).phases(1000, months=12)
+
+
+def _errors(table: pd.DataFrame, usual: pd.DataFrame, sensor: SoftSensor) -> pd.DataFrame:
+    """Errors of the predictions of the plant, whose intervals hold 90 % of the usual errors."""
+    names = {f"{name}_measured": name for name in sensor.target_names}
+    measured = table.drop(columns=sensor.target_names).rename(columns=names)
+    predicted = table[sensor.target_names].copy()
+    for name in sensor.target_names:
+        width = float((usual[f"{name}_measured"] - usual[name]).abs().quantile(0.9))
+        predicted[f"{name}_lower"] = table[name] - width
+        predicted[f"{name}_upper"] = table[name] + width
+    return performance.errors(predicted, measured, sensor)
+
+
+def _analysed(
+    works: Plant, usual: pd.DataFrame, sensor: SoftSensor, shift: float = 0.0, rows: int = 30
+) -> pd.DataFrame:
+    """Errors on some phases, whose laboratory values are off by `shift` SD within a phase."""
+    table = works.phases(rows, start=YEAR)
+    for name in sensor.target_names:
+        measured = f"{name}_measured"
+        table[measured] += shift * within(usual[measured], usual, sensor)
+    return _errors(table, usual, sensor)
+
+
+def _status(tests: pd.DataFrame, part: str, indicator: str) -> str:
+    chosen = tests[(tests["part"] == part) & (tests["indicator"] == indicator)]
+    return str(chosen["status"].item())
+
+
+def test_healthy_laboratory_values_hardly_ever_alarm(
+    usual: pd.DataFrame, linear: SoftSensor
+) -> None:
+    """At a true 1 % of 50, more than 3 have a chance of 1 in 600."""
+    works, known = plant(linear, 2), _errors(usual, usual, linear)
+    found = [performance.tests(_analysed(works, usual, linear), known, linear) for _ in range(50)]
+    assert sum((tests["status"] == ALARM).any() for tests in found) <= 3
+
+
+def test_values_off_by_half_a_standard_deviation_are_found_in_30_rows(
+    usual: pd.DataFrame, linear: SoftSensor
+) -> None:
+    """At a true 98 % of 30, fewer than 27 have a chance of 1 in 350."""
+    works, known, found = plant(linear, 3), _errors(usual, usual, linear), 0
+    for _ in range(30):
+        tests = performance.tests(_analysed(works, usual, linear, 0.5), known, linear)
+        alarms = tests[tests["status"] == ALARM]
+        found += "bias" in set(alarms["indicator"])
+        assert (alarms.loc[alarms["indicator"] == "bias", "shift"] > 0).all()
+    assert found >= 27
+
+
+def test_80_known_errors_are_enough_for_one_standard_deviation(
+    usual: pd.DataFrame, linear: SoftSensor
+) -> None:
+    works, known, found = plant(linear, 4), _errors(usual.head(80), usual, linear), 0
+    for _ in range(20):
+        tests = performance.tests(_analysed(works, usual, linear, -1.0), known, linear)
+        found += _status(tests, linear.target_names[0], "bias") == ALARM
+    assert found >= 16
+
+
+def _known(rows: int, seed: int, sensor: SoftSensor) -> pd.DataFrame:
+    """Standard normal errors of every target, of which 90 % are inside their intervals."""
+    random = np.random.default_rng(seed)
+    table = pd.DataFrame(
+        {
+            "experimentnummer": seed * 100_000 + np.arange(rows) // 2,
+            "waschen": np.arange(rows) % 2,
+            "last_timestamp": 3600.0 * np.arange(rows),
+        }
+    )
+    for name in sensor.target_names:
+        error = random.normal(size=rows)
+        table[name] = table[f"{name}_off"] = error
+        table[f"{name}_inside"] = (np.abs(error) <= norm.ppf(0.95)).astype(float)
+    return table
+
+
+def test_larger_errors_are_an_alarm_and_smaller_ones_are_not(sensor: SoftSensor) -> None:
+    known, recent = _known(200, 1, sensor), _known(60, 2, sensor)
+    name = sensor.target_names[0]
+    worse = performance.tests(recent.assign(**{name: 2.5 * recent[name]}), known, sensor)
+    assert _status(worse, name, "error") == ALARM
+    assert _status(worse, name, "bias") == OK
+    better = performance.tests(recent.assign(**{name: 0.2 * recent[name]}), known, sensor)
+    assert set(better["status"]) == {OK}
+    found = better[(better["part"] == name) & (better["indicator"] == "error")].iloc[0]
+    assert found["shift"] < -0.5 and found["p"] > 0.99
+
+
+def test_a_loss_of_one_target_is_no_loss_of_the_others(sensor: SoftSensor) -> None:
+    known, recent = _known(200, 1, sensor), _known(60, 2, sensor)
+    name, *others = sensor.target_names
+    tests = performance.tests(recent.assign(**{name: recent[name] - 1.5}), known, sensor)
+    assert _status(tests, name, "bias") == ALARM
+    assert tests.iloc[0]["part"] == name and tests.iloc[0]["shift"] < -1
+    assert set(tests.loc[tests["part"].isin(others), "status"]) == {OK}
+
+
+def test_intervals_that_hold_too_few_values_are_an_alarm(sensor: SoftSensor) -> None:
+    known, recent = _known(200, 1, sensor), _known(60, 2, sensor)
+    name = sensor.target_names[0]
+    inside = np.where(np.arange(60) < 42, 1.0, 0.0)
+    tests = performance.tests(recent.assign(**{f"{name}_inside": inside}), known, sensor)
+    assert _status(tests, name, "coverage") == ALARM
+    row = tests[(tests["part"] == name) & (tests["indicator"] == "coverage")].iloc[0]
+    assert row["shift"] == pytest.approx(0.7 - 0.9)
+    assert row["rows"] == 60
+    for enough in (54, 60):
+        inside = np.where(np.arange(60) < enough, 1.0, 0.0)
+        tests = performance.tests(recent.assign(**{f"{name}_inside": inside}), known, sensor)
+        assert _status(tests, name, "coverage") == OK
+
+
+def test_a_bias_that_is_sure_but_small_is_a_watch(sensor: SoftSensor) -> None:
+    known, recent = _known(4000, 1, sensor), _known(2000, 2, sensor)
+    name = sensor.target_names[0]
+    tests = performance.tests(recent.assign(**{name: recent[name] + 0.2}), known, sensor)
+    assert _status(tests, name, "bias") == WATCH
+    assert ALARM not in set(tests["status"])
+
+
+def test_what_was_not_measured_is_not_counted(sensor: SoftSensor) -> None:
+    known, recent = _known(200, 1, sensor), _known(60, 2, sensor)
+    name, seldom, never = sensor.target_names
+    recent.loc[20:, [name, f"{name}_inside"]] = np.nan
+    recent.loc[15:, [seldom, f"{seldom}_inside"]] = np.nan
+    recent.loc[:, [never, f"{never}_inside"]] = np.nan
+    tests = performance.tests(recent, known, sensor)
+    assert set(tests.loc[tests["part"] == name, "rows"]) == {20}
+    # Eight rows and seven: one phase has rows enough, and the intervals of both together have.
+    assert sorted(tests.loc[tests["part"] == seldom, "rows"]) == [8, 8, 15]
+    assert never not in set(tests["part"])
+
+
+def test_without_values_there_is_nothing_to_test(sensor: SoftSensor) -> None:
+    tests = performance.tests(_known(0, 2, sensor), _known(200, 1, sensor), sensor)
+    assert tests.empty
+    assert {"part", "indicator", "p", "p_holm", "status"} <= set(tests)
+
+
+def test_errors_are_on_the_scale_on_which_targets_are_learned(sensor: SoftSensor) -> None:
+    tension, anionic, nonionic = sensor.target_names
+    keys = {"experimentnummer": [1, 1, 2], "waschen": [1, 0, 1], "last_timestamp": [1.0, 2.0, 3.0]}
+    measured = pd.DataFrame(
+        keys | {tension: [60, np.nan, 40], anionic: [99, 9, np.nan], nonionic: [0, 1, 2]}
+    )
+    predicted = pd.DataFrame({tension: [58, 50, 43], anionic: [9, 9, 9], nonionic: [0, 0, 0]})
+    predicted = predicted.astype(float).assign(
+        **{f"{tension}_lower": [50, 50, 41], f"{tension}_upper": [60, 60, 60]}
+    )
+    table = performance.errors(predicted, measured, sensor)
+    assert table[[*keys]].to_dict("list") == keys
+    np.testing.assert_allclose(table[tension], [2, np.nan, -3])
+    np.testing.assert_allclose(table[f"{tension}_off"], [2, np.nan, -3])
+    np.testing.assert_allclose(table[f"{tension}_inside"], [1, np.nan, 0])
+    np.testing.assert_allclose(table[anionic], [np.log(10), 0, np.nan])
+    np.testing.assert_allclose(table[f"{anionic}_off"], [90, 0, np.nan])
+    assert table[f"{anionic}_inside"].isna().all()
+
+
+def test_the_figures_are_in_the_units_of_the_targets(sensor: SoftSensor) -> None:
+    tension, anionic, never = sensor.target_names
+    recent, known = _known(4, 2, sensor), _known(4, 1, sensor)
+    recent[f"{tension}_off"], recent[f"{tension}_inside"] = [1.0, -3, 2, np.nan], [1, 0, 1, np.nan]
+    known[f"{tension}_off"] = [1.0, -1, 1, -1]
+    recent[[f"{never}_off", f"{never}_inside"]] = np.nan
+    figures = performance.figures(recent, known, sensor).set_index("target")
+    row = figures.loc["surface tension"]
+    assert (row["unit"], row["count"]) == ("mN/m", 3)
+    assert row["error"] == pytest.approx(2)
+    assert row["before"] == pytest.approx(1)
+    assert row["bias"] == pytest.approx(0)
+    assert row["coverage"] == pytest.approx(2 / 3)
+    assert figures["count"].tolist() == [3, recent[anionic].count(), 0]
+
+
+@pytest.fixture(name="bundle", scope="module")
+def fixture_bundle(sensor: SoftSensor) -> Bundle:
+    """Trained on 40 experiments, of which some eight are held out."""
+    return made_from(phase_table(40, sensor, noise=0.05), sensor)
+
+
+def _loaded(experiments: int, first: int, sensor: SoftSensor) -> pd.DataFrame:
+    """Analysed phases, whose values came an hour after each other."""
+    table = phase_table(experiments, sensor, seed=9, first=first)
+    hours = pd.to_timedelta(np.arange(len(table)), unit="h")
+    return table.assign(loaded_at=pd.Timestamp("2026-03-01", tz="UTC") + hours)
+
+
+def test_phases_that_a_training_has_used_tell_nothing_new(
+    bundle: Bundle, sensor: SoftSensor
+) -> None:
+    analysed = _loaded(50, 30, sensor)
+    fresh = performance.fresh_values(analysed, bundle, None, sensor)
+    assert set(fresh["experimentnummer"]) == set(range(40, 80))
+    assert not set(bundle.holdout["experimentnummer"]) & set(fresh["experimentnummer"])
+    assert list(fresh) == list(analysed)
+
+
+def test_older_values_make_thirty_and_newer_ones_all_count(
+    bundle: Bundle, sensor: SoftSensor
+) -> None:
+    analysed = _loaded(40, 100, sensor)
+
+    def since(rows: int) -> pd.DataFrame:
+        moment = analysed["loaded_at"].iloc[len(analysed) - rows - 1]
+        return performance.fresh_values(analysed, bundle, moment, sensor)
+
+    for came, seen in ((0, 30), (10, 30), (30, 30), (31, 31), (70, 70)):
+        assert since(came)["loaded_at"].tolist() == analysed["loaded_at"].tail(seen).tolist()
+    assert len(performance.fresh_values(analysed, bundle, None, sensor)) == 80
+    assert len(performance.fresh_values(analysed.head(7), bundle, None, sensor)) == 7
+
+
+def test_known_errors_are_those_of_phases_that_no_model_had_seen(
+    bundle: Bundle, sensor: SoftSensor
+) -> None:
+    known = performance.known_errors(bundle, sensor)
+    tension = sensor.target_names[0]
+    held, reference = len(bundle.holdout), bundle.reference
+    assert len(known) == held + len(reference) == 80
+    expected = bundle.holdout[tension] - bundle.values(bundle.holdout, sensor)[tension]
+    np.testing.assert_allclose(known[tension].head(held), expected)
+    out_of_fold = reference[f"{tension}_measured"] - reference[tension]
+    np.testing.assert_allclose(known[tension].tail(len(reference)), out_of_fold)
+    # Of the out-of-fold predictions no intervals are kept.
+    assert known[f"{tension}_inside"].notna().tolist() == [True] * held + [False] * len(reference)
+    assert known[sensor.columns.keys].drop_duplicates().shape[0] == 80
+
+
+def test_a_process_that_has_changed_is_found_by_real_models(
+    bundle: Bundle, sensor: SoftSensor
+) -> None:
+    known = performance.known_errors(bundle, sensor)
+    fresh = phase_table(20, sensor, seed=5, noise=0.05, first=100)
+    tension = sensor.target_names[0]
+
+    def tested(table: pd.DataFrame) -> pd.DataFrame:
+        found = performance.errors(bundle.estimate(table, sensor), table, sensor)
+        return performance.tests(found, known, sensor)
+
+    assert ALARM not in set(tested(fresh)["status"])
+    changed = tested(fresh.assign(**{tension: fresh[tension] - 8}))
+    assert _status(changed, tension, "bias") == ALARM

@@ -1,0 +1,286 @@
+"""One verdict from all tests of a month, and what earlier months say to it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks.plant import MONTH
+from src.components import performance, verdict
+from src.components.drift_tests import ALARM, OK, TOO_FEW, WATCH
+from src.components.predictor import UNCERTAIN
+from src.components.verdict import CHECK, DRIFT, LABORATORY, Laboratory, Verdict, judge
+from src.errors import DataError
+from src.soft_sensor import Confirmation, SoftSensor
+from tests.conftest import made_from, phase_table
+from tests.months import NO_PAST, NO_REPORTS, YEAR, moved, of_the_ledger, phases, plant, unit
+
+pytestmark = pytest.mark.usefixtures("small_heap")
+
+
+@pytest.fixture(name="usual", scope="module")
+def fixture_usual(sensor: SoftSensor) -> pd.DataFrame:
+    """600 phases."""
+    return phases(sensor, 300, 1)
+
+
+@pytest.fixture(name="month", scope="module")
+def fixture_month(sensor: SoftSensor) -> pd.DataFrame:
+    """A healthy month of 100 phases."""
+    return of_the_ledger(phases(sensor, 50, 2, start=YEAR))
+
+
+def _judge(
+    month: pd.DataFrame,
+    usual: pd.DataFrame,
+    sensor: SoftSensor,
+    earlier: pd.DataFrame = NO_REPORTS,
+    past: dict[str, float] | None = None,
+) -> Verdict:
+    return judge(month, usual, past or NO_PAST, None, earlier, sensor)
+
+
+def test_a_healthy_month_is_no_drift(
+    month: pd.DataFrame, usual: pd.DataFrame, sensor: SoftSensor
+) -> None:
+    found = _judge(month, usual, sensor)
+    assert found.status == OK
+    assert (found.sensors, found.onsets, found.short, found.unconfirmed) == ([], {}, {}, [])
+    assert 0.3 < found.smallest_shift < 1
+    assert set(found.tests["kind"]) == {DRIFT, CHECK}
+    assert set(found.tests["status"]) == {OK}
+
+
+def test_a_shifted_sensor_is_an_alarm_with_its_name_and_day(
+    month: pd.DataFrame, usual: pd.DataFrame, sensor: SoftSensor
+) -> None:
+    begin = month["last_timestamp"].iloc[50]
+    late = month["last_timestamp"] >= begin
+    found = _judge(moved(month, "ph", 3.0, sensor).where(late, month), usual, sensor)
+    assert (found.status, found.sensors) == (ALARM, ["ph"])
+    onset = found.onsets["ph"]
+    assert onset is not None
+    assert abs(onset.timestamp() - begin) <= 3 * 3600
+
+
+def test_a_sensor_without_values_is_an_alarm_that_names_it(
+    month: pd.DataFrame, usual: pd.DataFrame, sensor: SoftSensor
+) -> None:
+    lost = month.assign(**dict.fromkeys(sensor.features_of(sensor.sensors[0]), np.nan))
+    found = _judge(moved(lost, "ph", 2.0, sensor), usual, sensor)
+    # Sensors that have drifted first, then those that fail.
+    assert (found.status, found.sensors) == (ALARM, ["ph", "truebung"])
+    assert list(found.onsets) == ["ph"]
+    alarms = found.tests[found.tests["status"] == ALARM]
+    assert alarms.loc[alarms["part"] == "truebung", "indicator"].tolist() == ["missing"]
+
+
+def test_a_sensor_that_drifts_and_fails_is_named_once(
+    month: pd.DataFrame, usual: pd.DataFrame, sensor: SoftSensor
+) -> None:
+    found = _judge(moved(month, "ph", 2.0, sensor).assign(ph_std=0.0), usual, sensor)
+    assert found.sensors == ["ph"]
+    kinds = found.tests.loc[found.tests["status"] == ALARM, "kind"]
+    assert set(kinds) == {DRIFT, CHECK}
+
+
+def test_another_mix_of_phases_is_a_watch_that_names_nobody(sensor: SoftSensor) -> None:
+    works = plant(sensor, 1)
+    usual, month = works.phases(1000, months=12), of_the_ledger(works.phases(400, start=YEAR))
+    washing = month["waschen"] == 1
+    month = pd.concat([month[washing].head(80), month[~washing].head(20)], ignore_index=True)
+    found = _judge(month, usual, sensor)
+    assert (found.status, found.sensors) == (WATCH, [])
+    odd = found.tests[found.tests["status"] != OK]
+    assert odd["indicator"].tolist() == ["mix"]
+
+
+def test_fewer_experiments_than_before_are_a_watch(
+    month: pd.DataFrame, usual: pd.DataFrame, sensor: SoftSensor
+) -> None:
+    past = NO_PAST | {"experiments": 8640, "days": 360.0, "last_timestamp": YEAR}
+    found = _judge(month, usual, sensor, past=past)
+    assert found.status == OK  # 24 a day, then and now
+    assert "experiments" in set(found.tests["indicator"])
+    found = _judge(month, usual, sensor, past=past | {"experiments": 30_000})
+    assert (found.status, found.sensors) == (WATCH, [])
+
+
+def test_more_open_verdicts_than_before_are_a_watch(
+    month: pd.DataFrame, usual: pd.DataFrame, sensor: SoftSensor
+) -> None:
+    unclear = month.assign(verdict=UNCERTAIN)
+    assert _judge(unclear, usual, sensor).status == OK  # without a past
+    found = _judge(unclear, usual, sensor, past=NO_PAST | {"judged": 100, "open": 5})
+    assert (found.status, found.sensors) == (WATCH, [])
+
+
+def test_a_month_without_enough_rows_is_never_called_healthy(
+    month: pd.DataFrame, usual: pd.DataFrame, sensor: SoftSensor
+) -> None:
+    found = _judge(month.head(10), usual, sensor)
+    assert (found.status, found.sensors) == (TOO_FEW, [])
+    assert found.short == {"washing": (5, 300), "rinsing": (5, 300)}
+    assert np.isnan(found.smallest_shift)
+
+
+def test_one_phase_without_enough_rows_is_enough_to_say_so(
+    month: pd.DataFrame, usual: pd.DataFrame, sensor: SoftSensor
+) -> None:
+    rows = pd.concat([month[month["waschen"] == 1].head(12), month[month["waschen"] == 0].head(7)])
+    found = _judge(rows, usual, sensor)
+    assert found.status == TOO_FEW
+    assert found.short == {"rinsing": (7, 300)}
+    assert found.smallest_shift > 1
+    # A fault of the other phase is not kept quiet.
+    found = _judge(moved(rows, "ph", 4.0, sensor), usual, sensor)
+    assert (found.status, found.sensors) == (ALARM, ["ph"])
+
+
+def test_a_month_of_one_phase_only_is_never_called_healthy(
+    month: pd.DataFrame, usual: pd.DataFrame, sensor: SoftSensor
+) -> None:
+    washing = month[month["waschen"] == 1]
+    found = _judge(washing, usual, sensor)
+    assert found.status == WATCH  # the mix
+    assert found.short == {"rinsing": (0, 300)}
+    found = _judge(washing, usual[usual["waschen"] == 1], sensor)
+    assert found.status == TOO_FEW
+
+
+def test_a_soft_sensor_of_one_phase_needs_no_other(
+    month: pd.DataFrame, usual: pd.DataFrame, sensor: SoftSensor
+) -> None:
+    one = sensor.model_copy(update={"phases": sensor.phases[:1]})
+    washing, before = month[month["waschen"] == 1], usual[usual["waschen"] == 1]
+    found = _judge(washing, before, one)
+    assert (found.status, found.short) == (OK, {})
+
+
+def test_a_reference_that_is_too_small_is_refused_with_what_to_do(
+    month: pd.DataFrame, usual: pd.DataFrame, sensor: SoftSensor
+) -> None:
+    with pytest.raises(DataError, match="has 19 rows, at least 20 .*train on more.*--accept"):
+        _judge(month, usual.head(19), sensor)
+    assert _judge(month, usual.head(20), sensor).status == OK
+
+
+def test_a_loss_against_the_laboratory_is_an_alarm_that_accuses_no_sensor(
+    month: pd.DataFrame, usual: pd.DataFrame, sensor: SoftSensor
+) -> None:
+    bundle = made_from(phase_table(40, sensor, noise=0.05), sensor)
+    fresh = phase_table(20, sensor, seed=5, noise=0.05, first=100)
+    known = performance.known_errors(bundle, sensor)
+
+    def status(table: pd.DataFrame) -> Verdict:
+        recent = performance.errors(bundle.estimate(table, sensor), table, sensor)
+        laboratory = Laboratory(recent=recent, known=known)
+        return judge(month, usual, NO_PAST, laboratory, NO_REPORTS, sensor)
+
+    assert status(fresh).status == OK
+    changed = status(fresh.assign(oberflaechenspannung=fresh["oberflaechenspannung"] - 8))
+    assert (changed.status, changed.sensors) == (ALARM, [])
+    alarms = changed.tests[changed.tests["status"] == ALARM]
+    assert set(alarms["kind"]) == {LABORATORY}
+    assert set(alarms["part"]) == {"oberflaechenspannung"}
+    assert status(fresh.head(0)).status == OK  # no values have come
+
+
+@pytest.fixture(name="patient", scope="module")
+def fixture_patient(sensor: SoftSensor) -> SoftSensor:
+    """Believes a sensor's alarm when it was found in two of the last three windows."""
+    rules = sensor.monitoring.model_copy(update={"confirm": Confirmation(need=2, of=3)})
+    return sensor.model_copy(update={"monitoring": rules})
+
+
+def _reported(*verdicts: Verdict) -> pd.DataFrame:
+    """Reports of a month each, the last one of the month before YEAR."""
+    ends = [
+        pd.Timestamp(YEAR - age * MONTH, unit="s", tz="UTC") for age in range(len(verdicts))[::-1]
+    ]
+    reports = [found.tests.assign(until=end) for found, end in zip(verdicts, ends)]
+    return pd.concat(reports, ignore_index=True)
+
+
+@pytest.mark.parametrize("fault", ["drift", "stuck"])
+def test_a_first_alarm_waits_and_the_second_is_one(
+    month: pd.DataFrame, usual: pd.DataFrame, patient: SoftSensor, fault: str
+) -> None:
+    faulty = {
+        "drift": moved(month, "ph", 2.0, patient),
+        "stuck": month.assign(ph_std=month["ph_std"].where(month.index >= 8, 0.0)),
+    }[fault]
+    healthy = _judge(month, usual, patient)
+    first = _judge(faulty, usual, patient)
+    assert (first.status, first.sensors, first.unconfirmed) == (WATCH, [], ["ph"])
+    assert ALARM not in set(first.tests["status"])
+    second = _judge(faulty, usual, patient, _reported(first))
+    assert (second.status, second.sensors, second.unconfirmed) == (ALARM, ["ph"], [])
+    # Two of three: one healthy month between them, but not two.
+    assert _judge(faulty, usual, patient, _reported(first, healthy)).status == ALARM
+    assert _judge(faulty, usual, patient, _reported(first, healthy, healthy)).status == WATCH
+    # A confirmed alarm confirms the next one.
+    assert _judge(faulty, usual, patient, _reported(second)).status == ALARM
+    # What has passed is not brought up again.
+    assert _judge(month, usual, patient, _reported(first, second)).status == OK
+
+
+def test_the_alarm_of_another_sensor_confirms_nothing(
+    month: pd.DataFrame, usual: pd.DataFrame, patient: SoftSensor
+) -> None:
+    other = _judge(moved(month, "druck1", 2.0, patient), usual, patient)
+    found = _judge(moved(month, "ph", 2.0, patient), usual, patient, _reported(other))
+    assert (found.status, found.unconfirmed) == (WATCH, ["ph"])
+    both = moved(moved(month, "ph", 2.0, patient), "druck1", 2.0, patient)
+    found = _judge(both, usual, patient, _reported(other))
+    assert (found.status, found.sensors, found.unconfirmed) == (ALARM, ["druck1"], ["ph"])
+    own = found.tests[(found.tests["part"] == "ph") & (found.tests["kind"] == DRIFT)]
+    assert ALARM not in set(own["status"]) and WATCH in set(own["status"])
+
+
+def test_without_a_rule_the_first_alarm_counts_and_history_does_not(
+    month: pd.DataFrame, usual: pd.DataFrame, sensor: SoftSensor
+) -> None:
+    faulty, healthy = moved(month, "ph", 2.0, sensor), _judge(month, usual, sensor)
+    found = _judge(faulty, usual, sensor, _reported(healthy, healthy))
+    assert (found.status, found.sensors, found.unconfirmed) == (ALARM, ["ph"], [])
+
+
+def test_the_backtest_of_a_healthy_year_has_hardly_an_alarm(sensor: SoftSensor) -> None:
+    """At a true 1 % of 12 months, more than one has a chance of 1 in 160."""
+    tried = verdict.backtest(plant(sensor, 1).phases(600, months=12), sensor)
+    assert list(tried) == ["month", "rows", "status", "sensors"]
+    assert tried["month"].head(3).tolist() == ["1970-01", "1970-02", "1970-03"]
+    assert len(tried) == 12
+    assert tried["rows"].between(20, 90).all()
+    assert (tried["status"] == ALARM).sum() <= 1
+    assert ((tried["sensors"] != "") == (tried["status"] == ALARM)).all()
+
+
+def test_the_backtest_names_the_month_and_the_sensor_that_were_odd(sensor: SoftSensor) -> None:
+    usual = plant(sensor, 3).phases(600, months=12)
+    may = pd.to_datetime(usual["last_timestamp"], unit="s").dt.month == 5
+    size = 1.5 * unit("ph", usual, sensor)
+    tried = verdict.backtest(moved(usual, "ph", size, sensor).where(may, usual), sensor)
+    odd = tried.set_index("month").loc["1970-05"]
+    assert (odd["status"], odd["sensors"]) == (ALARM, "ph")
+    assert (tried["status"] == ALARM).sum() <= 2
+
+
+def test_a_reference_of_one_month_has_no_backtest(usual: pd.DataFrame, sensor: SoftSensor) -> None:
+    assert (usual["last_timestamp"] < MONTH).all()
+    tried = verdict.backtest(usual, sensor)
+    assert tried.empty
+    assert list(tried) == ["month", "rows", "status", "sensors"]
+
+
+def test_months_of_few_rows_are_left_out_of_the_backtest(sensor: SoftSensor) -> None:
+    works = plant(sensor, 4)
+    usual = pd.concat(
+        [works.phases(rows, start=40 * 86_400 * age) for age, rows in enumerate((100, 10, 100))],
+        ignore_index=True,
+    )
+    tried = verdict.backtest(usual, sensor)
+    assert 10 not in set(tried["rows"])
+    assert len(tried) >= 2
