@@ -23,9 +23,9 @@ HYDRAULICS = load_soft_sensor(ROOT / "examples/hydraulics/params.yaml")
 
 @pytest.fixture(name="pairs", scope="module")
 def fixture_pairs(sensor: SoftSensor) -> list[Pair]:
-    """40 healthy months of 100 phases, ten after each of four references of 1000 in a year."""
+    """30 healthy months of 100 phases, ten after each of three references of 1000 in a year."""
     works = plant(sensor, 1)
-    references = [works.phases(1000, months=12) for _ in range(4)]
+    references = [works.phases(1000, months=12) for _ in range(3)]
     return [(works.phases(100, start=YEAR), usual) for usual in references for _ in range(10)]
 
 
@@ -55,30 +55,30 @@ def _one_sensor(sensor: SoftSensor) -> SoftSensor:
 
 
 def test_healthy_months_hardly_ever_alarm(pairs: list[Pair], sensor: SoftSensor) -> None:
-    """At a true 1 % of 40, more than 3 alarms have a chance of 1 in 1,400.
+    """At a true 1 % of 30, more than 3 alarms have a chance of 1 in 4,500.
 
-    At a true 5 %, more than 7 with any word at all have a chance of 1 in 1,400.
+    At a true 5 %, more than 6 with any word at all have a chance of 1 in 1,700.
     """
     found = [drift_tests.drift(month, usual, sensor) for month, usual in pairs]
     assert sum(_alarming(tests) for tests in found) <= 3
-    assert sum((tests["status"] != OK).any() for tests in found) <= 7
+    assert sum((tests["status"] != OK).any() for tests in found) <= 6
 
 
 def test_nor_do_they_after_a_reference_of_100_phases(sensor: SoftSensor) -> None:
-    """At a true 1 % of 20, more than 2 have a chance of 1 in 1,000."""
+    """At a true 1 % of 12, more than 2 have a chance of 1 in 4,900."""
     works = plant(sensor, 3)
     found = [
         drift_tests.drift(works.phases(100, start=YEAR), works.phases(100, months=12), sensor)
-        for _ in range(20)
+        for _ in range(12)
     ]
     assert sum(_alarming(tests) for tests in found) <= 2
 
 
 def test_another_mix_of_phases_is_no_drift_and_is_called_mix(sensor: SoftSensor) -> None:
-    """80 washing phases of 100; at a true 1 % of 15, more than 2 alarms: 1 in 2,400."""
+    """80 washing phases of 100; at a true 1 % of 10, more than 2 alarms: 1 in 8,800."""
     works, alarms = plant(sensor, 4), 0
     usual = works.phases(1000, months=12)
-    for _ in range(15):
+    for _ in range(10):
         month = works.phases(200, start=YEAR)
         washing = month["waschen"] == 1
         month = pd.concat([month[washing].head(80), month[~washing].head(20)], ignore_index=True)
@@ -90,18 +90,18 @@ def test_another_mix_of_phases_is_no_drift_and_is_called_mix(sensor: SoftSensor)
 def test_half_a_standard_deviation_is_found_and_the_right_sensor_accused(
     pairs: list[Pair], sensor: SoftSensor
 ) -> None:
-    """At a true 85 % of 30, fewer than 18 have a chance of 1 in 5,000.
+    """At a true 85 % of 24, fewer than 14 have a chance of 1 in 3,100.
 
-    A wrong one named in a true 1 %, first or at all, is seen more than twice in 1 of 300 tries.
+    A wrong one named in a true 1 %, first or at all, is seen more than twice in 1 of 580 tries.
     """
     alarms, wrong, innocent = 0, 0, 0
-    for (month, usual), part in zip(pairs[::2] + pairs[1::4], cycle(sensor.sensors)):
+    for (month, usual), part in zip(pairs[:24], cycle(sensor.sensors)):
         faulty = moved(month, part.name, 0.5 * unit(part.name, usual, sensor), sensor)
         accused = _accused(drift_tests.drift(faulty, usual, sensor))
         alarms += bool(accused)
         wrong += bool(accused) and accused[0] != part.name
         innocent += bool(set(accused) - {part.name})
-    assert alarms >= 18
+    assert alarms >= 14
     assert wrong <= 2
     assert innocent <= 2
 
@@ -185,6 +185,11 @@ def test_a_shift_that_is_sure_but_small_is_a_watch(sensor: SoftSensor) -> None:
     tests = drift_tests.drift(moved(month, "ph", 0.2, sensor), usual, sensor)
     assert _row(tests, "ph", "level")["status"] == WATCH
     assert not _alarming(tests)
+    # Nor is it one of a sensor that is accused for something else.
+    faulty = moved(month, "ph", 1.0, sensor).assign(ph_std=1.07 * month["ph_std"])
+    tests = drift_tests.drift(faulty, usual, sensor)
+    assert _row(tests, "ph", "level")["status"] == ALARM
+    assert _row(tests, "ph", "noise")["status"] == WATCH
 
 
 @pytest.fixture(name="related", scope="module")
@@ -216,6 +221,21 @@ def test_peers_see_one_sensor_better_than_its_level_and_are_not_accused_themselv
     innocent = tests[(tests["indicator"] == "peer") & (tests["part"] != "ph")]
     assert len(innocent) == len(sensor.sensors) - 1
     assert (innocent["shift"].abs() < 0.4).all()
+
+
+def test_a_missing_sensor_does_not_make_its_peers_look_odd(
+    related: Pair, sensor: SoftSensor
+) -> None:
+    month, usual = related
+    ph = sensor.features_of(sensor.sensors[3])
+    washing = month["waschen"] == 1
+    for lost in (washing, washing | True):
+        faulty = month.assign(**month[ph].mask(lost))
+        tests = drift_tests.drift(faulty, usual, sensor)
+        peers = tests[(tests["indicator"] == "peer") & (tests["part"] != "ph")]
+        assert len(peers) == len(sensor.sensors) - 1
+        assert (peers["shift"].abs() < 0.3).all()
+        assert not _accused(tests)
 
 
 def test_two_sensors_at_fault_are_both_named_the_surer_first(
@@ -268,15 +288,15 @@ def test_too_few_rows_give_no_test(large: Pair, sensor: SoftSensor) -> None:
 def test_the_smallest_shift_is_found_in_80_percent_of_months(sensor: SoftSensor) -> None:
     """Of a sensor without peers, which see more.
 
-    At a true 80 % of 80, fewer than 51 or more than 75 have a chance of 1 in 2,700.
+    At a true 80 % of 50, fewer than 30 or more than 47 have a chance of 1 in 620.
     """
     alone = _one_sensor(sensor)
     usual, name = phases(alone, 300, 1000), alone.sensors[0].name
-    months = [phases(alone, 50, seed, start=YEAR) for seed in range(80)]
+    months = [phases(alone, 50, seed, start=YEAR) for seed in range(50)]
     size = drift_tests.smallest_shift(drift_tests.drift(months[0], usual, alone), alone)
     assert size > sensor.monitoring.min_shift
     found = [drift_tests.drift(moved(month, name, size, alone), usual, alone) for month in months]
-    assert 51 <= sum(_accused(tests) == [name] for tests in found) <= 75
+    assert 30 <= sum(_accused(tests) == [name] for tests in found) <= 47
 
 
 def test_the_smallest_shift_is_never_below_what_counts(sensor: SoftSensor) -> None:
