@@ -34,6 +34,7 @@ CORRELATION = np.array(
 )
 APART = np.array([2.5, 0.7, 0.3, 5.0, 5.0])  # washing minus rinsing, SD within a phase
 WEIGHTS = np.array([[-0.5, 0.1, 0.1, 0.3, -0.6], [0.4, 0.2, 0, 0.3, 0.5], [0.6, 0, -0.2, 0.1, 0.4]])
+SPREAD = np.sqrt((WEIGHTS @ CORRELATION * WEIGHTS).sum(axis=1))  # of predictions within a phase
 R2 = 0.72
 
 
@@ -83,9 +84,9 @@ class Plant:
             table[f"{part.name}_median"] = median
             table[f"{part.name}_percentile25"], table[f"{part.name}_percentile75"] = low, high
         self.predict(table)
-        for name in self.sensor.target_names:
+        for name, spread in zip(self.sensor.target_names, SPREAD):
             unknown = self.random.normal(0, np.sqrt(1 / R2 - 1), len(phase))
-            table[f"{name}_measured"] = table[name] + unknown * _within(table[name], phase)
+            table[f"{name}_measured"] = table[name] + unknown * spread
 
     def _levels(self, rows: int) -> Array:
         """Multivariate t (6 degrees) of unit variance, alike in the phases of an experiment."""

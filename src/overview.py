@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -218,12 +217,11 @@ def _show_reports(runs: list[dict[str, Any]]) -> None:
     rows = []
     for run in runs:
         details = run["details"]
-        report = Path(details["report"]).parent.name if "report" in details else ""
         sensors = ", ".join(details.get("sensors", []))
         healthy = "accepted" if "accepted_at" in details else ""
-        found = [str(details.get("rows", "")), run["outcome"], sensors, healthy, report]
+        found = [str(details.get("rows", "")), run["outcome"], sensors, healthy]
         rows.append([str(run["id"]), _time(run["started_at"]), *found])
-    headers = ["run", "at (UTC)", "phases", "verdict", "sensors", "as healthy", "folder"]
+    headers = ["run", "at (UTC)", "phases", "verdict", "sensors", "as healthy"]
     show_table("last reports", headers, rows)
 
 

