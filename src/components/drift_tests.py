@@ -173,7 +173,7 @@ def onset(
     tail = score[::-1].cumsum()[::-1]
     gain = tail**2 / np.arange(len(tail), 0, -1)
     first = int(gain.argmax())
-    # Twice the gain is chi-squared with one degree of freedom: 6.6 is its 99 % point.
-    if not first or gain[first] - gain[0] < 6.6:
+    # 99 % of months with a shift from the first row on gain less (simulated, phases alike by 0.5).
+    if not first or gain[first] - gain[0] < 13:
         return None
     return pd.Timestamp(stamp[first], unit="s", tz="UTC")

@@ -46,10 +46,7 @@ def _errors(table: pd.DataFrame, usual: pd.DataFrame, sensor: SoftSensor) -> pd.
 def _analysed(
     works: Plant, usual: pd.DataFrame, sensor: SoftSensor, months: int, shift: float = 0.0
 ) -> list[pd.DataFrame]:
-    """Errors on 30 phases of each month, whose laboratory values are off by `shift` SD.
-
-    Drawn together: the plant measures the scale of its errors by the phases of a draw.
-    """
+    """Errors on 30 phases of each month, whose laboratory values are off by `shift` SD."""
     table = works.phases(30 * months, start=YEAR)
     for name in sensor.target_names:
         measured = f"{name}_measured"
