@@ -45,7 +45,7 @@ from tests.integration.conftest import (
 
 TASKS = ("predict", "monitor")
 HOME = "/var/lib/impress"
-GIT_HASH = "0123456789abcdef0123456789abcdef01234567"
+GIT_HASH = "a" * 40
 CONTEXT = (".dockerignore", "setup.py", "constraints.txt", "params.yaml", "src")
 # As Fargate runs them. Without a volume named here a container gets one that ends with it.
 HARDENED = (

@@ -93,7 +93,7 @@ class Podman:
 def of_the_tests() -> Iterator[Podman]:
     """A podman whose images stay in the folder IMAGES_CACHE, or go when it ends.
 
-    Not in pytest's folder, which keeps what it had three times: the images take 3 GB.
+    Not in pytest's folder, which keeps what it had three times: the images take gigabytes.
     """
     given = os.environ.get("IMAGES_CACHE")
     folder = Path(given or tempfile.mkdtemp(prefix="impress-images-")).absolute()
