@@ -18,9 +18,9 @@ NO_PAST: dict[str, float] = {
     "open": 0,
 }
 # What a test needs to know of the reports before: when they ended, and whom they found how sure.
-NO_REPORTS = pd.DataFrame(columns=["until", "part", "status", "p_holm"]).astype(
-    {"until": "datetime64[us, UTC]"}
-)
+NO_REPORTS = pd.DataFrame(
+    columns=["until", "kind", "part", "indicator", "shift", "status", "p_holm"]
+).astype({"until": "datetime64[us, UTC]"})
 
 
 def plant(sensor: SoftSensor, seed: int) -> Plant:

@@ -79,7 +79,6 @@ def indicators(table: pd.DataFrame, reference: pd.DataFrame, sensor: SoftSensor)
 
     `level` is the median, `noise` the logarithm of the standard deviation, `scatter` the distance
     of the level from its phase's centre in the reference. Each target has its `prediction`.
-
     """
     columns: dict[tuple[str, str], pd.Series] = {}
     phase = sensor.columns.phase

@@ -66,7 +66,7 @@ def shift_tests(columns: Indicators, sample: Sample, least: int) -> pd.DataFrame
     usual = sample.month == 0
     months = len(np.unique(sample.period[usual]))
     known = {name: values[usual] for name, values in columns.items()}
-    wander = usual_wander(known, sample.only(usual)) if months >= MONTHS else {}
+    wander = usual_wander(known, sample.only(usual))
     tests = []
     for (part, indicator), values in columns.items():
         rows = enough(values, sample, least)
@@ -152,7 +152,8 @@ def usual_wander(columns: Indicators, sample: Sample) -> dict[str, float]:
         columns: the rows of `sample` by (part, indicator).
 
     Returns:
-        Indicator to the standard deviation of a new month against the reference, in normal scores.
+        Indicator to the standard deviation of a new month against the reference, in normal scores;
+        none where fewer than MONTHS months have values.
     """
     months = len(np.unique(sample.period))
     variances: dict[str, list[float]] = {}

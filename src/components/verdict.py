@@ -14,6 +14,7 @@ from src.soft_sensor import SoftSensor
 
 LEAST_REFERENCE = 20  # rows
 DRIFT, CHECK, LABORATORY = "drift", "check", "laboratory"
+FAILING = ("missing", "out of bounds", "stuck")  # checks that put a sensor in alarm
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,8 @@ def judge(  # pylint: disable=too-many-arguments,too-many-positional-arguments  
 
     Args:
         month: rows of the ledger, targets predicted by the version that the reference is of.
-        reference: see `MonitoringLog.reference`.
-        before: see `MonitoringLog.before`.
+        reference: see `windows.reference`.
+        before: see `windows.before`.
         laboratory: errors, None when there are no laboratory values.
         earlier: tests of the windows before this one, with `until`; see `MonitoringLog.history`.
 
@@ -129,8 +130,10 @@ def _confirmed(name: str, earlier: pd.DataFrame, sensor: SoftSensor) -> bool:
     rule = sensor.monitoring.confirm
     windows = earlier["until"].drop_duplicates().nlargest(rule.of - 1)
     past = earlier[earlier["until"].isin(windows) & (earlier["part"] == name)]
-    # An alarm that waited for confirmation was kept as a watch with the p of an alarm.
-    suspicious = (past["status"] != OK) & (past["p_holm"].fillna(0) <= sensor.monitoring.alarm)
+    # An alarm that waited for confirmation was kept as a watch, with all else of an alarm.
+    sure = past["p_holm"].fillna(0) <= sensor.monitoring.alarm
+    large = (past["kind"] == DRIFT) & (past["shift"].abs() >= sensor.monitoring.min_shift)
+    suspicious = (past["status"] != OK) & sure & (large | past["indicator"].isin(FAILING))
     return int(past.loc[suspicious, "until"].nunique()) + 1 >= rule.need
 
 

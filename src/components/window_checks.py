@@ -34,7 +34,7 @@ def checks(
         month: rows of the ledger: keys, n_samples, last_timestamp, features, flags, verdict.
         reference: keys, features and, where known, `<sensor>_out_of_bounds` and
             `<sensor>_outside_training`, one row a phase.
-        before: of the ledger until then: experiments, days, judged, open (see `ledger_before`).
+        before: of the ledger until then: experiments, days, judged, open (see `windows.before`).
 
     Returns:
         One row a check: part (sensor, empty for the month as a whole), indicator (`mix`,

@@ -66,8 +66,7 @@ def report_window(
     log: MonitoringLog, run_id: int, window: Window, always_mail: bool, settings: Settings
 ) -> str:
     """Look at one window. Returns the verdict's status."""
-    sensor = log.sensor
-    engine = log.engine
+    engine, sensor = log.engine, log.sensor
     month = windows.read(engine, sensor, window)
     if month.empty:
         raise DataError(f"nothing was archived {window.words}: run `impress predict`")
@@ -98,9 +97,11 @@ def report_window(
         performance=performance.figures(compared.recent, compared.known, sensor),
     )
     logger.info("%s", summary.text())
-    report, pictures = write_report(summary, (month, reference), window, earlier, settings)
-    details: dict[str, Any] = {"rows": len(month), "sensors": verdict.sensors}
-    details["report"] = str(report)
+    report, pictures = write_report(
+        summary, (month, reference), window, earlier, sensor, settings.artifacts / "reports"
+    )
+    sensors = verdict.sensors
+    details: dict[str, Any] = {"rows": len(month), "sensors": sensors, "report": str(report)}
     if always_mail or (verdict.status == ALARM and not window.asked_for):
         details["mail"] = deliver(summary, report, pictures, window, log, run_id, settings)
     # Last, and at once: a run that fails before is repeated as a whole, and its window with it.
@@ -134,11 +135,11 @@ def write_report(
     tables: tuple[pd.DataFrame, pd.DataFrame],
     window: Window,
     earlier: pd.DataFrame,
-    settings: Settings,
+    sensor: SoftSensor,
+    reports: Path,
 ) -> tuple[Path, dict[Path, str]]:
     """The page of the month and its pictures, which the message shows too."""
-    folder = settings.artifacts / "reports" / f"drift-{window.until:%Y%m%dT%H%M%S}"
-    sensor = load_soft_sensor(settings.impress_params)
+    folder = reports / f"drift-{window.until:%Y%m%dT%H%M%S}"
     now = summary.verdict.tests.assign(until=window.until)
     history = pd.concat([earlier, now]) if len(earlier) else now
     pictures = drift_reporter.draw(summary.verdict, tables, history, sensor, folder)

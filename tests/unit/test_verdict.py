@@ -226,6 +226,18 @@ def test_a_first_alarm_waits_and_the_second_is_one(
     assert _judge(month, usual, patient, _reported(first, second)).status == OK
 
 
+def test_a_watch_behind_which_no_alarm_waits_confirms_nothing(
+    month: pd.DataFrame, usual: pd.DataFrame, patient: SoftSensor
+) -> None:
+    beyond = _reported(_judge(month, usual, patient))
+    own = (beyond["part"] == "ph") & (beyond["indicator"] == "outside training")
+    assert own.sum() == 1
+    beyond.loc[own, "status"] = WATCH
+    beyond.loc[own, ["p_holm", "shift"]] = [1e-6, 0.5]
+    found = _judge(moved(month, "ph", 2.0, patient), usual, patient, beyond)
+    assert (found.status, found.unconfirmed) == (WATCH, ["ph"])
+
+
 def test_the_alarm_of_another_sensor_confirms_nothing(
     month: pd.DataFrame, usual: pd.DataFrame, patient: SoftSensor
 ) -> None:
