@@ -90,21 +90,18 @@ def reference(
     flags = [f"{name}_{flag}" for name in names for flag in ("out_of_bounds", "outside_training")]
     keys = sensor.columns.keys
     columns = [*keys, "last_timestamp", *sensor.features, *sensor.target_names, *flags]
-    trained = bundle.reference.assign(
-        **{
-            f"{part.name}_outside_training": extremes(
-                bundle.reference, sensor.features_of(part), sensor
-            )
-            for part in sensor.sensors
-        }
-    )
-    parts = [trained.reindex(columns=columns)]
+    trained = bundle.reference
+    beyond = {
+        f"{part.name}_outside_training": extremes(trained, sensor.features_of(part), sensor)
+        for part in sensor.sensors
+    }
+    parts = [pd.concat([trained, pd.DataFrame(beyond)], axis=1).reindex(columns=columns)]
     for window in healthy:
         month = read(engine, sensor, window)
         said = month["flags"].fillna("").str.split(",")
-        flagged = {flag: [flag in words for words in said] for flag in flags}
-        predicted = bundle.values(month, sensor)[sensor.target_names]
-        parts.append(month.assign(**predicted, **flagged)[columns])
+        flagged = pd.DataFrame({flag: [flag in words for words in said] for flag in flags})
+        month[sensor.target_names] = bundle.values(month, sensor)[sensor.target_names]
+        parts.append(pd.concat([month, flagged], axis=1)[columns])
     together = pd.concat(parts, ignore_index=True).drop_duplicates(keys, ignore_index=True)
     together[flags] = together[flags].astype(float).fillna(0)
     return together
