@@ -11,8 +11,9 @@ CODE := src tests benchmarks setup.py
 demo: .venv/installed
 	$(BIN)/impress demo
 
+# Two processes, each with servers of its own and whole files to run
 test: .venv/installed
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 # Builds both images with podman and runs them: ten minutes, and two more for a base at the first time
 test-images: .venv/installed

@@ -52,6 +52,7 @@ DEV = [
     "pre-commit",
     "pylint",
     "pytest",
+    "pytest-xdist",
     "trustme",
     "types-psycopg2",
     "types-PyYAML",
