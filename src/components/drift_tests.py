@@ -21,7 +21,7 @@ from src.soft_sensor import SoftSensor
 
 ALARM, WATCH, OK, TOO_FEW = "alarm", "watch", "no drift", "not enough rows"
 PREDICTION = "prediction"
-FAR = 8  # standard deviations; what is further off must not bend the line through the peers
+FAR = 6  # interquartile ranges; what is further off must not bend the line through the peers
 
 
 def drift(month: pd.DataFrame, reference: pd.DataFrame, sensor: SoftSensor) -> pd.DataFrame:
@@ -36,8 +36,9 @@ def drift(month: pd.DataFrame, reference: pd.DataFrame, sensor: SoftSensor) -> p
     Returns:
         One row a test, the surest first: part (sensor or target), indicator, reference_rows, rows,
         shift (in standard deviations within a phase), statistic (shift / error, Student's t when
-        nothing has changed), error (of the shift), p, p_holm, status (`alarm`, `watch`, `no drift`)
-        and rank (1 for the sensor accused first, NaN for the others).
+        nothing has changed), error (of the shift), p, p_holm, status (`alarm`, `watch`, `no
+        drift`), rank (1 for the sensor accused first, NaN for the others) and apart (the sensor's
+        shift against all others, before any was accused).
     """
     rules = sensor.monitoring
     sample, tables = Sample.of(reference, month, sensor), (reference, month)
@@ -47,11 +48,13 @@ def drift(month: pd.DataFrame, reference: pd.DataFrame, sensor: SoftSensor) -> p
     peers = [part.name for part in sensor.sensors]
     accused: list[str] = []
     found: dict[str, pd.DataFrame] = {}
+    apart: dict[str, float] = {}
     while True:
         if len(peers) > 1:
             distances = _both(peer_distances(peers, table, reference, sensor) for table in tables)
             against = shift_tests(distances, sample, rules.min_rows)
             found |= {name: against[against["part"] == name] for name in peers}
+            apart = apart or dict(zip(against["part"], against["shift"]))
         tests = pd.concat([base, *found.values()], ignore_index=True)
         suspect = tests["part"].isin(peers) & (tests["shift"].abs() >= rules.min_shift)
         surest = tests[suspect].sort_values("p", kind="stable").head(1)
@@ -65,6 +68,7 @@ def drift(month: pd.DataFrame, reference: pd.DataFrame, sensor: SoftSensor) -> p
     sure &= tests["shift"].abs() >= rules.min_shift
     tests["status"] = np.select([sure, tests["p_holm"] <= rules.watch], [ALARM, WATCH], OK)
     tests["rank"] = tests["part"].map({name: place for place, name in enumerate(accused, start=1)})
+    tests["apart"] = tests["part"].map(apart)
     return tests.sort_values(["rank", "p"], kind="stable", ignore_index=True)
 
 
@@ -101,21 +105,24 @@ def peer_distances(
     """How far each of some sensors is from what the others of them say.
 
     The level minus its linear prediction (least squares, fitted on the reference) from the levels
-    of the other sensors and the phase, in standard deviations. A fault of one probe shows here
-    better than in its level, which the process moves too.
+    of the other sensors and the phase, in units of the interquartile range, which a wild value
+    does not stretch. A fault of one probe shows here better than in its level, which the process
+    moves too.
     """
     phase, names = sensor.columns.phase, [f"{name}_median" for name in peers]
-    mean, std = reference[names].mean(), reference[names].std().replace(0, 1)
+    low, centre, high = (reference[names].quantile(share) for share in (0.25, 0.5, 0.75))
+    width = (high - low).where(high > low, reference[names].std()).replace(0, 1)
     usual, now = (
-        np.clip(((rows[names] - mean) / std).to_numpy(), -FAR, FAR) for rows in (reference, table)
+        np.clip(((rows[names] - centre) / width).to_numpy(), -FAR, FAR)
+        for rows in (reference, table)
     )
     codes = {part.value: code for code, part in enumerate(sensor.phases)}
     then_in, now_in = (rows[phase].map(codes).to_numpy() for rows in (reference, table))
     filled = [usual.copy(), now.copy()]
     for code in np.unique(then_in):
-        centre = np.nan_to_num(_nanmedian(usual[then_in == code]))
+        middle = np.nan_to_num(_nanmedian(usual[then_in == code]))
         for values, inside in zip(filled, (then_in == code, now_in == code)):
-            values[inside] = np.where(np.isnan(values[inside]), centre, values[inside])
+            values[inside] = np.where(np.isnan(values[inside]), middle, values[inside])
     design = [
         np.column_stack([np.eye(len(codes))[inside], np.nan_to_num(values)])
         for inside, values in zip((then_in, now_in), filled)

@@ -258,6 +258,19 @@ def test_wild_values_of_the_reference_do_not_hide_a_fault(large: Pair, sensor: S
     assert _accused(tests) == ["ph"]
 
 
+def test_wild_values_of_the_reference_do_not_blind_the_peers(
+    related: Pair, sensor: SoftSensor
+) -> None:
+    month, usual = related
+    month = moved(month, "ph", 1.0, sensor)
+    clean = _row(drift_tests.drift(month, usual, sensor), "ph", "peer")
+    usual = usual.copy()
+    for row, part in enumerate(sensor.sensors):
+        usual.loc[row, f"{part.name}_median"] = 1e6
+    wild = _row(drift_tests.drift(month, usual, sensor), "ph", "peer")
+    assert wild["shift"] > 0.75 * clean["shift"] > 0.9
+
+
 def test_neither_the_order_of_rows_nor_the_unit_of_a_sensor_counts(
     large: Pair, sensor: SoftSensor
 ) -> None:

@@ -37,7 +37,8 @@ def _found(month: pd.DataFrame, usual: pd.DataFrame, sensor: SoftSensor) -> list
 
 def _verdict(*tests: dict[str, Any]) -> Verdict:
     """A verdict with tests of which only what matters is said."""
-    usual = {"kind": DRIFT, "part": "ph", "indicator": "level", "shift": 1.0, "p_holm": 1e-4}
+    usual = {"kind": DRIFT, "part": "ph", "indicator": "level", "shift": 1.0, "apart": 0.5}
+    usual |= {"p_holm": 1e-4}
     table = pd.DataFrame([usual | {"status": ALARM} | test for test in tests])
     return Verdict(
         status=ALARM,
@@ -155,23 +156,34 @@ def test_the_surest_indicator_of_a_sensor_gives_the_advice(
     assert "million" in finding.sure
 
 
+@pytest.mark.parametrize("size", [0.6, 2.0])
 def test_sensors_that_moved_together_are_read_as_the_process(
-    month: pd.DataFrame, usual: pd.DataFrame, sensor: SoftSensor
+    month: pd.DataFrame, usual: pd.DataFrame, sensor: SoftSensor, size: float
 ) -> None:
     for part in sensor.sensors:
-        month = moved(month, part.name, 0.6, sensor)
+        month = moved(month, part.name, size, sensor)
     found = _found(month, usual, sensor)
     assert len(found) == len(sensor.sensors)
     assert {finding.advice for finding in found} == {ADVICE["process"]}
 
 
-@pytest.mark.parametrize("alone", ["peer", "noise"])
-def test_a_sensor_with_a_fault_of_its_own_did_not_move_together(
-    usual: pd.DataFrame, sensor: SoftSensor, alone: str
+def test_two_probes_with_faults_of_their_own_are_not_the_process(
+    month: pd.DataFrame, usual: pd.DataFrame, sensor: SoftSensor
 ) -> None:
-    tests = [{"part": part} for part in ("ph", "druck1", "fluss1")]
-    found = findings(_verdict(*tests, {"part": "ph", "indicator": alone}), usual, sensor)
-    assert [finding.advice == ADVICE["process"] for finding in found] == [False, True, True]
+    for name, size in (("ph", 1.0), ("leitfaehigkeit", -1.0)):
+        month = moved(month, name, size, sensor)
+    found = _found(month, usual, sensor)
+    assert len(found) == 2
+    assert ADVICE["process"] not in {finding.advice for finding in found}
+
+
+@pytest.mark.parametrize("own", [{"apart": -1.2}, {"indicator": "noise", "shift": 2.0}])
+def test_a_sensor_with_a_fault_of_its_own_did_not_move_together(
+    usual: pd.DataFrame, sensor: SoftSensor, own: dict[str, Any]
+) -> None:
+    tests = [{"part": part} for part in ("druck1", "fluss1")]
+    found = findings(_verdict(*tests, {"part": "ph", **own}), usual, sensor)
+    assert [finding.advice == ADVICE["process"] for finding in found] == [True, True, False]
 
 
 def test_one_sensor_that_moved_is_not_the_process(usual: pd.DataFrame, sensor: SoftSensor) -> None:
