@@ -111,12 +111,13 @@ def fixture_build(podman: Podman, base: str, tmp_path_factory: pytest.TempPathFa
         for name in (*CONTEXT, f"Dockerfile.{task}"):
             copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
             copy(ROOT / name, context / name)
+        arguments = [f"BASE={base}", f"GIT_HASH={GIT_HASH}"]
+        (context / "ml_downloads").mkdir()
+        (context / "ml_downloads" / ".gitkeep").touch()
         if bundles:
-            shutil.copytree(bundles, context / "ml_downloads")
-        else:
-            (context / "ml_downloads").mkdir()
-            (context / "ml_downloads" / ".gitkeep").touch()
-        return Image(podman, task, podman.build(context, task, base, GIT_HASH))
+            shutil.copytree(bundles, context / "ml_downloads", dirs_exist_ok=True)
+            arguments.append("BUNDLES=ml_downloads")
+        return Image(podman, task, podman.build(context, task, arguments))
 
     return build
 

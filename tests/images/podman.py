@@ -66,9 +66,8 @@ class Podman:
             assert done.returncode == code, f"podman {arguments[0]}: {done.stdout}{done.stderr}"
         return done
 
-    def build(self, context: Path, task: str, base: str, git_hash: str) -> str:
+    def build(self, context: Path, task: str, arguments: list[str]) -> str:
         """Build the image of a task. Returns its id."""
-        arguments = [f"BASE={base}", f"GIT_HASH={git_hash}"]
         return self.call(
             *("build", "--quiet", "--pull=never", "--format=docker"),
             *(f"--build-arg={argument}" for argument in arguments),
