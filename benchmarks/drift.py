@@ -227,7 +227,7 @@ def markdown(table: pd.DataFrame) -> str:
     names = {case.name: case.said for case in CASES}
     for case, rows in table.groupby("case", sort=False):
         by_size = rows.set_index("rows")
-        said = ["said"] if names[case] else []
+        said = ["said"] if names[str(case)] else []
         cells = [_pair(by_size, size, "alarm", "watch", *said) for size in SIZES]
         cells += [_pair(by_size, 100, "first", "innocent"), _pair(by_size, 100, "usual")]
         lines.append(f"| {case} | {' | '.join(cells)} |")
