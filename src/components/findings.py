@@ -167,6 +167,8 @@ def _moved_together(verdict: Verdict) -> set[str]:
     """
     found = verdict.tests[(verdict.tests["kind"] == DRIFT) & (verdict.tests["status"] == ALARM)]
     levels = found[found["indicator"] == "level"]
+    if levels.empty:
+        return set()
     noisy = set(found.loc[found["indicator"] == "noise", "part"])
     explained = levels["apart"].abs() < EXPLAINED * levels["shift"].abs()
     together = set(levels.loc[explained, "part"]) - noisy
