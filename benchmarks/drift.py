@@ -124,8 +124,8 @@ CASES = [
     Case("mix 50/50 to 80/20", washing=0.8, said="mix"),
     Case("missing 5 to 20 %", lost(0.2), missing=0.05, said="missing"),
     Case("missing 5 %, as before", lost(0.05), missing=0.05),
-    Case("laboratory values as before", concept=1e-9),
-    Case("laboratory values + 0.5 SD", concept=0.5),
+    Case("30 laboratory values as before", concept=1e-9),
+    Case("30 laboratory values + 0.5 SD", concept=0.5),
 ]
 
 

@@ -38,8 +38,8 @@ ADVICE = {
     "loss": "The model has become worse: `impress collect`, `impress train --retrain` and "
     "`impress promote`, which compares the new version with this one before it replaces it.",
 }
-# What is left of a level's shift against the peers: 0.2 to 0.95 of it when the process moved
-# related sensors, 1.02 and more after faults (simulated, 0.5 to 3 SD).
+# Against its peers less than this share of a level's shift is left when the process moved related
+# sensors, and more after a fault (tests/unit/test_findings.py tries both).
 EXPLAINED = 0.96
 WORDS = {
     "level": "level {shift:+.2f} SD",

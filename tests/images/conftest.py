@@ -69,17 +69,17 @@ class Image:
     def run(self, *command: str, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
         """Run it hardened, in the memory of its Fargate task, configured as this test is."""
         configured = [f"--env={name}" for name in variables() if name in os.environ]
-        memory = f"--memory={memory_of(self.task)}m"
+        memory = f"--memory={size_of(self.task)[1]}m"
         arguments = (*HARDENED, memory, *configured, *options, self.id, *command)
         return self.podman.call("run", *arguments, code=None)
 
 
-def memory_of(task: str) -> int:
-    """What the task has on Fargate, in MB."""
+def size_of(task: str) -> tuple[float, int]:
+    """What the task has on Fargate: cores, and MB."""
     variables_tf = (ROOT / "deploy" / "variables.tf").read_text(encoding="utf-8")
-    found = re.search(rf"{task} += {{ cpu = \d+, memory = (\d+) }}", variables_tf)
-    assert found, f"deploy/variables.tf does not tell the memory of {task}"
-    return int(found[1])
+    found = re.search(rf"{task} += {{ cpu = (\d+), memory = (\d+) }}", variables_tf)
+    assert found, f"deploy/variables.tf does not tell the size of {task}"
+    return int(found[1]) / 1024, int(found[2])
 
 
 @pytest.fixture(name="podman", scope="session")

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks.plant import units
 from src.components.drift_tests import ALARM, OK, PREDICTION, WATCH
 from src.components.findings import ADVICE, WORDS, Finding, findings, notes
 from src.components.verdict import CHECK, DRIFT, LABORATORY, Verdict, backtest, judge
@@ -165,6 +166,29 @@ def test_sensors_that_moved_together_are_read_as_the_process(
     found = _found(month, usual, sensor)
     assert len(found) == len(sensor.sensors)
     assert {finding.advice for finding in found} == {ADVICE["process"]}
+
+
+@pytest.mark.parametrize("size", [1.0, 2.0])
+@pytest.mark.parametrize(
+    "names, process",
+    [
+        (("truebung", "ph", "leitfaehigkeit"), True),
+        (("ph", "leitfaehigkeit"), True),
+        (("druck1", "leitfaehigkeit"), False),
+        (("druck1", "ph"), False),
+    ],
+)
+def test_in_laundry_water_related_sensors_are_the_process_and_unrelated_ones_are_not(
+    sensor: SoftSensor, names: tuple[str, ...], process: bool, size: float
+) -> None:
+    laundry = plant(sensor, 3)
+    usual = laundry.phases(1000, months=12)
+    month = of_the_ledger(laundry.phases(200, start=YEAR))
+    for name in names:
+        month = moved(month, name, size * units(sensor)[name], sensor)
+    found = _found(month, usual, sensor)
+    alarms = [finding.advice for finding in found if finding.status == ALARM]
+    assert [advice == ADVICE["process"] for advice in alarms] == [process] * len(names)
 
 
 def test_two_probes_with_faults_of_their_own_are_not_the_process(
