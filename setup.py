@@ -66,7 +66,7 @@ setup(
     license="MIT",
     python_requires=">=3.11",
     packages=find_packages(include=["src", "src.*"]),
-    package_data={"src": ["templates/*"]},
+    package_data={"src.components.drift_reporter": ["templates/*"]},
     extras_require={
         "predict": PREDICT,
         "flows": FLOWS,
@@ -75,5 +75,5 @@ setup(
         "monitor": MONITOR,
         "dev": DEV,
     },
-    entry_points={"console_scripts": ["impress = src.cli:process"]},
+    entry_points={"console_scripts": ["impress = src.cli.commands:process"]},
 )

@@ -27,13 +27,14 @@ from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from benchmarks.worlds import data_set, soft_sensor, world
-from src.components import ensemble, trainer
-from src.components.evaluation import relative_error, typical_errors
+from benchmarks.worlds import soft_sensor, training_data, world
+from src.components.predictor import ensemble
+from src.components.trainer import fitting
+from src.components.trainer.evaluation import relative_error, typical_errors
 from src.soft_sensor import SoftSensor
 
 SEEDS, REPEATS, FOLDS = range(2001, 2007), 2, 5
-ALL = tuple(trainer.DEFAULTS)
+ALL = tuple(fitting.DEFAULTS)
 CYCLES = 3  # of each block of the hydraulic rig, to be done in minutes
 
 
@@ -70,9 +71,9 @@ def gaussian_process(**_: object) -> Pipeline:
     return make_pipeline(StandardScaler(), GaussianProcessRegressor(kernel, normalize_y=True))
 
 
-def plain_inputs(features: pd.DataFrame, sensor: SoftSensor) -> np.ndarray:
+def plain_inputs(features: pd.DataFrame, spec: SoftSensor) -> np.ndarray:
     """The features alone."""
-    return features[sensor.features].to_numpy(dtype=np.float32)
+    return features[spec.features].to_numpy(dtype=np.float32)
 
 
 def equal_weights(votes: dict[str, pd.DataFrame], *_: object) -> pd.DataFrame:
@@ -80,45 +81,43 @@ def equal_weights(votes: dict[str, pd.DataFrame], *_: object) -> pd.DataFrame:
     return pd.DataFrame(1 / len(votes), list(votes), next(iter(votes.values())).columns)
 
 
-def cross_validate(table: pd.DataFrame, variant: Variant, repeat: int, sensor: SoftSensor) -> float:
+def cross_validate(table: pd.DataFrame, variant: Variant, repeat: int, spec: SoftSensor) -> float:
     """Relative error of a variant over all folds of one repeat."""
     if not variant.scales:
-        linear = tuple(t.model_copy(update={"scale": "linear"}) for t in sensor.targets)
-        sensor = sensor.model_copy(update={"targets": linear})
-    params = {name: dict(trainer.DEFAULTS.get(name, {})) for name in variant.members}
+        linear = tuple(t.model_copy(update={"scale": "linear"}) for t in spec.targets)
+        spec = spec.model_copy(update={"targets": linear})
+    params = {name: dict(fitting.DEFAULTS.get(name, {})) for name in variant.members}
     for name in {"random_forest", "extra_trees"} & set(params):
         params[name]["n_estimators"] *= variant.multiply
     splitter = GroupKFold(FOLDS, shuffle=True, random_state=repeat)
     predicted = []
     with ExitStack() as changes:
         replaced: list[tuple[object, str, Callable[..., object], bool]] = [
-            (trainer, "model_inputs", plain_inputs, not variant.skewness),
+            (fitting, "model_inputs", plain_inputs, not variant.skewness),
             (ensemble, "model_inputs", plain_inputs, not variant.skewness),
-            (trainer, "member_weights", equal_weights, variant.equal),
+            (fitting, "member_weights", equal_weights, variant.equal),
         ]
         for where, name, instead, wanted in replaced:
             if wanted:
                 changes.enter_context(patch.object(where, name, instead))
-        builders = {**trainer.BUILDERS, "gaussian_process": gaussian_process}
-        changes.enter_context(patch.object(trainer, "BUILDERS", builders))
+        builders = {**fitting.BUILDERS, "gaussian_process": gaussian_process}
+        changes.enter_context(patch.object(fitting, "BUILDERS", builders))
         for training, validation in splitter.split(table, groups=table["group"]):
             part = table.iloc[training].assign(holdout=False)
             if variant.impute:
-                medians = part.groupby(sensor.columns.phase)[sensor.target_names].transform(
-                    "median"
-                )
-                part[sensor.target_names] = part[sensor.target_names].fillna(medians)
-            bundle = trainer.assemble(part, params, sensor)
-            predicted.append(bundle.values(table.iloc[validation], sensor))
+                medians = part.groupby(spec.columns.phase)[spec.target_names].transform("median")
+                part[spec.target_names] = part[spec.target_names].fillna(medians)
+            bundle = fitting.assemble(part, params, spec)
+            predicted.append(bundle.values(table.iloc[validation], spec))
     together = pd.concat(predicted).loc[table.index]
-    return relative_error(together, table, typical_errors(table, sensor), sensor)
+    return relative_error(together, table, typical_errors(table, spec), spec)
 
 
-def compare(tables: dict[str, pd.DataFrame], repeats: int, sensor: SoftSensor) -> pd.DataFrame:
+def compare(tables: dict[str, pd.DataFrame], repeats: int, spec: SoftSensor) -> pd.DataFrame:
     """Each variant on each table: error, and how much larger it is than that of the first."""
     jobs = [(t, v, r) for t in tables.values() for v in VARIANTS.values() for r in range(repeats)]
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
-        errors = list(pool.map(partial(cross_validate, sensor=sensor), *zip(*jobs)))
+        errors = list(pool.map(partial(cross_validate, spec=spec), *zip(*jobs)))
     index = pd.MultiIndex.from_product([tables, VARIANTS, range(repeats)])
     found = pd.Series(errors, index).unstack(level=1)[list(VARIANTS)]
     more = found.sub(found.iloc[:, 0], axis=0)
@@ -130,13 +129,13 @@ def compare(tables: dict[str, pd.DataFrame], repeats: int, sensor: SoftSensor) -
 
 def main(hydraulics: Path | None) -> None:
     """Print one table for the simulated worlds and one for the hydraulic rig."""
-    sensor = soft_sensor()
-    worlds = {str(seed): world(seed, sensor)[0] for seed in SEEDS}
+    spec = soft_sensor()
+    worlds = {str(seed): world(seed, spec)[0] for seed in SEEDS}
     print(f"{len(worlds)} simulated worlds, {REPEATS} x {FOLDS} folds; se: between worlds\n")
-    print(compare(worlds, REPEATS, sensor).round(4).to_string(), flush=True)
+    print(compare(worlds, REPEATS, spec).round(4).to_string(), flush=True)
     if hydraulics:
         rig = soft_sensor(Path("examples/hydraulics/params.yaml"))
-        table = data_set(hydraulics, rig)
+        table = training_data(hydraulics, rig)
         table = table.groupby("group").head(CYCLES).reset_index(drop=True)
         print(f"\nhydraulic rig, {len(table)} cycles of {table['group'].nunique()} blocks\n")
         print(compare({"rig": table}, REPEATS, rig).round(4).to_string())

@@ -21,8 +21,8 @@ from matplotlib.figure import Figure
 from scipy.stats import ks_2samp
 
 from benchmarks.plant import MONTH, Plant, units
-from src.components import drift_tests, performance, window_checks
-from src.components.drift_tests import ALARM, OK
+from src.components.drift_reporter import checks, drift_tests, performance
+from src.components.drift_reporter.drift_tests import ALARM, OK
 from src.soft_sensor import load_soft_sensor
 
 SENSOR = load_soft_sensor(Path("params.yaml"))
@@ -131,7 +131,7 @@ CASES = [
 
 def draw(case: Case, size: int, plant: Plant) -> tuple[pd.DataFrame, pd.DataFrame, str]:
     """A reference of twelve months, the month after it, and the sensor that something befell."""
-    name = str(plant.random.choice([part.name for part in SENSOR.sensors]))
+    name = str(plant.random.choice([sensor.name for sensor in SENSOR.sensors]))
     reference = plant.phases(case.reference, months=12)
     size = max(size, LABORATORY) if case.concept else size
     month = plant.phases(size if case.washing is None else 4 * size, start=12 * MONTH)
@@ -146,11 +146,11 @@ def draw(case: Case, size: int, plant: Plant) -> tuple[pd.DataFrame, pd.DataFram
         for table in (reference, month):
             period = (table["last_timestamp"] // MONTH).astype(int)
             phase = table[SENSOR.columns.phase]
-            for part in SENSOR.sensors:
+            for sensor in SENSOR.sensors:
                 # Of the process and not of the probe: in each phase by its own measure.
-                unit = table.groupby(phase)[f"{part.name}_median"].std()
+                unit = table.groupby(phase)[f"{sensor.name}_median"].std()
                 offsets = plant.random.normal(0, case.wander, period.max() + 1)
-                _add(table, part.name, offsets[period] * phase.map(unit))
+                _add(table, sensor.name, offsets[period] * phase.map(unit))
             plant.predict(table)
     if case.effect:
         case.effect(month, name, plant)
@@ -165,12 +165,12 @@ def trial(case: Case, size: int, seed: int) -> dict[str, object]:
     if case.concept:
         return _laboratory(case, reference, month)
     tests = drift_tests.drift(month, reference, SENSOR)
-    checks = window_checks.checks(month, reference, NO_PAST, SENSOR)
+    checked = checks.checks(month, reference, NO_PAST, SENSOR)
     accused = tests.loc[tests["rank"] == 1, "part"].head(1).tolist()
     named = set(tests.loc[tests["rank"].notna(), "part"])
-    odd = checks[checks["status"] != OK]
+    odd = checked[checked["status"] != OK]
     return {
-        "alarm": (pd.concat([tests["status"], checks["status"]]) == ALARM).any(),
+        "alarm": (pd.concat([tests["status"], checked["status"]]) == ALARM).any(),
         "watch": (tests["status"] != OK).any() or not odd.empty,
         "first": bool(accused) and accused == [name],
         "accused": bool(accused),

@@ -14,26 +14,26 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.worlds import soft_sensor, world
-from src.components import trainer
-from src.components.predictor import CLEAN, NOT_CLEAN, UNCERTAIN
+from src.components.predictor.bundle import CLEAN, NOT_CLEAN, UNCERTAIN
+from src.components.trainer import fitting
 from src.soft_sensor import SoftSensor
 
 FIRST_SEED = 1001
 
 
 def one_world(
-    seed: int, trials: int, sensor: SoftSensor
+    seed: int, trials: int, spec: SoftSensor
 ) -> tuple[list[dict[str, Any]], pd.DataFrame]:
     """Errors and coverage, a line for each target and phase; and verdicts by what is true."""
-    table, fresh = world(seed, sensor)
-    bundle = trainer.train(table, trials, trainer.DEFAULTS, sensor)
-    predicted = bundle.predict(fresh, sensor)
+    table, fresh = world(seed, spec)
+    bundle = fitting.train(table, trials, fitting.DEFAULTS, spec)
+    predicted = bundle.predict(fresh, spec)
     training = table[~table["holdout"]]
     lines = []
-    for phase in sensor.phases:
-        rows = fresh[sensor.columns.phase] == phase.value
-        known = training[training[sensor.columns.phase] == phase.value]
-        for target in sensor.target_names:
+    for phase in spec.phases:
+        rows = fresh[spec.columns.phase] == phase.value
+        known = training[training[spec.columns.phase] == phase.value]
+        for target in spec.target_names:
             lower, upper = (predicted.loc[rows, f"{target}_{end}"] for end in ("lower", "upper"))
             measured, true = fresh.loc[rows, target], fresh.loc[rows, f"{target}_true"]
             inside = ((lower <= measured) & (measured <= upper))[measured.notna()]
@@ -49,15 +49,15 @@ def one_world(
                     "median_width": (upper - lower).median(),
                 }
             )
-    judged = fresh[sensor.columns.phase].isin([p.value for p in sensor.phases if p.judged])
-    clean = is_clean(fresh[judged], sensor).map({True: "clean", False: "not clean"})
+    judged = fresh[spec.columns.phase].isin([p.value for p in spec.phases if p.judged])
+    clean = is_clean(fresh[judged], spec).map({True: "clean", False: "not clean"})
     return lines, pd.DataFrame({"truth": clean, "verdict": predicted.loc[judged, "verdict"]})
 
 
-def is_clean(fresh: pd.DataFrame, sensor: SoftSensor) -> pd.Series:
+def is_clean(fresh: pd.DataFrame, spec: SoftSensor) -> pd.Series:
     """Whether the truth keeps every limit."""
     kept = pd.Series(True, fresh.index)
-    for target in sensor.targets:
+    for target in spec.targets:
         if target.limit is not None:
             true = fresh[f"{target.name}_true"]
             most, least = target.limit.max, target.limit.min
@@ -67,8 +67,8 @@ def is_clean(fresh: pd.DataFrame, sensor: SoftSensor) -> pd.Series:
 
 def main(trials: int, seeds: int) -> None:
     """Print both tables."""
-    sensor = soft_sensor()
-    worlds = [one_world(FIRST_SEED + at, trials, sensor) for at in range(seeds)]
+    spec = soft_sensor()
+    worlds = [one_world(FIRST_SEED + at, trials, spec) for at in range(seeds)]
     lines = pd.DataFrame([line for lines, _ in worlds for line in lines])
     grouped = lines.groupby(["target", "phase"], sort=False)
     found = grouped[["mae", "median_mae", "coverage", "width", "median_width"]].mean()

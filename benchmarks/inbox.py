@@ -27,8 +27,9 @@ from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.pool import NullPool
 
 from src import simulator
-from src.components import database
-from src.components.transformation import features_query
+from src.components.database.schema import initialise
+from src.components.ingestion.load import load_sensor_rows
+from src.components.transformation.features import features_query
 from src.settings import variables
 from src.soft_sensor import SoftSensor, load_soft_sensor
 
@@ -53,7 +54,7 @@ class Bench:
     """A server with one database of simulated rows."""
 
     server: PostgresServer
-    sensor: SoftSensor
+    spec: SoftSensor
     folder: Path
 
     @property
@@ -91,15 +92,15 @@ class Bench:
         self.execute_on("postgres", f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
         self.execute_on("postgres", f"CREATE DATABASE {name}")
         os.environ["DB_NAME"] = name
-        database.initialise(self.engine, self.sensor)
+        initialise(self.engine, self.spec)
         if not rows:
             return
-        base = database.load(self.engine, self.sensor, self.folder / "base" / "sensors.csv")
-        columns = ", ".join(self.sensor.columns.online[1:])
+        base = load_sensor_rows(self.engine, self.spec, self.folder / "base" / "sensors.csv")
+        columns = ", ".join(self.spec.columns.online[1:])
         # A real rig fills all of its columns; the simulator only those that we need.
         filled = [
             name if name in SIMULATED else f"truebung * {place}"
-            for place, name in enumerate(self.sensor.columns.online[1:])
+            for place, name in enumerate(self.spec.columns.online[1:])
         ]
         self.execute(
             "CREATE TABLE base AS SELECT * FROM online_data",
@@ -114,7 +115,7 @@ class Bench:
     def psql(self) -> Cost:
         """The bare feature query."""
         command = [str(self.server.bin_path / "psql"), "-qAt", "-o", os.devnull, "-d"]
-        query = features_query(self.sensor, "online_data")
+        query = features_query(self.spec, "online_data")
         return run([*command, self.server.get_uri(database=os.environ["DB_NAME"]), "-c", query])
 
     def predict(self) -> Cost:
@@ -258,7 +259,7 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     for name in variables():
         os.environ.pop(name, None)
-    sensor = load_soft_sensor(ROOT / "params.yaml")
+    spec = load_soft_sensor(ROOT / "params.yaml")
     with tempfile.TemporaryDirectory(prefix="impress-benchmark-") as scratch:
         folder = Path(scratch)
         os.environ |= {"IMPRESS_HOME": scratch, "IMPRESS_PARAMS": str(ROOT / "params.yaml")}
@@ -270,7 +271,7 @@ def main() -> None:
             run([*IMPRESS, "promote"])
             host = create_engine(server.get_uri(driver="psycopg2")).url.query["host"]
             os.environ["DB_HOSTNAME"] = str(host)
-            bench = Bench(server, sensor, folder)
+            bench = Bench(server, spec, folder)
             bench.fill(0)
             imports = "import sklearn, xgboost, sqlalchemy, psycopg2"
             empty = best(lambda: run([*IMPRESS, "predict"]), 5)

@@ -36,8 +36,8 @@ def main() -> None:
     with engine.begin() as connection:
         rows = pd.read_sql(text("SELECT * FROM online_data"), connection)
         rows = rows[~(rows["vorschlagsnummer"] < 0)]
-        for sensor, (low, high) in SENSORS.items():
-            rows[sensor] = rows[sensor].where(rows[sensor].between(low, high))
+        for spec, (low, high) in SENSORS.items():
+            rows[spec] = rows[spec].where(rows[spec].between(low, high))
         grouped = rows.groupby(["experimentnummer", "waschen"])[list(SENSORS)]
         features = grouped.agg(["mean", "std", "median", percentile25, percentile75])
         features.columns = ["_".join(column) for column in features.columns]

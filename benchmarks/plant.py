@@ -42,7 +42,7 @@ R2 = 0.72
 class Plant:
     """An endless supply of healthy experiments; every draw is new."""
 
-    sensor: SoftSensor
+    spec: SoftSensor
     random: np.random.Generator
 
     def phases(self, rows: int, start: float = 0.0, months: int = 1) -> pd.DataFrame:
@@ -57,8 +57,8 @@ class Plant:
         stamps = np.sort(self.random.uniform(0, months * MONTH, count)) + start
         table = pd.DataFrame(
             {
-                self.sensor.columns.experiment: number,
-                self.sensor.columns.phase: np.tile([1, 0], count),
+                self.spec.columns.experiment: number,
+                self.spec.columns.phase: np.tile([1, 0], count),
                 "last_timestamp": np.repeat(stamps, 2) + np.tile([1500.0, 3000.0], count),
                 "n_samples": READINGS,
             }
@@ -69,9 +69,9 @@ class Plant:
         return table[~lost].iloc[:rows].reset_index(drop=True)
 
     def _measure(self, table: pd.DataFrame) -> None:
-        phase = table[self.sensor.columns.phase].to_numpy(dtype=float)
+        phase = table[self.spec.columns.phase].to_numpy(dtype=float)
         level = self._levels(len(phase))
-        for place, part in enumerate(self.sensor.sensors):
+        for place, sensor in enumerate(self.spec.sensors):
             own = self.random.lognormal(-1, 0.28, len(phase))
             noise = autocorrelated(self.random, (len(phase), READINGS), 0.5) * own[:, None]
             centre = level[:, place] + APART[place] * phase
@@ -79,12 +79,12 @@ class Plant:
             if not place:
                 readings = np.exp(readings / 3)  # turbidity is log-normal
             low, median, high = np.quantile(readings, [0.25, 0.5, 0.75], axis=1)
-            table[f"{part.name}_mean"] = readings.mean(axis=1)
-            table[f"{part.name}_std"] = readings.std(axis=1, ddof=1)
-            table[f"{part.name}_median"] = median
-            table[f"{part.name}_percentile25"], table[f"{part.name}_percentile75"] = low, high
+            table[f"{sensor.name}_mean"] = readings.mean(axis=1)
+            table[f"{sensor.name}_std"] = readings.std(axis=1, ddof=1)
+            table[f"{sensor.name}_median"] = median
+            table[f"{sensor.name}_percentile25"], table[f"{sensor.name}_percentile75"] = low, high
         self.predict(table)
-        for name, spread in zip(self.sensor.target_names, SPREAD):
+        for name, spread in zip(self.spec.target_names, SPREAD):
             unknown = self.random.normal(0, np.sqrt(1 / R2 - 1), len(phase))
             table[f"{name}_measured"] = table[name] + unknown * spread
 
@@ -98,17 +98,19 @@ class Plant:
 
     def predict(self, table: pd.DataFrame) -> None:
         """Let the soft sensor predict from the levels as they are now."""
-        levels = table[[f"{part.name}_median" for part in self.sensor.sensors]].to_numpy(copy=True)
+        levels = table[[f"{sensor.name}_median" for sensor in self.spec.sensors]].to_numpy(
+            copy=True
+        )
         levels[:, 0] = 3 * np.log(np.maximum(levels[:, 0], 1e-3))
-        table[self.sensor.target_names] = np.nan_to_num(levels) @ WEIGHTS.T
+        table[self.spec.target_names] = np.nan_to_num(levels) @ WEIGHTS.T
 
 
 @cache
-def units(sensor: SoftSensor) -> dict[str, float]:
+def units(spec: SoftSensor) -> dict[str, float]:
     """Standard deviation of each sensor's level within the phases."""
-    some = Plant(sensor, np.random.default_rng(0)).phases(20_000)
-    phase = some[sensor.columns.phase].to_numpy()
-    return {part.name: _within(some[f"{part.name}_median"], phase) for part in sensor.sensors}
+    some = Plant(spec, np.random.default_rng(0)).phases(20_000)
+    phase = some[spec.columns.phase].to_numpy()
+    return {sensor.name: _within(some[f"{sensor.name}_median"], phase) for sensor in spec.sensors}
 
 
 def _within(values: pd.Series, phase: Array) -> float:

@@ -19,8 +19,8 @@ from sklearn.ensemble import RandomForestRegressor
 from xgboost import XGBRegressor
 
 from benchmarks.worlds import soft_sensor, world
-from src.components import trainer
-from src.components.evaluation import relative_error, typical_errors
+from src.components.trainer import fitting
+from src.components.trainer.evaluation import relative_error, typical_errors
 from src.soft_sensor import SoftSensor
 
 MOST = 30_000
@@ -31,30 +31,30 @@ BUILDERS: dict[str, Callable[..., Any]] = {
 
 
 def fit(
-    member: str, params: dict[str, Any], part: pd.DataFrame, sensor: SoftSensor
+    member: str, params: dict[str, Any], part: pd.DataFrame, spec: SoftSensor
 ) -> dict[str, Any]:
     """One model a target, on all cores."""
     models = {}
-    for target in sensor.target_names:
+    for target in spec.target_names:
         rows = part[part[target].notna()]
         model = BUILDERS[member](**params, random_state=0, n_jobs=-1)
-        models[target] = model.fit(rows[sensor.features], rows[target])
+        models[target] = model.fit(rows[spec.features], rows[target])
     return models
 
 
-def predict(models: dict[str, Any], rows: pd.DataFrame, sensor: SoftSensor) -> pd.DataFrame:
+def predict(models: dict[str, Any], rows: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:
     """Rows by targets."""
-    values = {target: model.predict(rows[sensor.features]) for target, model in models.items()}
+    values = {target: model.predict(rows[spec.features]) for target, model in models.items()}
     return pd.DataFrame(values, rows.index)
 
 
 def naive(
-    part: pd.DataFrame, trials: int, sensor: SoftSensor
+    part: pd.DataFrame, trials: int, spec: SoftSensor
 ) -> tuple[dict[str, float], dict[str, dict[str, Any]]]:
     """Seconds a trial, and the best hyperparameters, by member."""
-    five = sensor.training.model_copy(update={"folds": 5})
-    folds = trainer.make_folds(part, sensor.model_copy(update={"training": five}))
-    typical = typical_errors(part, sensor)
+    five = spec.training.model_copy(update={"folds": 5})
+    folds = fitting.make_folds(part, spec.model_copy(update={"training": five}))
+    typical = typical_errors(part, spec)
     seconds: dict[str, float] = {}
     best: dict[str, dict[str, Any]] = {}
 
@@ -66,10 +66,10 @@ def naive(
                 "max_depth": trial.suggest_int("max_depth", 1, MOST),
             }
             parts = [
-                predict(fit(member, params, part.iloc[t], sensor), part.iloc[v], sensor)
+                predict(fit(member, params, part.iloc[t], spec), part.iloc[v], spec)
                 for t, v in folds
             ]
-            return relative_error(pd.concat(parts).loc[part.index], part, typical, sensor)
+            return relative_error(pd.concat(parts).loc[part.index], part, typical, spec)
 
         study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=0))
         start = time.perf_counter()
@@ -83,39 +83,39 @@ def main(naive_trials: int) -> None:
     """Print the comparison."""
     warnings.simplefilter("ignore")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sensor = soft_sensor()
-    table, fresh = world(1, sensor)
+    spec = soft_sensor()
+    table, fresh = world(1, spec)
     part, holdout = (
         table[table["holdout"] == held].reset_index(drop=True) for held in (False, True)
     )
-    typical = typical_errors(part, sensor)
-    truth = fresh.drop(columns=sensor.target_names)
-    truth = truth.rename(columns={f"{name}_true": name for name in sensor.target_names})
+    typical = typical_errors(part, spec)
+    truth = fresh.drop(columns=spec.target_names)
+    truth = truth.rename(columns={f"{name}_true": name for name in spec.target_names})
 
     def scores(predicted: Callable[[pd.DataFrame], pd.DataFrame]) -> str:
-        errors = [relative_error(predicted(r), r, typical, sensor) for r in (holdout, truth)]
+        errors = [relative_error(predicted(r), r, typical, spec) for r in (holdout, truth)]
         return f"error on the hold-out {errors[0]:.3f}, on 200 fresh experiments {errors[1]:.3f}"
 
-    for trials in dict.fromkeys((0, naive_trials, sensor.training.trials)):
+    for trials in dict.fromkeys((0, naive_trials, spec.training.trials)):
         start = time.perf_counter()
-        bundle = trainer.train(table, trials, trainer.DEFAULTS, sensor)
+        bundle = fitting.train(table, trials, fitting.DEFAULTS, spec)
         taken = time.perf_counter() - start
-        found = scores(lambda rows, bundle=bundle: bundle.values(rows, sensor))  # type: ignore[misc]
+        found = scores(lambda rows, bundle=bundle: bundle.values(rows, spec))  # type: ignore[misc]
         print(
-            f"ours, {trials} trials a member ({len(trainer.DEFAULTS)}): {taken:.0f} s, {found}",
+            f"ours, {trials} trials a member ({len(fitting.DEFAULTS)}): {taken:.0f} s, {found}",
             flush=True,
         )
-    seconds, best = naive(part, naive_trials, sensor)
-    models = {member: fit(member, best[member], part, sensor) for member in BUILDERS}
+    seconds, best = naive(part, naive_trials, spec)
+    models = {member: fit(member, best[member], part, spec) for member in BUILDERS}
 
     def both(rows: pd.DataFrame) -> pd.DataFrame:
-        first, second = (predict(models[member], rows, sensor) for member in BUILDERS)
+        first, second = (predict(models[member], rows, spec) for member in BUILDERS)
         return (first + second) / 2
 
-    whole = sum(seconds.values()) * sensor.training.trials
+    whole = sum(seconds.values()) * spec.training.trials
     each = ", ".join(f"{member} {taken:.0f} s" for member, taken in seconds.items())
     print(f"naive, {naive_trials} trials a member (2): a trial takes {each}; {scores(both)}")
-    print(f"naive, {sensor.training.trials} trials a member, extrapolated: {whole / 3600:.1f} h")
+    print(f"naive, {spec.training.trials} trials a member, extrapolated: {whole / 3600:.1f} h")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from src import simulator
-from src.components import ingestion, transformation
+from src.components.ingestion import data_set
+from src.components.transformation.training_table import laboratory_targets, training_table
 from src.soft_sensor import SoftSensor, load_soft_sensor
 
 EXPERIMENTS, FRESH, SECONDS = 50, 200, 1500
@@ -19,35 +20,35 @@ def soft_sensor(params: Path = Path("params.yaml")) -> SoftSensor:
     return load_soft_sensor(params)
 
 
-def data_set(folder: Path, sensor: SoftSensor) -> pd.DataFrame:
+def training_data(folder: Path, spec: SoftSensor) -> pd.DataFrame:
     """The training table of a data set folder."""
-    laboratory = ingestion.read_laboratory(folder / sensor.files.laboratory, sensor)
-    return transformation.training_table(
-        ingestion.read_features(folder, sensor),
-        transformation.laboratory_targets(laboratory, sensor),
-        ingestion.read_groups(folder, sensor),
-        sensor,
+    laboratory = data_set.read_laboratory(folder / spec.files.laboratory, spec)
+    return training_table(
+        data_set.read_features(folder, spec),
+        laboratory_targets(laboratory, spec),
+        data_set.read_groups(folder, spec),
+        spec,
     )
 
 
-def world(seed: int, sensor: SoftSensor) -> tuple[pd.DataFrame, pd.DataFrame]:
+def world(seed: int, spec: SoftSensor) -> tuple[pd.DataFrame, pd.DataFrame]:
     """What one seed of the simulator gives.
 
     Returns:
         The training table of the first experiments; and of fresh ones the features, laboratory
         values and, as `<target>_true`, what was simulated.
     """
-    keys = sensor.columns.keys
+    keys = spec.columns.keys
     with tempfile.TemporaryDirectory() as scratch:
         old, new = Path(scratch) / "old", Path(scratch) / "new"
         simulator.simulate(old, EXPERIMENTS, SECONDS, seed)
         simulator.simulate(new, FRESH, SECONDS, seed, first=EXPERIMENTS + 1)
-        laboratory = ingestion.read_laboratory(new / sensor.files.laboratory, sensor)
-        truth = pd.read_csv(new / "truth.csv", sep=sensor.files.separator)
-        truth = truth[[*keys, *sensor.target_names]]
+        laboratory = data_set.read_laboratory(new / spec.files.laboratory, spec)
+        truth = pd.read_csv(new / "truth.csv", sep=spec.files.separator)
+        truth = truth[[*keys, *spec.target_names]]
         fresh = (
-            ingestion.read_features(new, sensor)
-            .merge(transformation.laboratory_targets(laboratory, sensor), on=keys, how="left")
+            data_set.read_features(new, spec)
+            .merge(laboratory_targets(laboratory, spec), on=keys, how="left")
             .merge(truth, on=keys, suffixes=("", "_true"))
         )
-        return data_set(old, sensor), fresh
+        return training_data(old, spec), fresh

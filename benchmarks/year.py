@@ -18,8 +18,8 @@ from pathlib import Path
 import pandas as pd
 from sqlalchemy import text
 
-from src.components import database
-from src.components.drift_tests import ALARM
+from src.components.database.connection import connect
+from src.components.drift_reporter.drift_tests import ALARM
 from src.settings import Settings
 
 EXPERIMENTS, SECONDS, MONTHS, FIRST_BAD = 60, 300, 12, 7
@@ -58,7 +58,7 @@ START = int(pd.Timestamp("2025-01-01").timestamp())
 
 def newest_report() -> tuple[str, str]:
     """The verdict of the newest report, and what it found."""
-    with database.connect(Settings()) as engine, engine.connect() as connection:
+    with connect(Settings()) as engine, engine.connect() as connection:
         run, outcome = connection.execute(
             text("SELECT id, outcome FROM runs ORDER BY id DESC LIMIT 1")
         ).one()
@@ -74,7 +74,7 @@ def newest_report() -> tuple[str, str]:
 
 def let_a_month_pass() -> None:
     """Date everything in the database a month earlier."""
-    with database.connect(Settings()) as engine, engine.begin() as connection:
+    with connect(Settings()) as engine, engine.begin() as connection:
         for table, columns in {
             "online_data": ["arrived_at"],
             "archived_data": ["predicted_at"],

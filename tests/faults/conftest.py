@@ -12,10 +12,10 @@ from tests.faults.rig import Rig
 
 
 @pytest.fixture(name="rig")
-def fixture_rig(engine: Engine, sensor: SoftSensor, production: Path, home: Path) -> Rig:
+def fixture_rig(engine: Engine, spec: SoftSensor, production: Path, home: Path) -> Rig:
     """An empty database, a Production model, and the params of the repository to be changed."""
     assert production.is_dir()
-    return Rig(engine, sensor, home)
+    return Rig(engine, spec, home)
 
 
 @pytest.fixture(name="at_once")

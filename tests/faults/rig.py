@@ -17,8 +17,9 @@ from typing import Any
 import pandas as pd
 from sqlalchemy import Engine, text
 
-from src.components import rejected
-from src.components.inbox import Inbox, hold
+from src.components.inbox import rejected
+from src.components.inbox.hold import hold
+from src.components.inbox.states import Inbox
 from src.logger import job
 from src.pipelines.predict_pipeline import predict
 from src.settings import Settings
@@ -28,7 +29,7 @@ FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
     [
         "src.pipelines.predict_pipeline",
-        "src.components.registry",
+        "src.components.registry.versions",
         "mlflow.store.tracking.sqlalchemy_store",
         "mlflow.store.model_registry.sqlalchemy_store",
     ]
@@ -53,9 +54,9 @@ def _main(environment: dict[str, str], folder: str) -> None:
 class Rig:
     """One database under test. Its rows are numbered, so that each can be found again."""
 
-    def __init__(self, engine: Engine, sensor: SoftSensor, folder: Path) -> None:
+    def __init__(self, engine: Engine, spec: SoftSensor, folder: Path) -> None:
         self.engine = engine
-        self.sensor = sensor
+        self.spec = spec
         self.folder = folder
         self.environment = dict(os.environ)
         self.arrived: dict[int, tuple[Any, Any, bool]] = {}  # number: experiment, phase, valid
@@ -64,7 +65,7 @@ class Rig:
         """Rows of one phase, a second apart, the newest `age` s ago; `values` replace columns."""
         age = values.pop("age", 7200)
         first = len(self.arrived)
-        row: dict[str, Any] = {part.name: 5.0 for part in self.sensor.sensors}
+        row: dict[str, Any] = {sensor.name: 5.0 for sensor in self.spec.sensors}
         row |= {"experimentnummer": experiment, "waschen": phase, "vorschlagsnummer": 1, **values}
         statement = f"""
             INSERT INTO online_data (timestamp, {NUMBER}, {", ".join(row)})
@@ -101,7 +102,7 @@ class Rig:
         """Give rejected rows another chance."""
         with hold(self.engine) as connection:
             assert connection is not None
-            rejected.replay(Inbox(connection, self.sensor))
+            rejected.replay(Inbox(connection, self.spec))
 
     def check(self) -> None:
         """Nothing is lost, nothing is double, every phase was scored from all of its rows.
@@ -117,7 +118,7 @@ class Rig:
         noted = sum(details.get("purged", 0) for details in runs["details"])
         assert noted == len(gone), "the journal counts what was removed"
 
-        keys = self.sensor.columns.keys
+        keys = self.spec.columns.keys
         ledger = ledger.sort_values(["predicted_at", "run_id"])
         assert not ledger.duplicated([*keys, "n_samples"]).any(), "scored twice from the same rows"
         newest = ledger.groupby(keys).last()

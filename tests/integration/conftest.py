@@ -29,8 +29,8 @@ from aiosmtpd.handlers import Mailbox
 from aiosmtpd.smtp import AuthResult, LoginPassword
 from sqlalchemy import Engine
 
-from src.components import database
-from src.components.registry import Registry
+from src.components.ingestion.load import load_sensor_rows
+from src.components.registry.versions import Registry
 from src.settings import Settings
 from src.soft_sensor import SoftSensor
 from tests.integration.workbench import Workbench
@@ -283,13 +283,13 @@ def fixture_mlflow(
 
 
 @pytest.fixture(name="bench")
-def fixture_bench(engine: Engine, sensor: SoftSensor) -> Workbench:
+def fixture_bench(engine: Engine, spec: SoftSensor) -> Workbench:
     """An empty inbox."""
-    return Workbench(engine, sensor)
+    return Workbench(engine, spec)
 
 
 @pytest.fixture(name="inbox")
-def fixture_inbox(engine: Engine, sensor: SoftSensor, small_dataset: Path) -> Engine:
+def fixture_inbox(engine: Engine, spec: SoftSensor, small_dataset: Path) -> Engine:
     """A database with sensor rows of 24 experiments to predict."""
-    database.load(engine, sensor, small_dataset / "sensors.csv")
+    load_sensor_rows(engine, spec, small_dataset / "sensors.csv")
     return engine

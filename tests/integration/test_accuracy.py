@@ -7,7 +7,9 @@ from pathlib import Path
 import pandas as pd
 
 from src import simulator
-from src.components import ingestion, trainer, transformation
+from src.components.ingestion import data_set
+from src.components.trainer import fitting
+from src.components.transformation.training_table import laboratory_targets, training_table
 from src.soft_sensor import SoftSensor
 
 # What a short search finds; so the test is about the ensemble and not about luck in a search.
@@ -19,24 +21,24 @@ TRAINED, NEW = 50, 150
 
 
 def test_new_experiments_are_predicted_twice_as_well_as_by_the_median(
-    tmp_path: Path, sensor: SoftSensor
+    tmp_path: Path, spec: SoftSensor
 ) -> None:
     simulator.simulate(tmp_path / "old", TRAINED, seconds=150, seed=1)
     simulator.simulate(tmp_path / "new", NEW, seconds=150, seed=1, first=TRAINED + 1)
-    laboratory = ingestion.read_laboratory(tmp_path / "old" / "lab.csv", sensor)
-    table = transformation.training_table(
-        ingestion.read_features(tmp_path / "old", sensor),
-        transformation.laboratory_targets(laboratory, sensor),
+    laboratory = data_set.read_laboratory(tmp_path / "old" / "lab.csv", spec)
+    table = training_table(
+        data_set.read_features(tmp_path / "old", spec),
+        laboratory_targets(laboratory, spec),
         None,
-        sensor,
+        spec,
     )
     training = table[~table["holdout"]].reset_index(drop=True)
-    bundle = trainer.assemble(training, PARAMS, sensor)
+    bundle = fitting.assemble(training, PARAMS, spec)
 
-    features = ingestion.read_features(tmp_path / "new", sensor)
-    predicted = features[sensor.columns.keys].join(bundle.predict(features, sensor))
-    truth = pd.read_csv(tmp_path / "new" / "truth.csv", sep=sensor.files.separator)
-    both = predicted.merge(truth, on=sensor.columns.keys, suffixes=("", "_true"))
+    features = data_set.read_features(tmp_path / "new", spec)
+    predicted = features[spec.columns.keys].join(bundle.predict(features, spec))
+    truth = pd.read_csv(tmp_path / "new" / "truth.csv", sep=spec.files.separator)
+    both = predicted.merge(truth, on=spec.columns.keys, suffixes=("", "_true"))
     assert len(both) > 1.9 * NEW
     for target in ("oberflaechenspannung", "anionischetenside"):
         error = (both[target] - both[f"{target}_true"]).abs().mean()

@@ -11,7 +11,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 from typer.testing import CliRunner
 
-from src.cli import main
+from src.cli.commands import main
 from src.soft_sensor import SoftSensor, load_soft_sensor
 from tests.conftest import ROOT
 
@@ -40,7 +40,7 @@ def fixture_folder(rig: SoftSensor, home: Path) -> Path:
     pd.DataFrame({"experiment_id": names, "block": block}).to_csv(
         folder / "splits.csv", index=False
     )
-    targets = {part.name: part.high * condition for part in rig.targets}
+    targets = {target.name: target.high * condition for target in rig.targets}
     pd.DataFrame({"experiment_id": names, "phase": "cycle", **targets}).to_csv(
         folder / rig.files.laboratory, index=False
     )
@@ -52,8 +52,8 @@ def fixture_folder(rig: SoftSensor, home: Path) -> Path:
         }
     )
     signal = np.repeat(condition, SECONDS)
-    for part in rig.sensors:
-        rows[part.name] = part.high * (0.4 + 0.2 * signal) + random.normal(0, 0.1, len(rows))
+    for sensor in rig.sensors:
+        rows[sensor.name] = sensor.high * (0.4 + 0.2 * signal) + random.normal(0, 0.1, len(rows))
     rows.to_csv(folder / rig.files.sensors, index=False)
     return folder
 

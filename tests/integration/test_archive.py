@@ -11,14 +11,16 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
-from src.components import archive, database
-from src.components.archive import Outcome
-from src.components.inbox import Window, hold
+from src.components.database.schema import initialise
+from src.components.inbox import transaction
+from src.components.inbox.hold import hold
+from src.components.inbox.states import Window
+from src.components.inbox.transaction import Outcome
 from src.errors import NoModel
 from tests.integration.workbench import Workbench
 
 
-def _no_model() -> tuple[archive.Predict, str]:
+def _no_model() -> tuple[transaction.Predict, str]:
     raise NoModel("none was promoted")
 
 
@@ -124,10 +126,10 @@ def test_what_cannot_be_scored_is_set_aside_with_its_reason(
 
 
 def test_a_rig_may_have_a_column_called_state(bench: Workbench) -> None:
-    columns = bench.sensor.columns
+    columns = bench.spec.columns
     columns = columns.model_copy(update={"online": (*columns.online, "state")})
-    bench.sensor = bench.sensor.model_copy(update={"columns": columns})
-    database.initialise(bench.engine, bench.sensor)
+    bench.spec = bench.spec.model_copy(update={"columns": columns})
+    initialise(bench.engine, bench.spec)
     bench.add(1, 7, 20, state=5.0)
     bench.add(2, 1, 30, state=6.0)
     outcome = bench.score()
@@ -205,7 +207,7 @@ def test_whatever_fails_while_features_wait_for_the_model_ends_the_run(
     for experiment in range(120):
         bench.add(experiment, 1, 2)
 
-    def cut_one() -> tuple[archive.Predict, str]:
+    def cut_one() -> tuple[transaction.Predict, str]:
         time.sleep(1)
         bench.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = (SELECT max(pid) "
@@ -213,7 +215,7 @@ def test_whatever_fails_while_features_wait_for_the_model_ends_the_run(
         )
         return bench.predict, "1"
 
-    def late() -> tuple[archive.Predict, str]:
+    def late() -> tuple[transaction.Predict, str]:
         time.sleep(1)
         return _no_model()
 

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from sqlalchemy import text
 
-from src.components.inbox import Inbox, Window
-from src.components.predictor import quality_flags
+from src.components.inbox.states import Inbox, Window
+from src.components.predictor.bundle import quality_flags
 from src.soft_sensor import SoftSensor
 from tests.integration.workbench import Workbench
 
@@ -81,7 +81,7 @@ def test_local_time_in_place_of_utc_is_flagged(bench: Workbench) -> None:
 @pytest.mark.parametrize("jump", [HOUR, -HOUR])
 @pytest.mark.parametrize("before", [1, 900, 1499])
 def test_a_jump_for_daylight_saving_is_flagged(
-    bench: Workbench, sensor: SoftSensor, jump: int, before: int
+    bench: Workbench, spec: SoftSensor, jump: int, before: int
 ) -> None:
     bench.add(1, 1, 1500, age=3 * HOUR)
     bench.execute(
@@ -91,8 +91,8 @@ def test_a_jump_for_daylight_saving_is_flagged(
     seen: list[list[str]] = []
 
     def predict(features: pd.DataFrame) -> pd.DataFrame:
-        reference = features[[*sensor.columns.keys, *sensor.features]]
-        seen.append(quality_flags(features, reference, sensor).tolist())
+        reference = features[[*spec.columns.keys, *spec.features]]
+        seen.append(quality_flags(features, reference, spec).tolist())
         return bench.predict(features)
 
     bench.score(predict)
@@ -105,5 +105,5 @@ def test_phases_with_a_doubtful_clock_are_named(bench: Workbench) -> None:
     bench.add(3, 0, 100, age=-2 * HOUR)
     with bench.engine.connect() as connection:
         assert connection.scalar(text("SELECT count(*) FROM archived_data")) == 0
-        named = Inbox(connection, bench.sensor).doubtful_clocks()
+        named = Inbox(connection, bench.spec).doubtful_clocks()
     assert {(p["experimentnummer"], p["state"]) for p in named} == {(2, "waiting"), (3, "waiting")}

@@ -10,8 +10,8 @@ from sqlalchemy import Engine, text
 from typer.testing import CliRunner
 
 from src import simulator
-from src.cli import main
-from src.components import database
+from src.cli.commands import main
+from src.components.ingestion.load import load_sensor_rows
 from src.errors import DataError
 from src.pipelines.predict_pipeline import predict
 from src.pipelines.train_pipeline import prepare
@@ -28,7 +28,7 @@ def _run(*words: str) -> str:
 
 @pytest.fixture(name="dataset")
 def fixture_dataset(
-    engine: Engine, mlflow: Path, small_dataset: Path, home: Path, sensor: SoftSensor
+    engine: Engine, mlflow: Path, small_dataset: Path, home: Path, spec: SoftSensor
 ) -> Path:
     """A data set whose laboratory file names six experiments more, of which the ledger knows.
 
@@ -36,7 +36,7 @@ def fixture_dataset(
     """
     assert mlflow.is_dir()
     simulator.simulate(home / "week", experiments=6, seconds=120, seed=3, first=25)
-    database.load(engine, sensor, home / "week" / "sensors.csv")
+    load_sensor_rows(engine, spec, home / "week" / "sensors.csv")
     with engine.begin() as connection:
         first = "SELECT max(timestamp) - 20 FROM online_data WHERE experimentnummer = 25"
         few = f"DELETE FROM online_data WHERE experimentnummer = 25 AND timestamp < ({first})"
@@ -54,24 +54,24 @@ def fixture_dataset(
 
 
 def test_archived_features_and_new_labels_join_the_training_table(
-    dataset: Path, engine: Engine, sensor: SoftSensor
+    dataset: Path, engine: Engine, spec: SoftSensor
 ) -> None:
-    before = prepare(dataset, sensor)
+    before = prepare(dataset, spec)
     assert not set(NEW) & set(before["experimentnummer"])
     said = _run("collect")
-    after = prepare(dataset, sensor)
+    after = prepare(dataset, spec)
     joined = after[after["experimentnummer"].isin(NEW)]
     assert set(joined["experimentnummer"]) == set(NEW) - {25}
     assert f"{len(joined)} analysed phases" in said
     with engine.connect() as connection:
         ledger = pd.read_sql(text("SELECT * FROM latest_predictions"), connection)
-    both = joined.merge(ledger, on=sensor.columns.keys, suffixes=("", "_archived"))
+    both = joined.merge(ledger, on=spec.columns.keys, suffixes=("", "_archived"))
     assert len(both) == len(joined)
-    archived = both[[f"{name}_archived" for name in sensor.features]]
+    archived = both[[f"{name}_archived" for name in spec.features]]
     pd.testing.assert_frame_equal(
-        both[sensor.features], archived.set_axis(sensor.features, axis=1), check_exact=True
+        both[spec.features], archived.set_axis(spec.features, axis=1), check_exact=True
     )
-    assert joined[sensor.target_names].notna().to_numpy().mean() > 0.8
+    assert joined[spec.target_names].notna().to_numpy().mean() > 0.8
     same = after[~after["experimentnummer"].isin(NEW)].reset_index(drop=True)
     pd.testing.assert_frame_equal(same, before)
 

@@ -14,9 +14,10 @@ import pytest
 from sqlalchemy import Engine, text
 from typer.testing import CliRunner, Result
 
-from src.cli import main
-from src.components import database
-from src.components.inbox import hold
+from src.cli.commands import main
+from src.components.database.schema import initialise
+from src.components.inbox.hold import hold
+from src.components.ingestion.load import load_sensor_rows
 from src.soft_sensor import SoftSensor
 from tests.integration.workbench import Workbench
 
@@ -81,14 +82,14 @@ def test_a_wrong_password_says_so_and_stays_secret(
     assert "wrong-secret" not in written
 
 
-def test_a_database_without_tables_points_to_init(engine: Engine, sensor: SoftSensor) -> None:
+def test_a_database_without_tables_points_to_init(engine: Engine, spec: SoftSensor) -> None:
     with engine.begin() as connection:
         connection.execute(
             text("DROP TABLE online_data, archived_data, rejected_data, runs CASCADE")
         )
     _fails(_run("predict"), "impress init")
     assert _run("init").exit_code == 0
-    assert not database.initialise(engine, sensor)
+    assert not initialise(engine, spec)
 
 
 def test_an_empty_inbox_is_nothing_to_do(engine: Engine) -> None:
@@ -98,9 +99,9 @@ def test_an_empty_inbox_is_nothing_to_do(engine: Engine) -> None:
 
 
 def test_without_a_production_model_rows_stay(
-    engine: Engine, sensor: SoftSensor, small_dataset: Path
+    engine: Engine, spec: SoftSensor, small_dataset: Path
 ) -> None:
-    rows = database.load(engine, sensor, small_dataset / "sensors.csv")
+    rows = load_sensor_rows(engine, spec, small_dataset / "sensors.csv")
     _fails(_run("predict"), "impress promote")
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT count(*) FROM online_data")) == rows
@@ -256,9 +257,9 @@ def test_status_names_phases_with_a_doubtful_clock(bench: Workbench) -> None:
 
 @pytest.mark.usefixtures("engine")
 def test_a_registry_that_is_down_leaves_the_inbox_alone(
-    engine: Engine, sensor: SoftSensor, small_dataset: Path, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, spec: SoftSensor, small_dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = database.load(engine, sensor, small_dataset / "sensors.csv")
+    rows = load_sensor_rows(engine, spec, small_dataset / "sensors.csv")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{CLOSED_PORT}")
     _fails(_run("predict"), "does not answer", "holds no bundle")
     with engine.connect() as connection:

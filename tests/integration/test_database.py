@@ -8,7 +8,9 @@ import pandas as pd
 import pytest
 from sqlalchemy import Engine, text
 
-from src.components import database
+from src.components.database.connection import connect
+from src.components.database.schema import initialise
+from src.components.ingestion.load import load_sensor_rows
 from src.errors import DataError
 from src.settings import Settings
 from src.soft_sensor import SoftSensor
@@ -19,17 +21,15 @@ def _count(engine: Engine, table: str) -> int:
         return int(connection.scalar(text(f"SELECT count(*) FROM {table}")) or 0)
 
 
-def test_initialising_twice_does_nothing_the_second_time(
-    engine: Engine, sensor: SoftSensor
-) -> None:
-    assert not database.initialise(engine, sensor)
+def test_initialising_twice_does_nothing_the_second_time(engine: Engine, spec: SoftSensor) -> None:
+    assert not initialise(engine, spec)
 
 
 def test_a_table_with_its_original_columns_is_upgraded_in_place(
-    engine: Engine, sensor: SoftSensor
+    engine: Engine, spec: SoftSensor
 ) -> None:
-    numbers = ", ".join(f"{name} double precision" for name in sensor.features)
-    targets = ", ".join(f"{name} double precision" for name in sensor.target_names)
+    numbers = ", ".join(f"{name} double precision" for name in spec.features)
+    targets = ", ".join(f"{name} double precision" for name in spec.target_names)
     with engine.begin() as connection:
         connection.execute(text("DROP TABLE archived_data CASCADE"))
         connection.execute(
@@ -43,9 +43,9 @@ def test_a_table_with_its_original_columns_is_upgraded_in_place(
                 "INSERT INTO archived_data (experimentnummer, waschen, ph_mean) VALUES (1, 1, 7.5)"
             )
         )
-    done = database.initialise(engine, sensor)
+    done = initialise(engine, spec)
     assert "added archived_data.verdict" in done
-    assert not database.initialise(engine, sensor)
+    assert not initialise(engine, spec)
     with engine.connect() as connection:
         rows = pd.read_sql(text("SELECT * FROM archived_data"), connection)
         latest = pd.read_sql(text("SELECT * FROM latest_predictions"), connection)
@@ -54,28 +54,26 @@ def test_a_table_with_its_original_columns_is_upgraded_in_place(
     assert rows[["verdict", "predicted_at", "n_samples"]].isna().all(axis=None)
 
 
-def test_the_inbox_of_older_tables_gets_times_of_arrival(
-    engine: Engine, sensor: SoftSensor
-) -> None:
+def test_the_inbox_of_older_tables_gets_times_of_arrival(engine: Engine, spec: SoftSensor) -> None:
     with engine.begin() as connection:
         connection.execute(text("ALTER TABLE online_data DROP COLUMN arrived_at"))
         connection.execute(text("INSERT INTO online_data (experimentnummer) VALUES (1)"))
-    assert database.initialise(engine, sensor) == ["added online_data.arrived_at"]
+    assert initialise(engine, spec) == ["added online_data.arrived_at"]
     with engine.begin() as connection:
         connection.execute(text("INSERT INTO online_data (experimentnummer) VALUES (1)"))
     assert _count(engine, "online_data WHERE arrived_at IS NOT NULL") == 2
 
 
-def test_the_view_gets_the_columns_that_its_table_gets(engine: Engine, sensor: SoftSensor) -> None:
-    statistics = (*sensor.statistics, "percentile90")
-    more = sensor.model_copy(update={"statistics": statistics})
-    assert "renewed latest_predictions" in database.initialise(engine, more)
-    assert not database.initialise(engine, more)
+def test_the_view_gets_the_columns_that_its_table_gets(engine: Engine, spec: SoftSensor) -> None:
+    statistics = (*spec.statistics, "percentile90")
+    more = spec.model_copy(update={"statistics": statistics})
+    assert "renewed latest_predictions" in initialise(engine, more)
+    assert not initialise(engine, more)
     assert _count(engine, "latest_predictions WHERE ph_percentile90 IS NULL") == 0
 
 
-def test_a_file_loads_whole(engine: Engine, sensor: SoftSensor, small_dataset: Path) -> None:
-    rows = database.load(engine, sensor, small_dataset / "sensors.csv")
+def test_a_file_loads_whole(engine: Engine, spec: SoftSensor, small_dataset: Path) -> None:
+    rows = load_sensor_rows(engine, spec, small_dataset / "sensors.csv")
     assert rows == len(pd.read_csv(small_dataset / "sensors.csv", sep=";"))
     assert _count(engine, "online_data") == rows
 
@@ -107,28 +105,28 @@ def fixture_file(tmp_path: Path) -> Path:
     ],
 )
 def test_a_faulty_file_loads_not_at_all_and_says_where(
-    engine: Engine, sensor: SoftSensor, file: Path, old: str, new: str, complaint: str
+    engine: Engine, spec: SoftSensor, file: Path, old: str, new: str, complaint: str
 ) -> None:
     content = file.read_text(encoding="utf-8")
     assert old in content
     file.write_text(content.replace(old, new), encoding="utf-8")
     with pytest.raises(DataError, match=complaint):
-        database.load(engine, sensor, file)
+        load_sensor_rows(engine, spec, file)
     assert _count(engine, "online_data") == 0
 
 
 def test_a_parquet_file_without_rows_or_sense_is_named(
-    engine: Engine, sensor: SoftSensor, tmp_path: Path
+    engine: Engine, spec: SoftSensor, tmp_path: Path
 ) -> None:
     file = tmp_path / "rows.parquet"
     with pytest.raises(DataError, match="rows.parquet not found"):
-        database.load(engine, sensor, file)
+        load_sensor_rows(engine, spec, file)
     file.write_text("no parquet", encoding="utf-8")
     with pytest.raises(DataError, match="rows.parquet is no Parquet file"):
-        database.load(engine, sensor, file)
+        load_sensor_rows(engine, spec, file)
     pd.DataFrame({"experimentnummer": [1]}).head(0).to_parquet(file)
     with pytest.raises(DataError, match="rows.parquet is empty"):
-        database.load(engine, sensor, file)
+        load_sensor_rows(engine, spec, file)
 
 
 def test_times_come_in_utc_whatever_the_zone_of_the_server(engine: Engine) -> None:
@@ -139,26 +137,26 @@ def test_times_come_in_utc_whatever_the_zone_of_the_server(engine: Engine) -> No
         assert connection.scalar(text("SELECT now()")).utcoffset().total_seconds() == 0
 
 
-def test_twins_are_apart(engine: Engine, sensor: SoftSensor, file: Path) -> None:
-    database.load(engine, sensor, file, prefix="test_")
+def test_twins_are_apart(engine: Engine, spec: SoftSensor, file: Path) -> None:
+    load_sensor_rows(engine, spec, file, prefix="test_")
     assert (_count(engine, "online_data"), _count(engine, "test_online_data")) == (0, 3)
 
 
-def test_an_embedded_server_keeps_its_data_and_stops(home: Path, sensor: SoftSensor) -> None:
-    with database.connect(Settings()) as engine:
-        assert "created online_data" in database.initialise(engine, sensor)
+def test_an_embedded_server_keeps_its_data_and_stops(home: Path, spec: SoftSensor) -> None:
+    with connect(Settings()) as engine:
+        assert "created online_data" in initialise(engine, spec)
         socket = Path(str(engine.url.query["host"]))
-    with database.connect(Settings()) as engine:
-        assert not database.initialise(engine, sensor)
+    with connect(Settings()) as engine:
+        assert not initialise(engine, spec)
     assert (home / "artifacts" / "pgdata" / "PG_VERSION").is_file()
     assert not list(socket.glob("postmaster.pid"))
 
 
 def test_a_process_that_was_killed_does_not_keep_the_embedded_server_alive(home: Path) -> None:
-    with database.connect(Settings()):
+    with connect(Settings()):
         handles = home / "artifacts" / "pgdata" / ".handle_pids.json"
     handles.write_text("[999999999]", encoding="utf-8")
-    with database.connect(Settings()):
+    with connect(Settings()):
         pid = home / "artifacts" / "pgdata" / "postmaster.pid"
         assert pid.exists()
     assert not pid.exists()

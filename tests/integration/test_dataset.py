@@ -12,7 +12,7 @@ import pytest
 import yaml
 from dvc.repo import Repo
 
-from src.components import dataset
+from src.components.ingestion import dvc_data
 from src.errors import DataError
 from src.settings import Settings
 from tests.conftest import ROOT
@@ -64,22 +64,22 @@ def holders(folder: Path, secret: str) -> list[Path]:
 
 def test_the_version_is_the_hash_that_dvc_writes(repository: Path) -> None:
     written = yaml.safe_load((repository / "Dataset.dvc").read_text(encoding="utf-8"))
-    assert dataset.version(repository / "Dataset") == written["outs"][0]["md5"]
-    assert dataset.version(Path("Dataset")) == written["outs"][0]["md5"]
+    assert dvc_data.version(repository / "Dataset") == written["outs"][0]["md5"]
+    assert dvc_data.version(Path("Dataset")) == written["outs"][0]["md5"]
 
 
 def test_the_version_changes_with_a_byte_and_back(repository: Path) -> None:
-    before = dataset.version(repository / "Dataset")
+    before = dvc_data.version(repository / "Dataset")
     file = repository / "Dataset" / "sensors.csv"
     file.write_bytes(FILES["sensors.csv"].replace(b"7.5", b"7.6"))
-    assert dataset.version(repository / "Dataset") != before
+    assert dvc_data.version(repository / "Dataset") != before
     file.write_bytes(FILES["sensors.csv"])
-    assert dataset.version(repository / "Dataset") == before
+    assert dvc_data.version(repository / "Dataset") == before
 
 
 def test_asking_for_the_version_leaves_no_file(repository: Path) -> None:
     before = sorted(repository.rglob("*"))
-    dataset.version(repository / "Dataset")
+    dvc_data.version(repository / "Dataset")
     assert sorted(repository.rglob("*")) == before
 
 
@@ -88,32 +88,32 @@ def test_a_folder_without_dvc_has_a_version_too(
 ) -> None:
     elsewhere = tmp_path_factory.mktemp("elsewhere") / "Other"
     copied = shutil.copytree(repository / "Dataset", elsewhere)
-    assert dataset.version(copied) == dataset.version(repository / "Dataset")
+    assert dvc_data.version(copied) == dvc_data.version(repository / "Dataset")
 
 
 def test_a_missing_folder_has_no_version() -> None:
     with pytest.raises(DataError, match="impress pull-data"):
-        dataset.version(Path("Dataset"))
+        dvc_data.version(Path("Dataset"))
 
 
 def test_a_folder_remote_gives_the_bytes_back(pushed: Path) -> None:
-    assert "Dataset" in " ".join(dataset.pull(Settings(), pushed))
+    assert "Dataset" in " ".join(dvc_data.pull(Settings(), pushed))
     assert pulled() == FILES
-    assert dataset.pull(Settings(), pushed) == []
+    assert dvc_data.pull(Settings(), pushed) == []
 
 
 def test_what_was_changed_here_is_not_overwritten(pushed: Path) -> None:
-    dataset.pull(Settings(), pushed)
+    dvc_data.pull(Settings(), pushed)
     (pushed / "Dataset" / "lab.csv").write_bytes(b"mine")
     with pytest.raises(DataError, match="unsaved files.*lab.csv.*dvc status") as caught:
-        dataset.pull(Settings(), pushed)
+        dvc_data.pull(Settings(), pushed)
     assert "\n" not in str(caught.value)
     assert pulled() == {**FILES, "lab.csv": b"mine"}
 
 
 def test_an_http_remote_gives_the_bytes_for_the_token(pushed: Path, guarded: str) -> None:
     set_remote(pushed, guarded)
-    dataset.pull(Settings(), pushed)
+    dvc_data.pull(Settings(), pushed)
     assert pulled() == FILES
 
 
@@ -151,7 +151,7 @@ def test_a_remote_that_is_down_is_named(pushed: Path, closed_port: int) -> None:
     url = f"http://127.0.0.1:{closed_port}"
     set_remote(pushed, url)
     with pytest.raises(DataError, match=url) as caught:
-        dataset.pull(Settings(), pushed)
+        dvc_data.pull(Settings(), pushed)
     assert "\n" not in str(caught.value)
 
 
@@ -160,17 +160,17 @@ def test_a_remote_that_lacks_a_file_is_named(pushed: Path) -> None:
         if file.is_file() and file.read_bytes() == FILES["lab.csv"]:
             file.unlink()
     with pytest.raises(DataError, match="origin"):
-        dataset.pull(Settings(), pushed)
+        dvc_data.pull(Settings(), pushed)
 
 
 def test_without_a_remote_the_way_to_one_is_told(repository: Path) -> None:
     with pytest.raises(DataError, match="dvc remote add"):
-        dataset.pull(Settings(), repository)
+        dvc_data.pull(Settings(), repository)
 
 
 def test_outside_of_a_repository_the_way_to_one_is_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="dvc init"):
-        dataset.pull(Settings(), tmp_path)
+        dvc_data.pull(Settings(), tmp_path)
 
 
 def test_the_stages_of_the_repository_can_be_planned(home: Path) -> None:

@@ -28,8 +28,8 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from src.components import emailer
-from src.components.emailer import Letter, message_id
+from src.components.emailer import outbox
+from src.components.emailer.letter import Letter, compose, message_id
 from src.errors import DeliveryError
 from src.settings import Settings
 from tests.integration.conftest import PASSWORD, USER
@@ -52,7 +52,7 @@ NO_STARTTLS = {
 @pytest.fixture(autouse=True)
 def fixture_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three tries, but no long waits."""
-    monkeypatch.setattr(emailer, "WAITS", (0.01, 0.01))
+    monkeypatch.setattr(outbox, "WAITS", (0.01, 0.01))
 
 
 @pytest.fixture(name="serve")
@@ -101,7 +101,7 @@ def text_of(message: EmailMessage, kind: str = "plain") -> str:
     return str(body.get_content())
 
 
-def outbox() -> list[Path]:
+def in_outbox() -> list[Path]:
     """Messages that are files because there is no server."""
     return sorted(Path("artifacts/outbox").glob("*.eml"))
 
@@ -113,12 +113,12 @@ def unsent() -> list[Path]:
 
 def send(letter: Letter = LETTER) -> str:
     """Send with the settings of the moment."""
-    return emailer.send(emailer.compose(letter, Settings()), Settings())
+    return outbox.send(compose(letter, Settings()), Settings())
 
 
 def send_kept() -> list[str]:
     """Send what is kept, with the settings of the moment."""
-    return emailer.send_kept(Settings())
+    return outbox.send_kept(Settings())
 
 
 def refusal(letter: Letter = LETTER) -> str:
@@ -131,7 +131,7 @@ def refusal(letter: Letter = LETTER) -> str:
     (kept,) = (file for file in unsent() if parse(file)["Message-ID"] == message_id(letter.key))
     assert str(kept) in line
     assert text_of(parse(kept)) == letter.text
-    assert not outbox()
+    assert not in_outbox()
     return line
 
 
@@ -170,7 +170,7 @@ def test_a_letter_arrives_as_it_was_written(
     with zipfile.ZipFile(io.BytesIO(attached.get_content())) as archive:
         assert archive.namelist() == ["report.html"]
         assert archive.read("report.html") == PAGE
-    assert not outbox() and not unsent()
+    assert not in_outbox() and not unsent()
 
 
 def test_a_picture_that_is_not_there_is_missed() -> None:
@@ -184,7 +184,7 @@ def test_a_report_above_the_limit_is_left_out_with_a_note(
     monkeypatch.setenv("EMAIL_MAX_MB", "5.9")
     for report in (page, large):
         send(Letter(report.name, "alarm", "pH verdächtig\n", "<p>pH", (), report))
-    small, noted = map(parse, outbox())
+    small, noted = map(parse, in_outbox())
     assert len(list(small.iter_attachments())) == 1 and "MB" not in text_of(small)
     assert not list(noted.iter_attachments())
     *text, note = text_of(noted).splitlines()
@@ -194,7 +194,7 @@ def test_a_report_above_the_limit_is_left_out_with_a_note(
 
 
 def test_one_key_means_one_message_id() -> None:
-    first, again = (emailer.compose(LETTER, Settings()) for _ in range(2))
+    first, again = (compose(LETTER, Settings()) for _ in range(2))
     assert first["Message-ID"] == again["Message-ID"] == message_id("a key")
     assert message_id("a key") != message_id("another key")
 
@@ -214,7 +214,7 @@ def test_one_unknown_recipient_does_not_keep_the_others_from_it(
     (message,) = map(parse, smtp.iterdir())
     assert message["X-RcptTo"] == "lab@example.org"
     (warning,) = [
-        r for r in caplog.records if (r.name, r.levelname) == (emailer.__name__, "WARNING")
+        r for r in caplog.records if (r.name, r.levelname) == (outbox.__name__, "WARNING")
     ]
     assert "nobody@example.org" in warning.getMessage()
     assert "but nobody@example.org" in sent
@@ -332,8 +332,8 @@ def test_tries_come_to_an_end(clerk: Clerk, answers: list[str], tries: int) -> N
 
 
 def test_waits_become_longer(clerk: Clerk, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert emailer.WAITS == (0.01, 0.01), "the test's own"
-    monkeypatch.setattr(emailer, "WAITS", (0.1, 0.5))
+    assert outbox.WAITS == (0.01, 0.01), "the test's own"
+    monkeypatch.setattr(outbox, "WAITS", (0.1, 0.5))
     clerk.answers = ["451 later"] * 2
     start = time.monotonic()
     send()
@@ -370,9 +370,9 @@ def unreliable(
 def test_a_slow_server_is_not_waited_for_longer_than_agreed(
     step: str, certificate: ssl.SSLContext, large: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("src.components.smtp.STEP", 0.6)
-    monkeypatch.setattr("src.components.smtp.ANSWERS", 0.8)
-    monkeypatch.setattr(emailer, "WAITS", ())
+    monkeypatch.setattr("src.components.emailer.smtp.STEP", 0.6)
+    monkeypatch.setattr("src.components.emailer.smtp.ANSWERS", 0.8)
+    monkeypatch.setattr(outbox, "WAITS", ())
     letter = replace(LETTER, report=large)
     with unreliable(step, certificate, monkeypatch):
         start = time.monotonic()
@@ -403,7 +403,7 @@ def test_a_server_that_is_down_gets_the_message_when_it_is_up(
     (attached,) = message.iter_attachments()
     with zipfile.ZipFile(io.BytesIO(attached.get_content())) as archive:
         assert archive.read("report.html") == PAGE
-    assert not unsent() and not outbox()
+    assert not unsent() and not in_outbox()
 
 
 def test_what_is_kept_is_sent_in_its_order_and_each_message_once(
@@ -446,7 +446,7 @@ def test_two_runs_do_not_send_one_file_and_a_killed_one_does_not_lose_it(
     refusal()
     clerk = serve()
     clerk.answers = [HELD]
-    code = "from src.components import emailer as e; e.send_kept(e.Settings())"
+    code = "from src.components.emailer import outbox as e; e.send_kept(e.Settings())"
     with subprocess.Popen([sys.executable, "-c", code]) as process:
         end = time.monotonic() + 20
         while not clerk.tries and time.monotonic() < end:
@@ -467,7 +467,7 @@ def test_without_a_server_the_message_is_a_file_and_nothing_is_sent(
     monkeypatch.delenv("SMTP_HOST")
     assert not send_kept() and len(unsent()) == 1
     sent = send(replace(LETTER, report=page))
-    (file,) = outbox()
+    (file,) = in_outbox()
     assert str(file) in sent
     assert file.read_bytes().isascii(), "a relay may carry no more"
     assert parse(file)["To"] == Settings().email_recipient
@@ -514,8 +514,8 @@ def fixture_somewhere(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 @examples(max_examples=50, database=None)
 @given(text=st.text())
 def test_any_text_survives_but_for_its_line_ends(somewhere: Settings, text: str) -> None:
-    message = emailer.compose(Letter("x", "x", text, text), somewhere)
-    kept = parse(Path(emailer.send(message, somewhere).removeprefix("file ")))
+    message = compose(Letter("x", "x", text, text), somewhere)
+    kept = parse(Path(outbox.send(message, somewhere).removeprefix("file ")))
     lines = text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n")
     assert text_of(kept) == f"{lines}\n"
 
@@ -523,10 +523,10 @@ def test_any_text_survives_but_for_its_line_ends(somewhere: Settings, text: str)
 @examples(max_examples=100, database=None)
 @given(subject=st.text(), key=st.text(), name=st.text())
 def test_no_letter_adds_a_header(somewhere: Settings, subject: str, key: str, name: str) -> None:
-    plain = emailer.compose(Letter("x", "x", "x"), somewhere)
+    plain = compose(Letter("x", "x", "x"), somewhere)
     try:
         recipient = somewhere.model_copy(update={"email_recipient": f'"{name}" <a@example.org>'})
-        message = emailer.compose(Letter(key, subject, "x"), recipient)
+        message = compose(Letter(key, subject, "x"), recipient)
     except ValueError:
         return
     parsed = message_from_bytes(message.as_bytes())

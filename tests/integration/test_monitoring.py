@@ -14,10 +14,11 @@ from sqlalchemy import Engine, text
 from typer.testing import CliRunner, Result
 
 from src import simulator
-from src.cli import main
-from src.components import database, laboratory
-from src.components.monitoring_log import MonitoringLog, moment
-from src.components.registry import Registry
+from src.cli.commands import main
+from src.components.drift_reporter.log import MonitoringLog, moment
+from src.components.ingestion import laboratory
+from src.components.ingestion.load import load_sensor_rows
+from src.components.registry.versions import Registry
 from src.pipelines.predict_pipeline import predict
 from src.settings import Settings
 from src.soft_sensor import SoftSensor
@@ -37,12 +38,12 @@ def fixture_no_page(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _archive(
-    engine: Engine, sensor: SoftSensor, folder: Path, first: int, fault: str | None = None
+    engine: Engine, spec: SoftSensor, folder: Path, first: int, fault: str | None = None
 ) -> Path:
     """Thirty experiments, simulated, loaded and predicted. Returns their laboratory file."""
     month = folder / f"month{first}"
     simulator.simulate(month, experiments=30, seconds=120, seed=3, first=first, fault=fault)
-    database.load(engine, sensor, month / "sensors.csv")
+    load_sensor_rows(engine, spec, month / "sensors.csv")
     predict()
     return month / "lab.csv"
 
@@ -71,9 +72,9 @@ def _tests(engine: Engine, run_id: int) -> pd.DataFrame:
 
 @pytest.mark.usefixtures("production")
 def test_a_healthy_month_is_reported_but_not_mailed(
-    engine: Engine, sensor: SoftSensor, home: Path, smtp: Path
+    engine: Engine, spec: SoftSensor, home: Path, smtp: Path
 ) -> None:
-    _archive(engine, sensor, home, first=101)
+    _archive(engine, spec, home, first=101)
     assert _run("monitor").exit_code == 0
     runs = _runs(engine)
     assert runs["outcome"].tolist() in (["no drift"], ["watch"])
@@ -87,10 +88,10 @@ def test_a_healthy_month_is_reported_but_not_mailed(
 
 @pytest.mark.usefixtures("production")
 def test_a_failing_probe_is_named_in_one_message_and_the_window_can_be_looked_at_again(
-    engine: Engine, sensor: SoftSensor, home: Path, smtp: Path
+    engine: Engine, spec: SoftSensor, home: Path, smtp: Path
 ) -> None:
-    values = _archive(engine, sensor, home, first=201, fault="gain:leitfaehigkeit")
-    assert laboratory.load(engine, sensor, values)["new"] > 50
+    values = _archive(engine, spec, home, first=201, fault="gain:leitfaehigkeit")
+    assert laboratory.load(engine, spec, values)["new"] > 50
     assert _run("monitor").exit_code == 0
     (message,) = _mail(smtp)
     assert message["Subject"] == "laundry: alarm: conductivity"
@@ -118,14 +119,14 @@ def test_a_failing_probe_is_named_in_one_message_and_the_window_can_be_looked_at
 @pytest.mark.usefixtures("production")
 def test_a_message_that_was_not_taken_is_sent_once_by_the_next_run(
     engine: Engine,
-    sensor: SoftSensor,
+    spec: SoftSensor,
     home: Path,
     smtp: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    _archive(engine, sensor, home, first=301, fault="offset:ph")
+    _archive(engine, spec, home, first=301, fault="offset:ph")
     right = Settings().smtp_port
-    monkeypatch.setattr("src.components.emailer.WAITS", (0.0,))
+    monkeypatch.setattr("src.components.emailer.outbox.WAITS", (0.0,))
     monkeypatch.setenv("SMTP_PORT", "1")
     failed = _run("monitor")
     assert failed.exit_code == 1 and "did not take the message" in failed.stderr
@@ -141,9 +142,9 @@ def test_a_message_that_was_not_taken_is_sent_once_by_the_next_run(
 
 @pytest.mark.usefixtures("production")
 def test_a_run_that_is_killed_after_its_message_was_taken_repeats_the_work_and_not_the_message(
-    engine: Engine, sensor: SoftSensor, home: Path, smtp: Path
+    engine: Engine, spec: SoftSensor, home: Path, smtp: Path
 ) -> None:
-    _archive(engine, sensor, home, first=401, fault="offset:ph")
+    _archive(engine, spec, home, first=401, fault="offset:ph")
     with engine.begin() as connection:
         connection.execute(
             text(
@@ -174,14 +175,14 @@ def test_a_run_that_is_killed_after_its_message_was_taken_repeats_the_work_and_n
 
 @pytest.mark.usefixtures("production")
 def test_a_month_that_a_person_found_healthy_is_part_of_the_reference(
-    engine: Engine, sensor: SoftSensor, home: Path
+    engine: Engine, spec: SoftSensor, home: Path
 ) -> None:
-    _archive(engine, sensor, home, first=101)
+    _archive(engine, spec, home, first=101)
     assert _run("monitor").exit_code == 0
     accepted = _run("monitor", "--accept")
     assert "counts as healthy from now on" in accepted.stdout
-    _archive(engine, sensor, home, first=131)
-    log = MonitoringLog(engine, sensor)
+    _archive(engine, spec, home, first=131)
+    log = MonitoringLog(engine, spec)
     now = log.window()
     (healthy,) = log.healthy("1", now)
     assert healthy.since is None and healthy.until == now.since
@@ -198,12 +199,12 @@ def test_a_month_that_a_person_found_healthy_is_part_of_the_reference(
 
 @pytest.mark.usefixtures("production")
 def test_laboratory_values_come_once_and_can_be_corrected(
-    engine: Engine, sensor: SoftSensor, home: Path
+    engine: Engine, spec: SoftSensor, home: Path
 ) -> None:
-    file = _archive(engine, sensor, home, first=101)
-    counts = laboratory.load(engine, sensor, file)
+    file = _archive(engine, spec, home, first=101)
+    counts = laboratory.load(engine, spec, file)
     assert counts["new"] > 50 and counts["unknown"] == 0
-    assert laboratory.load(engine, sensor, file) == {
+    assert laboratory.load(engine, spec, file) == {
         "new": 0,
         "corrected": 0,
         "known": counts["new"],
@@ -215,32 +216,32 @@ def test_laboratory_values_come_once_and_can_be_corrected(
     table.loc[own, "oberflaechenspannung"] = 44.0
     table = pd.concat([table, table[own].assign(experimentnummer=9999)])
     table.to_csv(file, sep=";", index=False)
-    assert laboratory.load(engine, sensor, file) == {
+    assert laboratory.load(engine, spec, file) == {
         "new": 1,
         "corrected": 1,
         "known": counts["new"] - 1,
         "unknown": 1,
     }
     phase = "experimentnummer == 105 and waschen == 1"
-    now = laboratory.analysed(engine, sensor, pd.Timestamp.now("UTC")).query(phase)
-    then = laboratory.analysed(engine, sensor, early).query(phase)
+    now = laboratory.analysed(engine, spec, pd.Timestamp.now("UTC")).query(phase)
+    then = laboratory.analysed(engine, spec, early).query(phase)
     assert now["oberflaechenspannung_measured"].tolist() == [44.0]
     assert then["oberflaechenspannung_measured"].tolist() != [44.0]
     assert now["loaded_at"].tolist() == then["loaded_at"].tolist(), "when it came first"
-    words = laboratory.words(engine, sensor, pd.Timestamp.now("UTC"), 50)
+    words = laboratory.words(engine, spec, pd.Timestamp.now("UTC"), 50)
     assert "0 days ago" in words and "1 values are of phases that are not archived" in words
 
 
 @pytest.mark.usefixtures("production")
 def test_a_model_that_became_worse_is_found_by_laboratory_values_alone(
-    engine: Engine, sensor: SoftSensor, home: Path, smtp: Path
+    engine: Engine, spec: SoftSensor, home: Path, smtp: Path
 ) -> None:
-    file = _archive(engine, sensor, home, first=101)
+    file = _archive(engine, spec, home, first=101)
     table = pd.read_csv(file, sep=";")
     measured = table["nichtionischentenside"] >= 0
     table.loc[measured, "nichtionischentenside"] *= 4
     table.to_csv(file, sep=";", index=False)
-    laboratory.load(engine, sensor, file)
+    laboratory.load(engine, spec, file)
     assert _run("monitor").exit_code == 0
     (message,) = _mail(smtp)
     assert message["Subject"] == "laundry: alarm"
@@ -248,7 +249,7 @@ def test_a_model_that_became_worse_is_found_by_laboratory_values_alone(
     assert body is not None
     assert "impress train --retrain" in body.get_content()
     assert "nonionic surfactant (nichtionischentenside): " in body.get_content()
-    production = Registry(Settings(), sensor.name).production()
+    production = Registry(Settings(), spec.name).production()
     assert production and str(production.version) == "1", "nothing promotes itself"
 
 
@@ -261,10 +262,8 @@ def test_moments_without_a_zone_are_utc(words: str, moments: str) -> None:
 
 
 @pytest.mark.usefixtures("production")
-def test_one_phase_only_is_not_called_healthy(
-    engine: Engine, sensor: SoftSensor, home: Path
-) -> None:
-    _archive(engine, sensor, home, first=101)
+def test_one_phase_only_is_not_called_healthy(engine: Engine, spec: SoftSensor, home: Path) -> None:
+    _archive(engine, spec, home, first=101)
     with engine.begin() as connection:
         connection.execute(text("DELETE FROM archived_data WHERE waschen = 0"))
     told = _run("monitor").stderr

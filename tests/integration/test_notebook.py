@@ -82,7 +82,7 @@ def test_the_notebook_runs_on_a_data_set_folder(
 
 @pytest.mark.usefixtures("kernel_home")
 def test_without_a_data_set_it_simulates_one_for_itself(
-    notebook: NotebookNode, home: Path, sensor: SoftSensor
+    notebook: NotebookNode, home: Path, spec: SoftSensor
 ) -> None:
     below = home / "src" / "notebooks"
     below.mkdir(parents=True)
@@ -90,7 +90,7 @@ def test_without_a_data_set_it_simulates_one_for_itself(
     notebook.cells = notebook.cells[: place + 1]
     _run(notebook, below)
     assert "100 phases have features and labels" in _words(notebook)
-    for target in sensor.targets:
+    for target in spec.targets:
         assert target.title in _words(notebook)
     assert sorted(file.name for file in home.iterdir()) == ["params.yaml", "src"]
     assert not list(below.iterdir())

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from sqlalchemy import Engine
 
-from src.components import database
-from src.components.inbox import Inbox
-from src.components.rejected import summary
+from src.components.database.schema import initialise
+from src.components.inbox.rejected import summary
+from src.components.inbox.states import Inbox
 from src.soft_sensor import SoftSensor
 from tests.integration.workbench import Workbench
 
@@ -33,17 +33,17 @@ NAMES = [
 
 
 @pytest.fixture(name="named")
-def fixture_named(engine: Engine, sensor: SoftSensor) -> Workbench:
+def fixture_named(engine: Engine, spec: SoftSensor) -> Workbench:
     """A rig whose experiments and phases are named."""
     phases = tuple(
         phase.model_copy(update={"value": value})
-        for phase, value in zip(sensor.phases, ("wa:sch'en", "spülen"))
+        for phase, value in zip(spec.phases, ("wa:sch'en", "spülen"))
     )
-    columns = sensor.columns.model_copy(update={"experiment_type": "text"})
-    renamed = sensor.model_copy(update={"columns": columns, "phases": phases})
+    columns = spec.columns.model_copy(update={"experiment_type": "text"})
+    renamed = spec.model_copy(update={"columns": columns, "phases": phases})
     bench = Workbench(engine, renamed)
     bench.execute("DROP TABLE online_data, archived_data, rejected_data, runs CASCADE")
-    database.initialise(engine, renamed)
+    initialise(engine, renamed)
     bench.set(retention_days=0)
     return bench
 
@@ -65,5 +65,5 @@ def test_odd_names_are_scored_archived_and_kept(named: Workbench, tmp_path: Path
     assert len(files) == 2 * len(NAMES)
     assert set(raw["experimentnummer"]) == set(NAMES)
     with named.engine.connect() as connection:
-        rejected = summary(Inbox(connection, named.sensor))
+        rejected = summary(Inbox(connection, named.spec))
     assert {row["experimentnummer"] for row in rejected} == set(NAMES)

@@ -11,10 +11,10 @@ import pytest
 from sqlalchemy import Engine, text
 from typer.testing import CliRunner
 
-from src.cli import main
-from src.components import gate
-from src.components.predictor import Bundle
-from src.components.registry import Registry
+from src.cli.commands import main
+from src.components.predictor.bundle import Bundle
+from src.components.registry.versions import Registry
+from src.components.trainer import gate
 from src.errors import NoModel
 from src.settings import Settings
 from src.soft_sensor import SoftSensor
@@ -33,23 +33,23 @@ def fixture_registry(mlflow: Path, home: Path) -> Registry:
 
 
 @pytest.fixture(name="table", scope="module")
-def fixture_table(sensor: SoftSensor) -> pd.DataFrame:
+def fixture_table(spec: SoftSensor) -> pd.DataFrame:
     """80 experiments, of which some 16 are held out."""
-    return phase_table(80, sensor, noise=0.05)
+    return phase_table(80, spec, noise=0.05)
 
 
 @pytest.fixture(name="good", scope="module")
-def fixture_good(table: pd.DataFrame, sensor: SoftSensor) -> Bundle:
+def fixture_good(table: pd.DataFrame, spec: SoftSensor) -> Bundle:
     """A bundle that has learned something."""
-    return made_from(table, sensor)
+    return made_from(table, spec)
 
 
 @pytest.fixture(name="bad", scope="module")
-def fixture_bad(table: pd.DataFrame, sensor: SoftSensor) -> Bundle:
+def fixture_bad(table: pd.DataFrame, spec: SoftSensor) -> Bundle:
     """A bundle that was taught nonsense and is measured on the same hold-out."""
     training = table[~table["holdout"]].reset_index(drop=True)
-    taught = pd.concat([shuffled(training, sensor), table[table["holdout"]]], ignore_index=True)
-    return made_from(taught, sensor)
+    taught = pd.concat([shuffled(training, spec), table[table["holdout"]]], ignore_index=True)
+    return made_from(taught, spec)
 
 
 def _register(registry: Registry, bundle: Bundle) -> str:
@@ -158,7 +158,7 @@ def test_a_model_of_another_contract_is_not_promoted_by_force_either(
 
 
 def test_a_database_that_lacks_a_column_of_the_model_refuses_it(
-    registry: Registry, good: Bundle, engine: Engine, sensor: SoftSensor
+    registry: Registry, good: Bundle, engine: Engine, spec: SoftSensor
 ) -> None:
     _register(registry, good)
     with engine.begin() as connection:
@@ -169,19 +169,19 @@ def test_a_database_that_lacks_a_column_of_the_model_refuses_it(
     assert registry.production() is None
     with engine.begin() as connection:
         connection.execute(text("DROP TABLE archived_data, online_data"))
-    gate.check_database(engine, sensor)
+    gate.check_database(engine, spec)
     assert _promote()[0] == 0
 
 
 def test_a_search_and_a_retraining_use_what_production_was_made_with(
-    registry: Registry, small_dataset: Path, table: pd.DataFrame, sensor: SoftSensor
+    registry: Registry, small_dataset: Path, table: pd.DataFrame, spec: SoftSensor
 ) -> None:
     train = ["train", "--dataset", str(small_dataset), "--retrain"]
     refused = CliRunner().invoke(main, train)
     assert refused.exit_code == 1 and "train without --retrain" in refused.stderr
 
     params = {"extra_trees": {"n_estimators": 7, "max_features": 0.9}}
-    _register(registry, made_from(table, sensor, params))
+    _register(registry, made_from(table, spec, params))
     registry.promote("1", "the first")
     assert CliRunner().invoke(main, train).exit_code == 0
     made = registry.fetch("2").metadata["params"]

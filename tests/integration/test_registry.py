@@ -14,10 +14,11 @@ import pandas as pd
 import pytest
 from sqlalchemy import Engine
 
-from src.components import bundle_files, dataset
-from src.components.bundle_files import MANIFEST
-from src.components.predictor import Bundle
-from src.components.registry import Registry
+from src.components.ingestion import dvc_data
+from src.components.predictor.bundle import Bundle
+from src.components.registry import bundle_files
+from src.components.registry.bundle_files import MANIFEST
+from src.components.registry.versions import Registry
 from src.errors import BundleRefused, NoModel
 from src.pipelines.predict_pipeline import predict
 from src.settings import Settings
@@ -107,7 +108,7 @@ def test_a_run_holds_everything_that_came_out_of_it(laundry: Registry, small_dat
     assert run.data.metrics["oberflaechenspannung_all_mae"] > 0
     assert laundry.run_metrics(version) == run.data.metrics
     assert int(run.data.params["random_forest_max_depth"]) >= 3
-    assert run.data.tags["data_version"] == dataset.version(small_dataset)
+    assert run.data.tags["data_version"] == dvc_data.version(small_dataset)
     assert run.data.tags["code_version"]
     pages = {
         f.path: f.file_size for f in laundry.client.list_artifacts(run.info.run_id, "evaluation")
@@ -128,7 +129,7 @@ def test_a_version_says_where_it_comes_from(
 ) -> None:
     (version,) = laundry.versions()
     manifest = stored_bundle(mlflow, laundry) / MANIFEST
-    assert version.tags["data_version"] == dataset.version(small_dataset)
+    assert version.tags["data_version"] == dvc_data.version(small_dataset)
     assert version.tags["code_version"]
     assert version.tags["bundle_sha256"] == sha256(manifest.read_bytes()).hexdigest()
 

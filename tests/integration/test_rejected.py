@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import text
 
-from src.components import rejected
-from src.components.inbox import Inbox, hold
+from src.components.inbox import rejected
+from src.components.inbox.hold import hold
+from src.components.inbox.states import Inbox
 from src.errors import DataError
 from tests.integration.workbench import Workbench
 
@@ -14,7 +15,7 @@ from tests.integration.workbench import Workbench
 def _replay(bench: Workbench, **choice: object) -> int:
     with hold(bench.engine) as connection:
         assert connection is not None
-        return rejected.replay(Inbox(connection, bench.sensor), **choice)  # type: ignore[arg-type]
+        return rejected.replay(Inbox(connection, bench.spec), **choice)  # type: ignore[arg-type]
 
 
 def test_rejected_rows_are_counted_by_reason_and_phase(bench: Workbench) -> None:
@@ -23,7 +24,7 @@ def test_rejected_rows_are_counted_by_reason_and_phase(bench: Workbench) -> None
     bench.add(2, 1, 5, vorschlagsnummer=-1)
     bench.score()
     with bench.engine.connect() as connection:
-        found = rejected.summary(Inbox(connection, bench.sensor))
+        found = rejected.summary(Inbox(connection, bench.spec))
     rows = {(r["experimentnummer"], r["waschen"], r["reason"]): r["n_rows"] for r in found}
     assert rows == {
         (1, 7, "unknown_phase"): 20,
@@ -35,7 +36,7 @@ def test_rejected_rows_are_counted_by_reason_and_phase(bench: Workbench) -> None
 
 def test_every_reason_is_explained(bench: Workbench) -> None:
     with bench.engine.connect() as connection:
-        sql = Inbox(connection, bench.sensor).states()
+        sql = Inbox(connection, bench.spec).states()
     in_sql = {word for word in rejected.REASONS if f"'{word}'" in sql}
     in_python = {"no_sensor_values", "no_finite_prediction", "impossible_prediction"}
     assert in_sql | in_python == rejected.REASONS.keys()

@@ -13,8 +13,11 @@ import pytest
 from moto.server import ThreadedMotoServer
 from sqlalchemy import text
 
-from src.components import database, ingestion, rejected, retention
-from src.components.inbox import Inbox, Window, hold
+from src.components.inbox import rejected, retention
+from src.components.inbox.hold import hold
+from src.components.inbox.states import Inbox, Window
+from src.components.ingestion import data_set
+from src.components.ingestion.load import load_sensor_rows
 from src.errors import DataError
 from tests.integration.workbench import Workbench
 
@@ -236,10 +239,10 @@ def test_a_file_of_the_raw_archive_gives_the_features_again(
     bench.execute("UPDATE online_data SET ph = 4 + 2 * random()")
     bench.score()
     (file,) = tmp_path.glob("1-1-*.parquet")
-    named = bench.sensor.files.model_copy(update={"sensors": file.name})
-    again = ingestion.read_features(tmp_path, bench.sensor.model_copy(update={"files": named}))
-    ledger = bench.table("archived_data")[bench.sensor.features]
-    pd.testing.assert_frame_equal(again[bench.sensor.features], ledger, rtol=1e-9)
+    named = bench.spec.files.model_copy(update={"sensors": file.name})
+    again = data_set.read_features(tmp_path, bench.spec.model_copy(update={"files": named}))
+    ledger = bench.table("archived_data")[bench.spec.features]
+    pd.testing.assert_frame_equal(again[bench.spec.features], ledger, rtol=1e-9)
 
 
 def test_rows_of_the_raw_archive_can_be_loaded_and_scored_again(
@@ -251,7 +254,7 @@ def test_rows_of_the_raw_archive_can_be_loaded_and_scored_again(
     before = bench.table("online_data").drop(columns="arrived_at")
     bench.score()
     (file,) = tmp_path.glob("1-1-*.parquet")
-    assert database.load(bench.engine, bench.sensor, file) == 100
+    assert load_sensor_rows(bench.engine, bench.spec, file) == 100
     after = bench.table("online_data").drop(columns="arrived_at")
     order = ["timestamp"]
     pd.testing.assert_frame_equal(
@@ -259,5 +262,5 @@ def test_rows_of_the_raw_archive_can_be_loaded_and_scored_again(
     )
     with hold(bench.engine) as connection:
         assert connection is not None
-        assert rejected.replay(Inbox(connection, bench.sensor), reopen=True) == 0
+        assert rejected.replay(Inbox(connection, bench.spec), reopen=True) == 0
     assert bench.score(rescore=Window(-math.inf, math.inf)).scored == 100

@@ -7,33 +7,34 @@ from typing import Any
 import pandas as pd
 from sqlalchemy import Engine, text
 
-from src.components import archive, retention
-from src.components.archive import Outcome
-from src.components.inbox import Inbox, Window, hold
-from src.components.journal import Journal
+from src.components.database.journal import Journal
+from src.components.inbox import retention, transaction
+from src.components.inbox.hold import hold
+from src.components.inbox.states import Inbox, Window
+from src.components.inbox.transaction import Outcome
 from src.soft_sensor import SoftSensor
 
 
 class Workbench:
     """Rows in, runs of the components in the pipeline's order, tables out."""
 
-    def __init__(self, engine: Engine, sensor: SoftSensor) -> None:
+    def __init__(self, engine: Engine, spec: SoftSensor) -> None:
         self.engine = engine
-        self.sensor = sensor
+        self.spec = spec
         self.version = "1"
         self.raw_archive: str | None = None
         self.purged = 0  # by the last run
 
     def set(self, **prediction: Any) -> None:
         """Change choices of the section `prediction` of params.yaml."""
-        changed = self.sensor.prediction.model_copy(update=prediction)
-        self.sensor = self.sensor.model_copy(update={"prediction": changed})
+        changed = self.spec.prediction.model_copy(update=prediction)
+        self.spec = self.spec.model_copy(update={"prediction": changed})
 
     def add(
         self, experiment: int | str | None, phase: int | str | None, rows: int, **values: Any
     ) -> None:
         """Rows of one phase, a second apart, the newest `age` s ago; `values` replace columns."""
-        sensors: dict[str, Any] = {part.name: 5.0 for part in self.sensor.sensors}
+        sensors: dict[str, Any] = {sensor.name: 5.0 for sensor in self.spec.sensors}
         age = values.pop("age", 7200)
         row = {"experimentnummer": experiment, "waschen": phase, **sensors, **values}
         columns = ", ".join(row)
@@ -62,25 +63,23 @@ class Workbench:
 
     def predict(self, features: pd.DataFrame) -> pd.DataFrame:
         """What a bundle returns, from the pH alone."""
-        numbers = [
-            f"{t}{end}" for t in self.sensor.target_names for end in ("", "_lower", "_upper")
-        ]
+        numbers = [f"{t}{end}" for t in self.spec.target_names for end in ("", "_lower", "_upper")]
         predicted = pd.DataFrame({name: 10 * features["ph_mean"] for name in numbers})
         return predicted.assign(flags="", verdict="")
 
     def score(
         self,
-        predict: archive.Predict | None = None,
+        predict: transaction.Predict | None = None,
         rescore: Window | None = None,
-        fetch: archive.Fetch | None = None,
+        fetch: transaction.Fetch | None = None,
     ) -> Outcome:
         """Score and purge once, as the pipeline does; the counts must add up."""
         fetch = fetch or (lambda: (predict or self.predict, self.version))
-        journal = Journal(self.engine, self.sensor)
+        journal = Journal(self.engine, self.spec)
         with hold(self.engine) as connection, journal.run("predict", "commit") as run_id:
             assert connection is not None
-            inbox = Inbox(connection, self.sensor)
-            outcome = archive.score_inbox(inbox, fetch, journal, run_id, rescore)
+            inbox = Inbox(connection, self.spec)
+            outcome = transaction.score_inbox(inbox, fetch, journal, run_id, rescore)
             self.purged = retention.purge(inbox, run_id, self.raw_archive)
         parts = outcome.scored + outcome.kept + outcome.waiting + outcome.rejected
         assert outcome.rows == parts

@@ -10,7 +10,9 @@ from pathlib import Path
 from sqlalchemy import text
 
 from src import simulator
-from src.components import database
+from src.components.database.connection import connect
+from src.components.database.schema import initialise
+from src.components.ingestion.load import load_sensor_rows
 from src.pipelines.predict_pipeline import predict
 from src.pipelines.promote_pipeline import promote
 from src.pipelines.train_pipeline import train
@@ -32,23 +34,23 @@ def main() -> None:
         simulator.simulate(dataset, EXPERIMENTS, SECONDS, SEED)
         shutil.copy(dataset / "sensors.csv", HERE / "synthetic_online.csv")
         shutil.copy(dataset / "lab.csv", HERE / "synthetic_offline.csv")
-        sensor = load_soft_sensor(params)
+        spec = load_soft_sensor(params)
         train(str(dataset), trials=1)
         promote()
-        with database.connect(Settings()) as engine:
-            database.initialise(engine, sensor)
-            database.load(engine, sensor, dataset / "sensors.csv")
+        with connect(Settings()) as engine:
+            initialise(engine, spec)
+            load_sensor_rows(engine, spec, dataset / "sensors.csv")
             predict()
-            order = ", ".join(sensor.columns.keys)
+            order = ", ".join(spec.columns.keys)
             query = text(f"SELECT * FROM archived_data ORDER BY {order}")
             with engine.connect() as connection, open(
                 HERE / "synthetic_archived_data.csv", "w", encoding="utf-8"
             ) as file:
                 rows = connection.execute(query)
-                file.write(sensor.files.separator.join(rows.keys()) + "\n")
+                file.write(spec.files.separator.join(rows.keys()) + "\n")
                 for row in rows:
                     cells = ("" if value is None else str(value) for value in row)
-                    file.write(sensor.files.separator.join(cells) + "\n")
+                    file.write(spec.files.separator.join(cells) + "\n")
 
 
 if __name__ == "__main__":

@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 
 from benchmarks.plant import MONTH
-from src.components import drift_reporter, performance
-from src.components.drift_reporter import COLOURS, GREY, Summary
-from src.components.drift_tests import ALARM, OK, TOO_FEW
-from src.components.findings import findings, notes
-from src.components.verdict import DRIFT, backtest, judge
+from src.components.drift_reporter import performance, report
+from src.components.drift_reporter.drift_tests import ALARM, OK, TOO_FEW
+from src.components.drift_reporter.findings import findings, notes
+from src.components.drift_reporter.report import COLOURS, GREY, Summary
+from src.components.drift_reporter.verdict import DRIFT, backtest, judge
 from src.soft_sensor import SoftSensor, load_soft_sensor
 from tests.conftest import ROOT
 from tests.months import NO_PAST, NO_REPORTS, YEAR, moved, of_the_ledger, phases
@@ -26,46 +26,46 @@ Tables = tuple[pd.DataFrame, pd.DataFrame]  # a month and the reference
 PNG = b"\x89PNG\r\n"
 
 
-def _only(sensor: SoftSensor, count: int) -> SoftSensor:
+def _only(spec: SoftSensor, count: int) -> SoftSensor:
     """Of the sensors the first ones."""
-    return sensor.model_copy(update={"sensors": sensor.sensors[:count]})
+    return spec.model_copy(update={"sensors": spec.sensors[:count]})
 
 
-def _tables(sensor: SoftSensor, fault: float) -> Tables:
+def _tables(spec: SoftSensor, fault: float) -> Tables:
     """300 phases and more to compare with, and 100 whose second half reads `fault` too much."""
-    month = of_the_ledger(phases(sensor, 60, 2, start=YEAR))
+    month = of_the_ledger(phases(spec, 60, 2, start=YEAR))
     late = month["last_timestamp"] > month["last_timestamp"].median()
-    faulty = moved(month, sensor.sensors[0].name, fault, sensor).where(late, month)
-    return faulty, phases(sensor, 200, 1)
+    faulty = moved(month, spec.sensors[0].name, fault, spec).where(late, month)
+    return faulty, phases(spec, 200, 1)
 
 
-def _errors(sensor: SoftSensor) -> pd.DataFrame:
+def _errors(spec: SoftSensor) -> pd.DataFrame:
     """Laboratory values of the first target alone, all 2 above the predictions."""
-    names = sensor.target_names
+    names = spec.target_names
     predicted = pd.DataFrame({name: [40.0] * 10 for name in names})
     predicted[[f"{names[0]}_lower", f"{names[0]}_upper"]] = [39.0, 44.0]
     measured = predicted[names].assign(**{name: np.nan for name in names[1:]})
-    return performance.errors(predicted, measured.assign(**{names[0]: 42.0}), sensor)
+    return performance.errors(predicted, measured.assign(**{names[0]: 42.0}), spec)
 
 
-def _summary(tables: Tables, sensor: SoftSensor) -> Summary:
-    verdict = judge(*tables, NO_PAST, None, NO_REPORTS, sensor)
+def _summary(tables: Tables, spec: SoftSensor) -> Summary:
+    verdict = judge(*tables, NO_PAST, None, NO_REPORTS, spec)
     return Summary(
-        name=sensor.name,
+        name=spec.name,
         verdict=verdict,
-        titles=[part.title for part in sensor.sensors if part.name in verdict.sensors],
-        findings=findings(verdict, tables[1], sensor),
+        titles=[sensor.title for sensor in spec.sensors if sensor.name in verdict.sensors],
+        findings=findings(verdict, tables[1], spec),
         about=["Predictions archived until today.", "Compared with the training."],
-        notes=notes(tables[0], verdict, backtest(tables[1], sensor), sensor),
-        performance=performance.figures(_errors(sensor), _errors(sensor), sensor),
+        notes=notes(tables[0], verdict, backtest(tables[1], spec), spec),
+        performance=performance.figures(_errors(spec), _errors(spec), spec),
     )
 
 
-def _drawn(summary: Summary, tables: Tables, sensor: SoftSensor, folder: Path) -> dict[Path, str]:
+def _drawn(summary: Summary, tables: Tables, spec: SoftSensor, folder: Path) -> dict[Path, str]:
     """The pictures of a month after one that looked the same."""
     ends = [pd.Timestamp(YEAR + age * MONTH, unit="s", tz="UTC") for age in (0, 1)]
     history = pd.concat([summary.verdict.tests.assign(until=end) for end in ends])
-    return drift_reporter.draw(summary.verdict, tables, history, sensor, folder)
+    return report.draw(summary.verdict, tables, history, spec, folder)
 
 
 def _called(page: str) -> dict[str, bool]:
@@ -79,25 +79,25 @@ def _own_words(page: str) -> str:
 
 
 @pytest.fixture(name="tables", scope="module")
-def fixture_tables(sensor: SoftSensor) -> Tables:
+def fixture_tables(spec: SoftSensor) -> Tables:
     """A month with a turbidity that is off since its middle."""
-    return _tables(sensor, 3.0)
+    return _tables(spec, 3.0)
 
 
 @pytest.fixture(name="summary", scope="module")
-def fixture_summary(tables: Tables, sensor: SoftSensor) -> Summary:
+def fixture_summary(tables: Tables, spec: SoftSensor) -> Summary:
     """What there is to say of it."""
-    return _summary(tables, sensor)
+    return _summary(tables, spec)
 
 
 @pytest.fixture(name="page", scope="module")
 def fixture_page(
-    summary: Summary, tables: Tables, sensor: SoftSensor, tmp_path_factory: pytest.TempPathFactory
+    summary: Summary, tables: Tables, spec: SoftSensor, tmp_path_factory: pytest.TempPathFactory
 ) -> str:
     """The page of it, in a folder that did not exist."""
     folder = tmp_path_factory.mktemp("reports") / "drift"
-    pictures = _drawn(summary, tables, sensor, folder)
-    drift_reporter.write_report(summary, pictures, tables, sensor, folder / "page/report.html")
+    pictures = _drawn(summary, tables, spec, folder)
+    report.write_report(summary, pictures, tables, spec, folder / "page/report.html")
     return (folder / "page/report.html").read_text(encoding="utf-8")
 
 
@@ -136,8 +136,8 @@ def test_the_html_says_what_the_text_says(summary: Summary) -> None:
     assert "`" not in page
 
 
-def test_a_healthy_month_is_said_in_a_few_words(sensor: SoftSensor) -> None:
-    healthy = _summary(_tables(sensor, 0.0), sensor)
+def test_a_healthy_month_is_said_in_a_few_words(spec: SoftSensor) -> None:
+    healthy = _summary(_tables(spec, 0.0), spec)
     assert healthy.headline == "laundry: no drift"
     assert healthy.text().startswith("Verdict: no drift\n")
     assert "What to do" not in healthy.text()
@@ -151,16 +151,16 @@ def test_the_message_finds_its_pictures_by_the_names_it_is_given(summary: Summar
     assert page.count("turbidity &amp; time") == 2  # beside the picture and in place of it
 
 
-def test_titles_do_no_harm_in_html(sensor: SoftSensor) -> None:
+def test_titles_do_no_harm_in_html(spec: SoftSensor) -> None:
     evil = '<b onclick="x()">&'
-    part = sensor.sensors[0].model_copy(update={"title": evil, "unit": evil})
-    target = sensor.targets[0].model_copy(update={"title": evil, "unit": evil})
-    phase = sensor.phases[0].model_copy(update={"name": evil})
-    odd = sensor.model_copy(
+    part = spec.sensors[0].model_copy(update={"title": evil, "unit": evil})
+    target = spec.targets[0].model_copy(update={"title": evil, "unit": evil})
+    phase = spec.phases[0].model_copy(update={"name": evil})
+    odd = spec.model_copy(
         update={
-            "sensors": (part, *sensor.sensors[1:]),
-            "targets": (target, *sensor.targets[1:]),
-            "phases": (phase, *sensor.phases[1:]),
+            "sensors": (part, *spec.sensors[1:]),
+            "targets": (target, *spec.targets[1:]),
+            "phases": (phase, *spec.phases[1:]),
         }
     )
     summary = _summary(_tables(odd, 3.0), odd)
@@ -198,51 +198,51 @@ def test_the_page_needs_no_network(page: str) -> None:
     assert set(re.findall('<img src="([a-z]+:)', page)) == {"data:"}
 
 
-def test_the_page_of_a_healthy_month_shows_no_drift(sensor: SoftSensor, tmp_path: Path) -> None:
-    two = _only(sensor, 2)
+def test_the_page_of_a_healthy_month_shows_no_drift(spec: SoftSensor, tmp_path: Path) -> None:
+    two = _only(spec, 2)
     tables, file = _tables(two, 0.0), tmp_path / "report.html"
-    drift_reporter.write_report(_summary(tables, two), {}, tables, two, file)
+    report.write_report(_summary(tables, two), {}, tables, two, file)
     page = file.read_text(encoding="utf-8")
     assert set(_called(page).values()) == {False}
     assert "Dataset Drift is NOT detected" in page
 
 
-def test_a_month_of_too_few_rows_has_a_page_of_words(sensor: SoftSensor, tmp_path: Path) -> None:
-    month, usual = _tables(sensor, 0.0)
+def test_a_month_of_too_few_rows_has_a_page_of_words(spec: SoftSensor, tmp_path: Path) -> None:
+    month, usual = _tables(spec, 0.0)
     tables, file = (month.head(10), usual), tmp_path / "report.html"
-    summary = _summary(tables, sensor)
+    summary = _summary(tables, spec)
     assert summary.verdict.status == TOO_FEW
-    drift_reporter.write_report(summary, {}, tables, sensor, file)
+    report.write_report(summary, {}, tables, spec, file)
     page = file.read_text(encoding="utf-8")
     assert page == f"<!DOCTYPE html><meta charset='utf-8'>{summary.html({}, str)}"
     assert GREY in page and "nothing can be said of it" in page
 
 
 def test_a_sensor_without_values_does_not_keep_the_page_from_being_written(
-    sensor: SoftSensor, tmp_path: Path
+    spec: SoftSensor, tmp_path: Path
 ) -> None:
-    three, lost = _only(sensor, 3), sensor.sensors[2]
+    three, lost = _only(spec, 3), spec.sensors[2]
     month, usual = _tables(three, 3.0)
     month = month.assign(**dict.fromkeys(three.features_of(lost), np.nan))
     tables, file = (month, usual), tmp_path / "report.html"
     summary = _summary(tables, three)
-    assert summary.verdict.sensors == [sensor.sensors[0].name, lost.name]
-    drift_reporter.write_report(summary, {}, tables, three, file)
+    assert summary.verdict.sensors == [spec.sensors[0].name, lost.name]
+    report.write_report(summary, {}, tables, three, file)
     page = file.read_text(encoding="utf-8")
     assert f"{lost.title} ({lost.name}): 100 points more" in _own_words(page)
     assert not any(name.startswith(lost.name) for name in _called(page))
-    assert len(_called(page)) == 4 * 2 + len(sensor.targets)
+    assert len(_called(page)) == 4 * 2 + len(spec.targets)
 
 
 def test_each_accused_sensor_has_a_picture_but_not_more_than_two(
-    sensor: SoftSensor, tmp_path: Path
+    spec: SoftSensor, tmp_path: Path
 ) -> None:
-    month, usual = _tables(sensor, 0.0)
-    for part in sensor.sensors[1:4]:
-        month = moved(month, part.name, 3.0, sensor)
-    summary = _summary((month, usual), sensor)
+    month, usual = _tables(spec, 0.0)
+    for sensor in spec.sensors[1:4]:
+        month = moved(month, sensor.name, 3.0, spec)
+    summary = _summary((month, usual), spec)
     assert len(summary.verdict.sensors) == 3
-    pictures = _drawn(summary, (month, usual), sensor, tmp_path / "new")
+    pictures = _drawn(summary, (month, usual), spec, tmp_path / "new")
     expected = [*summary.verdict.sensors[:2], "history"]
     assert [file.stem for file in pictures] == expected
     assert sorted((tmp_path / "new").iterdir()) == sorted(pictures)
@@ -250,17 +250,17 @@ def test_each_accused_sensor_has_a_picture_but_not_more_than_two(
     assert all(words.startswith(name) for name, words in zip(expected[:2], pictures.values()))
 
 
-def test_a_first_healthy_report_has_no_pictures(sensor: SoftSensor, tmp_path: Path) -> None:
-    tables = _tables(sensor, 0.0)
-    verdict = _summary(tables, sensor).verdict
+def test_a_first_healthy_report_has_no_pictures(spec: SoftSensor, tmp_path: Path) -> None:
+    tables = _tables(spec, 0.0)
+    verdict = _summary(tables, spec).verdict
     first = verdict.tests.assign(until=pd.Timestamp(YEAR, unit="s", tz="UTC"))
-    assert not drift_reporter.draw(verdict, tables, first, sensor, tmp_path)
+    assert not report.draw(verdict, tables, first, spec, tmp_path)
 
 
 @pytest.mark.parametrize("other", ["one sensor", "17 sensors and one phase"])
-def test_other_soft_sensors_have_a_report(other: str, sensor: SoftSensor, tmp_path: Path) -> None:
+def test_other_soft_sensors_have_a_report(other: str, spec: SoftSensor, tmp_path: Path) -> None:
     rig = {
-        "one sensor": _only(sensor, 1),
+        "one sensor": _only(spec, 1),
         "17 sensors and one phase": load_soft_sensor(ROOT / "examples/hydraulics/params.yaml"),
     }[other]
     tables, file = _tables(rig, 3.0), tmp_path / "report.html"
@@ -268,7 +268,7 @@ def test_other_soft_sensors_have_a_report(other: str, sensor: SoftSensor, tmp_pa
     title = rig.sensors[0].title
     assert summary.headline == f"{rig.name}: alarm: {title}"
     pictures = _drawn(summary, tables, rig, tmp_path)
-    drift_reporter.write_report(summary, pictures, tables, rig, file)
+    report.write_report(summary, pictures, tables, rig, file)
     page = file.read_text(encoding="utf-8")
     assert title in _own_words(page)
     kinds = 4 if len(rig.sensors) > 1 else 3

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from src.components import drift_tests, window_checks
-from src.components.drift_tests import ALARM, OK, PREDICTION, WATCH
+from src.components.drift_reporter import checks, drift_tests
+from src.components.drift_reporter.drift_tests import ALARM, OK, PREDICTION, WATCH
 from src.soft_sensor import SoftSensor, load_soft_sensor
 from tests.conftest import ROOT
 from tests.months import YEAR, moved, phases, plant, unit
@@ -22,17 +22,17 @@ HYDRAULICS = load_soft_sensor(ROOT / "examples/hydraulics/params.yaml")
 
 
 @pytest.fixture(name="pairs", scope="module")
-def fixture_pairs(sensor: SoftSensor) -> list[Pair]:
+def fixture_pairs(spec: SoftSensor) -> list[Pair]:
     """30 healthy months of 100 phases, ten after each of three references of 1000 in a year."""
-    works = plant(sensor, 1)
+    works = plant(spec, 1)
     references = [works.phases(1000, months=12) for _ in range(3)]
     return [(works.phases(100, start=YEAR), usual) for usual in references for _ in range(10)]
 
 
 @pytest.fixture(name="large", scope="module")
-def fixture_large(sensor: SoftSensor) -> Pair:
+def fixture_large(spec: SoftSensor) -> Pair:
     """A healthy month of 300 phases, in which a fault of one standard deviation is certain."""
-    works = plant(sensor, 2)
+    works = plant(spec, 2)
     return works.phases(300, start=YEAR), works.phases(1000, months=12)
 
 
@@ -50,100 +50,100 @@ def _row(tests: pd.DataFrame, part: str, indicator: str) -> pd.Series:
     return tests[(tests["part"] == part) & (tests["indicator"] == indicator)].iloc[0]
 
 
-def _one_sensor(sensor: SoftSensor) -> SoftSensor:
-    return sensor.model_copy(update={"sensors": sensor.sensors[:1]})
+def _one_sensor(spec: SoftSensor) -> SoftSensor:
+    return spec.model_copy(update={"sensors": spec.sensors[:1]})
 
 
-def test_healthy_months_hardly_ever_alarm(pairs: list[Pair], sensor: SoftSensor) -> None:
+def test_healthy_months_hardly_ever_alarm(pairs: list[Pair], spec: SoftSensor) -> None:
     """At a true 1 % of 30, more than 3 alarms have a chance of 1 in 4,500.
 
     At a true 5 %, more than 6 with any word at all have a chance of 1 in 1,700.
     """
-    found = [drift_tests.drift(month, usual, sensor) for month, usual in pairs]
+    found = [drift_tests.drift(month, usual, spec) for month, usual in pairs]
     assert sum(_alarming(tests) for tests in found) <= 3
     assert sum((tests["status"] != OK).any() for tests in found) <= 6
 
 
-def test_nor_do_they_after_a_reference_of_100_phases(sensor: SoftSensor) -> None:
+def test_nor_do_they_after_a_reference_of_100_phases(spec: SoftSensor) -> None:
     """At a true 1 % of 12, more than 2 have a chance of 1 in 4,900."""
-    works = plant(sensor, 3)
+    works = plant(spec, 3)
     found = [
-        drift_tests.drift(works.phases(100, start=YEAR), works.phases(100, months=12), sensor)
+        drift_tests.drift(works.phases(100, start=YEAR), works.phases(100, months=12), spec)
         for _ in range(12)
     ]
     assert sum(_alarming(tests) for tests in found) <= 2
 
 
-def test_another_mix_of_phases_is_no_drift_and_is_called_mix(sensor: SoftSensor) -> None:
+def test_another_mix_of_phases_is_no_drift_and_is_called_mix(spec: SoftSensor) -> None:
     """80 washing phases of 100; at a true 1 % of 10, more than 2 alarms: 1 in 8,800."""
-    works, alarms = plant(sensor, 4), 0
+    works, alarms = plant(spec, 4), 0
     usual = works.phases(1000, months=12)
     for _ in range(10):
         month = works.phases(200, start=YEAR)
         washing = month["waschen"] == 1
         month = pd.concat([month[washing].head(80), month[~washing].head(20)], ignore_index=True)
-        alarms += _alarming(drift_tests.drift(month, usual, sensor))
-        assert window_checks.mix(month, usual, sensor)["status"] == WATCH
+        alarms += _alarming(drift_tests.drift(month, usual, spec))
+        assert checks.mix(month, usual, spec)["status"] == WATCH
     assert alarms <= 2
 
 
 def test_half_a_standard_deviation_is_found_and_the_right_sensor_accused(
-    pairs: list[Pair], sensor: SoftSensor
+    pairs: list[Pair], spec: SoftSensor
 ) -> None:
     """At a true 85 % of 24, fewer than 14 have a chance of 1 in 3,100.
 
     A wrong one named in a true 1 %, first or at all, is seen more than twice in 1 of 580 tries.
     """
     alarms, wrong, innocent = 0, 0, 0
-    for (month, usual), part in zip(pairs[:24], cycle(sensor.sensors)):
-        faulty = moved(month, part.name, 0.5 * unit(part.name, usual, sensor), sensor)
-        accused = _accused(drift_tests.drift(faulty, usual, sensor))
+    for (month, usual), sensor in zip(pairs[:24], cycle(spec.sensors)):
+        faulty = moved(month, sensor.name, 0.5 * unit(sensor.name, usual, spec), spec)
+        accused = _accused(drift_tests.drift(faulty, usual, spec))
         alarms += bool(accused)
-        wrong += bool(accused) and accused[0] != part.name
-        innocent += bool(set(accused) - {part.name})
+        wrong += bool(accused) and accused[0] != sensor.name
+        innocent += bool(set(accused) - {sensor.name})
     assert alarms >= 14
     assert wrong <= 2
     assert innocent <= 2
 
 
-def test_a_noisy_sensor_is_found(large: Pair, sensor: SoftSensor) -> None:
+def test_a_noisy_sensor_is_found(large: Pair, spec: SoftSensor) -> None:
     month, usual = large
-    tests = drift_tests.drift(month.assign(fluss1_std=1.5 * month["fluss1_std"]), usual, sensor)
+    tests = drift_tests.drift(month.assign(fluss1_std=1.5 * month["fluss1_std"]), usual, spec)
     assert _accused(tests) == ["fluss1"]
     assert tests.loc[tests["status"] == ALARM, "indicator"].tolist() == ["noise"]
     assert _row(tests, "fluss1", "noise")["shift"] > 0.5
 
 
-def test_a_sensor_that_scatters_is_found(large: Pair, sensor: SoftSensor) -> None:
+def test_a_sensor_that_scatters_is_found(large: Pair, spec: SoftSensor) -> None:
     month, usual = large
     level = month["druck1_median"]
     centre = level.groupby(month["waschen"]).transform("median")
     tests = drift_tests.drift(
-        moved(month, "druck1", 0, sensor).assign(druck1_median=centre + 2.5 * (level - centre)),
+        moved(month, "druck1", 0, spec).assign(druck1_median=centre + 2.5 * (level - centre)),
         usual,
-        sensor,
+        spec,
     )
     assert _accused(tests) == ["druck1"]
     assert "scatter" in tests.loc[tests["status"] == ALARM, "indicator"].tolist()
     assert _row(tests, "druck1", "level")["status"] == OK
 
 
-def test_a_stuck_sensor_is_found_by_its_noise(large: Pair, sensor: SoftSensor) -> None:
+def test_a_stuck_sensor_is_found_by_its_noise(large: Pair, spec: SoftSensor) -> None:
     month, usual = large
     late = month["last_timestamp"] > month["last_timestamp"].quantile(0.7)
     month = month.assign(ph_std=month["ph_std"].mask(late, 0.0))
-    tests = drift_tests.drift(month, usual, sensor)
+    tests = drift_tests.drift(month, usual, spec)
     assert _accused(tests) == ["ph"]
     assert _row(tests, "ph", "noise")["shift"] < -0.3
 
 
-def test_one_missing_value_switches_no_test_off(large: Pair, sensor: SoftSensor) -> None:
+def test_one_missing_value_switches_no_test_off(large: Pair, spec: SoftSensor) -> None:
     month, usual = large
-    month = moved(month, "ph", unit("ph", usual, sensor), sensor)
-    for part in sensor.sensors:
-        month.loc[3, sensor.features_of(part)] = np.nan
-    tests = drift_tests.drift(month, usual, sensor)
-    assert len(tests) == 4 * len(sensor.sensors) + len(sensor.targets)
+    month = moved(month, "ph", unit("ph", usual, spec), spec)
+    for sensor in spec.sensors:
+        month.loc[3, spec.features_of(sensor)] = np.nan
+    tests = drift_tests.drift(month, usual, spec)
+    assert len(tests) == 4 * len(spec.sensors) + len(spec.targets)
     assert np.isfinite(tests[["shift", "p", "p_holm"]]).all(axis=None)
     own = tests[tests["indicator"] != PREDICTION]
     assert set(own["rows"]) == {len(month) - 1}
@@ -151,27 +151,27 @@ def test_one_missing_value_switches_no_test_off(large: Pair, sensor: SoftSensor)
 
 
 def test_a_sensor_without_values_leaves_the_tests_of_the_others(
-    large: Pair, sensor: SoftSensor
+    large: Pair, spec: SoftSensor
 ) -> None:
     month, usual = large
-    month = moved(month, "ph", unit("ph", usual, sensor), sensor)
-    turbidity = sensor.features_of(sensor.sensors[0])
+    month = moved(month, "ph", unit("ph", usual, spec), spec)
+    turbidity = spec.features_of(spec.sensors[0])
     month[turbidity] = np.nan
-    tests = drift_tests.drift(month, usual, sensor)
+    tests = drift_tests.drift(month, usual, spec)
     assert _accused(tests) == ["ph"]
-    assert set(tests["part"]) == {part.name for part in sensor.sensors[1:]} | set(
-        sensor.target_names
+    assert set(tests["part"]) == {sensor.name for sensor in spec.sensors[1:]} | set(
+        spec.target_names
     )
-    never = drift_tests.drift(month, usual.assign(**dict.fromkeys(turbidity, np.nan)), sensor)
+    never = drift_tests.drift(month, usual.assign(**dict.fromkeys(turbidity, np.nan)), spec)
     assert _accused(never) == ["ph"]
 
 
-def test_predictions_alone_send_nobody_to_the_plant(large: Pair, sensor: SoftSensor) -> None:
+def test_predictions_alone_send_nobody_to_the_plant(large: Pair, spec: SoftSensor) -> None:
     month, usual = large
     tests = drift_tests.drift(
-        month.assign(**(month[sensor.target_names] + usual[sensor.target_names].std())),
+        month.assign(**(month[spec.target_names] + usual[spec.target_names].std())),
         usual,
-        sensor,
+        spec,
     )
     predicted = tests[tests["indicator"] == PREDICTION]
     assert set(predicted["status"]) == {WATCH}
@@ -179,188 +179,184 @@ def test_predictions_alone_send_nobody_to_the_plant(large: Pair, sensor: SoftSen
     assert not _accused(tests)
 
 
-def test_a_shift_that_is_sure_but_small_is_a_watch(sensor: SoftSensor) -> None:
+def test_a_shift_that_is_sure_but_small_is_a_watch(spec: SoftSensor) -> None:
     """With a standard error of 0.025, 0.2 is eight of them, and four below the least of 0.3."""
-    usual, month = phases(sensor, 2000, 5), phases(sensor, 2000, 6, start=YEAR)
-    tests = drift_tests.drift(moved(month, "ph", 0.2, sensor), usual, sensor)
+    usual, month = phases(spec, 2000, 5), phases(spec, 2000, 6, start=YEAR)
+    tests = drift_tests.drift(moved(month, "ph", 0.2, spec), usual, spec)
     assert _row(tests, "ph", "level")["status"] == WATCH
     assert not _alarming(tests)
     # Nor is it one of a sensor that is accused for something else.
-    faulty = moved(month, "ph", 1.0, sensor).assign(ph_std=1.07 * month["ph_std"])
-    tests = drift_tests.drift(faulty, usual, sensor)
+    faulty = moved(month, "ph", 1.0, spec).assign(ph_std=1.07 * month["ph_std"])
+    tests = drift_tests.drift(faulty, usual, spec)
     assert _row(tests, "ph", "level")["status"] == ALARM
     assert _row(tests, "ph", "noise")["status"] == WATCH
 
 
 @pytest.fixture(name="related", scope="module")
-def fixture_related(sensor: SoftSensor) -> Pair:
+def fixture_related(spec: SoftSensor) -> Pair:
     """A month and a reference of sensors that have nine tenths of their variance in common."""
-    month = phases(sensor, 100, 8, start=YEAR, common=0.9)
-    return month, phases(sensor, 500, 7, common=0.9)
+    month = phases(spec, 100, 8, start=YEAR, common=0.9)
+    return month, phases(spec, 500, 7, common=0.9)
 
 
-def test_peers_do_not_see_what_moves_all_sensors(related: Pair, sensor: SoftSensor) -> None:
+def test_peers_do_not_see_what_moves_all_sensors(related: Pair, spec: SoftSensor) -> None:
     month, usual = related
-    for part in sensor.sensors:
-        month = moved(month, part.name, 1.0, sensor)
-    tests = drift_tests.drift(month, usual, sensor)
-    for part in sensor.sensors:
-        level = _row(tests, part.name, "level")["shift"]
+    for sensor in spec.sensors:
+        month = moved(month, sensor.name, 1.0, spec)
+    tests = drift_tests.drift(month, usual, spec)
+    for sensor in spec.sensors:
+        level = _row(tests, sensor.name, "level")["shift"]
         assert level > 0.7
-        assert abs(_row(tests, part.name, "peer")["shift"]) < level / 2
+        assert abs(_row(tests, sensor.name, "peer")["shift"]) < level / 2
 
 
 def test_peers_see_one_sensor_better_than_its_level_and_are_not_accused_themselves(
-    related: Pair, sensor: SoftSensor
+    related: Pair, spec: SoftSensor
 ) -> None:
     month, usual = related
-    tests = drift_tests.drift(moved(month, "ph", 1.0, sensor), usual, sensor)
+    tests = drift_tests.drift(moved(month, "ph", 1.0, spec), usual, spec)
     assert _row(tests, "ph", "peer")["shift"] > 1.3
     assert _row(tests, "ph", "peer")["shift"] > 1.3 * _row(tests, "ph", "level")["shift"]
     assert _accused(tests) == ["ph"]
     innocent = tests[(tests["indicator"] == "peer") & (tests["part"] != "ph")]
-    assert len(innocent) == len(sensor.sensors) - 1
+    assert len(innocent) == len(spec.sensors) - 1
     assert (innocent["shift"].abs() < 0.4).all()
 
 
-def test_a_missing_sensor_does_not_make_its_peers_look_odd(
-    related: Pair, sensor: SoftSensor
-) -> None:
+def test_a_missing_sensor_does_not_make_its_peers_look_odd(related: Pair, spec: SoftSensor) -> None:
     month, usual = related
-    ph = sensor.features_of(sensor.sensors[3])
+    ph = spec.features_of(spec.sensors[3])
     washing = month["waschen"] == 1
     for lost in (washing, washing | True):
         faulty = month.assign(**month[ph].mask(lost))
-        tests = drift_tests.drift(faulty, usual, sensor)
+        tests = drift_tests.drift(faulty, usual, spec)
         peers = tests[(tests["indicator"] == "peer") & (tests["part"] != "ph")]
-        assert len(peers) == len(sensor.sensors) - 1
+        assert len(peers) == len(spec.sensors) - 1
         assert (peers["shift"].abs() < 0.3).all()
         assert not _accused(tests)
 
 
-def test_two_sensors_at_fault_are_both_named_the_surer_first(
-    large: Pair, sensor: SoftSensor
-) -> None:
+def test_two_sensors_at_fault_are_both_named_the_surer_first(large: Pair, spec: SoftSensor) -> None:
     month, usual = large
-    month = moved(month, "ph", 0.7 * unit("ph", usual, sensor), sensor)
-    month = moved(month, "druck1", -1.5 * unit("druck1", usual, sensor), sensor)
-    tests = drift_tests.drift(month, usual, sensor)
+    month = moved(month, "ph", 0.7 * unit("ph", usual, spec), spec)
+    month = moved(month, "druck1", -1.5 * unit("druck1", usual, spec), spec)
+    tests = drift_tests.drift(month, usual, spec)
     assert _accused(tests) == ["druck1", "ph"]
     assert _row(tests, "druck1", "level")["shift"] < 0 < _row(tests, "ph", "level")["shift"]
     assert tests["rank"].iloc[0] == 1
 
 
-def test_wild_values_of_the_reference_do_not_hide_a_fault(large: Pair, sensor: SoftSensor) -> None:
+def test_wild_values_of_the_reference_do_not_hide_a_fault(large: Pair, spec: SoftSensor) -> None:
     month, usual = large
     usual = usual.copy()
     usual.loc[5, "leitfaehigkeit_median"] = usual["leitfaehigkeit_median"].max() * 1e3
-    tests = drift_tests.drift(moved(month, "ph", unit("ph", usual, sensor), sensor), usual, sensor)
+    tests = drift_tests.drift(moved(month, "ph", unit("ph", usual, spec), spec), usual, spec)
     assert _accused(tests) == ["ph"]
 
 
 def test_wild_values_of_the_reference_do_not_blind_the_peers(
-    related: Pair, sensor: SoftSensor
+    related: Pair, spec: SoftSensor
 ) -> None:
     month, usual = related
-    month = moved(month, "ph", 1.0, sensor)
-    clean = _row(drift_tests.drift(month, usual, sensor), "ph", "peer")
+    month = moved(month, "ph", 1.0, spec)
+    clean = _row(drift_tests.drift(month, usual, spec), "ph", "peer")
     usual = usual.copy()
-    for row, part in enumerate(sensor.sensors):
-        usual.loc[row, f"{part.name}_median"] = 1e6
-    wild = _row(drift_tests.drift(month, usual, sensor), "ph", "peer")
+    for row, sensor in enumerate(spec.sensors):
+        usual.loc[row, f"{sensor.name}_median"] = 1e6
+    wild = _row(drift_tests.drift(month, usual, spec), "ph", "peer")
     assert wild["shift"] > 0.75 * clean["shift"] > 0.9
 
 
 def test_neither_the_order_of_rows_nor_the_unit_of_a_sensor_counts(
-    large: Pair, sensor: SoftSensor
+    large: Pair, spec: SoftSensor
 ) -> None:
     month, usual = (table.copy() for table in large)
-    month = moved(month, "ph", 0.3, sensor)
-    tests = drift_tests.drift(month, usual, sensor)
-    ph = sensor.features_of(sensor.sensors[3])
+    month = moved(month, "ph", 0.3, spec)
+    tests = drift_tests.drift(month, usual, spec)
+    ph = spec.features_of(spec.sensors[3])
     for table in (month, usual):
         table[ph] *= 1000
     month, usual = (table.sample(frac=1, random_state=0) for table in (month, usual))
-    pd.testing.assert_frame_equal(drift_tests.drift(month, usual, sensor), tests, rtol=1e-6)
+    pd.testing.assert_frame_equal(drift_tests.drift(month, usual, spec), tests, rtol=1e-6)
 
 
-def test_a_month_is_not_changed_by_looking_at_it(large: Pair, sensor: SoftSensor) -> None:
+def test_a_month_is_not_changed_by_looking_at_it(large: Pair, spec: SoftSensor) -> None:
     copies = [table.copy() for table in large]
-    drift_tests.drift(*large, sensor)
+    drift_tests.drift(*large, spec)
     for table, copy in zip(large, copies):
         pd.testing.assert_frame_equal(table, copy)
 
 
-def test_too_few_rows_give_no_test(large: Pair, sensor: SoftSensor) -> None:
+def test_too_few_rows_give_no_test(large: Pair, spec: SoftSensor) -> None:
     month, usual = large
-    tests = drift_tests.drift(month.head(6), usual, sensor)
+    tests = drift_tests.drift(month.head(6), usual, spec)
     assert tests.empty
-    assert np.isnan(drift_tests.smallest_shift(tests, sensor))
+    assert np.isnan(drift_tests.smallest_shift(tests, spec))
 
 
-def test_the_smallest_shift_is_found_in_80_percent_of_months(sensor: SoftSensor) -> None:
+def test_the_smallest_shift_is_found_in_80_percent_of_months(spec: SoftSensor) -> None:
     """Of a sensor without peers, which see more.
 
     At a true 80 % of 50, fewer than 30 or more than 47 have a chance of 1 in 620.
     """
-    alone = _one_sensor(sensor)
+    alone = _one_sensor(spec)
     usual, name = phases(alone, 300, 1000), alone.sensors[0].name
     months = [phases(alone, 50, seed, start=YEAR) for seed in range(50)]
     size = drift_tests.smallest_shift(drift_tests.drift(months[0], usual, alone), alone)
-    assert size > sensor.monitoring.min_shift
+    assert size > spec.monitoring.min_shift
     found = [drift_tests.drift(moved(month, name, size, alone), usual, alone) for month in months]
     assert 30 <= sum(_accused(tests) == [name] for tests in found) <= 47
 
 
-def test_the_smallest_shift_is_never_below_what_counts(sensor: SoftSensor) -> None:
-    usual, month = phases(sensor, 2000, 5), phases(sensor, 2000, 6, start=YEAR)
-    tests = drift_tests.drift(month, usual, sensor)
-    assert drift_tests.smallest_shift(tests, sensor) == sensor.monitoring.min_shift
+def test_the_smallest_shift_is_never_below_what_counts(spec: SoftSensor) -> None:
+    usual, month = phases(spec, 2000, 5), phases(spec, 2000, 6, start=YEAR)
+    tests = drift_tests.drift(month, usual, spec)
+    assert drift_tests.smallest_shift(tests, spec) == spec.monitoring.min_shift
 
 
 @pytest.mark.parametrize("indicator", ["level", "peer", "noise"])
 def test_the_onset_is_the_day_on_which_a_fault_begins(
-    related: Pair, sensor: SoftSensor, indicator: str
+    related: Pair, spec: SoftSensor, indicator: str
 ) -> None:
     month, usual = related
     begin = month["last_timestamp"].iloc[120]
     late = month["last_timestamp"] >= begin
-    faulty = moved(month, "ph", 2.0, sensor).where(late, month)
+    faulty = moved(month, "ph", 2.0, spec).where(late, month)
     faulty["ph_std"] = month["ph_std"].where(~late, 2 * month["ph_std"])
-    found = drift_tests.onset("ph", indicator, faulty.sample(frac=1, random_state=0), usual, sensor)
+    found = drift_tests.onset("ph", indicator, faulty.sample(frac=1, random_state=0), usual, spec)
     assert found is not None and str(found.tz) == "UTC"
     # Six rows, two an hour.
     assert abs(found.timestamp() - begin) <= 3 * 3600
 
 
-def test_a_fault_from_the_beginning_has_no_onset(sensor: SoftSensor) -> None:
+def test_a_fault_from_the_beginning_has_no_onset(spec: SoftSensor) -> None:
     """A few lucky rows are taken for health in some 5 % of months: of 40, more than 7 have a chance
     of 1 in 1,400."""
-    usual, without = phases(sensor, 500, 9), 0
+    usual, without = phases(spec, 500, 9), 0
     for seed in range(40):
-        month = moved(phases(sensor, 50, seed, start=YEAR), "ph", 1.5, sensor)
-        without += drift_tests.onset("ph", "level", month, usual, sensor) is None
+        month = moved(phases(spec, 50, seed, start=YEAR), "ph", 1.5, spec)
+        without += drift_tests.onset("ph", "level", month, usual, spec) is None
     assert without >= 33
 
 
-def test_an_onset_is_found_although_values_are_missing(related: Pair, sensor: SoftSensor) -> None:
+def test_an_onset_is_found_although_values_are_missing(related: Pair, spec: SoftSensor) -> None:
     month, usual = related
     late = month["last_timestamp"] >= month["last_timestamp"].iloc[120]
-    faulty = moved(month, "ph", 3.0, sensor).where(late, month)
-    faulty.loc[::7, sensor.features_of(sensor.sensors[3])] = np.nan
-    found = drift_tests.onset("ph", "level", faulty, usual, sensor)
+    faulty = moved(month, "ph", 3.0, spec).where(late, month)
+    faulty.loc[::7, spec.features_of(spec.sensors[3])] = np.nan
+    found = drift_tests.onset("ph", "level", faulty, usual, spec)
     assert found is not None
     assert abs(found.timestamp() - month["last_timestamp"].iloc[120]) <= 3 * 3600
 
 
-def _text_phases(sensor: SoftSensor) -> SoftSensor:
-    named = [phase.model_copy(update={"value": phase.name}) for phase in sensor.phases]
-    return sensor.model_copy(update={"phases": tuple(named)})
+def _text_phases(spec: SoftSensor) -> SoftSensor:
+    named = [phase.model_copy(update={"value": phase.name}) for phase in spec.phases]
+    return spec.model_copy(update={"phases": tuple(named)})
 
 
-def _text_experiments(sensor: SoftSensor) -> SoftSensor:
-    columns = sensor.columns.model_copy(update={"experiment_type": "text"})
-    return sensor.model_copy(update={"columns": columns})
+def _text_experiments(spec: SoftSensor) -> SoftSensor:
+    columns = spec.columns.model_copy(update={"experiment_type": "text"})
+    return spec.model_copy(update={"columns": columns})
 
 
 @pytest.mark.parametrize(
@@ -372,8 +368,8 @@ def _text_experiments(sensor: SoftSensor) -> SoftSensor:
         pytest.param(lambda _: HYDRAULICS, id="17 sensors and one phase"),
     ],
 )
-def test_other_soft_sensors_find_their_fault(make: Any, sensor: SoftSensor) -> None:
-    other = make(sensor)
+def test_other_soft_sensors_find_their_fault(make: Any, spec: SoftSensor) -> None:
+    other = make(spec)
     name = other.sensors[0].name
     usual, month = phases(other, 200, 10), phases(other, 60, 11, start=YEAR)
     assert not _alarming(drift_tests.drift(month, usual, other))

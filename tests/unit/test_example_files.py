@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from src import simulator
-from src.components.tables import tables
+from src.components.database.tables import tables
 from src.soft_sensor import SoftSensor
 from tests.conftest import TEST_DATA
 from tests.test_data.make import EXPERIMENTS, SECONDS, SEED
@@ -20,7 +20,7 @@ def test_the_simulator_still_writes_the_committed_bytes(tmp_path: Path) -> None:
         assert (tmp_path / f"{made}.csv").read_bytes() == expected
 
 
-def test_the_example_of_the_ledger_has_the_ledger_s_columns(sensor: SoftSensor) -> None:
-    example = pd.read_csv(TEST_DATA / "synthetic_archived_data.csv", sep=sensor.files.separator)
-    assert list(example) == [column.name for column in tables(sensor).archived.columns]
-    assert example[sensor.target_names].notna().all(axis=None)
+def test_the_example_of_the_ledger_has_the_ledger_s_columns(spec: SoftSensor) -> None:
+    example = pd.read_csv(TEST_DATA / "synthetic_archived_data.csv", sep=spec.files.separator)
+    assert list(example) == [column.name for column in tables(spec).archived.columns]
+    assert example[spec.target_names].notna().all(axis=None)

@@ -5,65 +5,65 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from src.components import gate
+from src.components.trainer import gate
 from src.errors import BundleRefused
 from src.soft_sensor import SoftSensor
 from tests.conftest import MEMBERS, made_from, phase_table, shuffled
 
 
 @pytest.fixture(name="table", scope="module")
-def fixture_table(sensor: SoftSensor) -> pd.DataFrame:
+def fixture_table(spec: SoftSensor) -> pd.DataFrame:
     """80 experiments, of which some 16 are held out."""
-    return phase_table(80, sensor, noise=0.05)
+    return phase_table(80, spec, noise=0.05)
 
 
-def test_a_model_is_no_worse_than_itself(table: pd.DataFrame, sensor: SoftSensor) -> None:
-    bundle = made_from(table, sensor)
-    comparison = gate.compare(bundle, bundle, sensor)
+def test_a_model_is_no_worse_than_itself(table: pd.DataFrame, spec: SoftSensor) -> None:
+    bundle = made_from(table, spec)
+    comparison = gate.compare(bundle, bundle, spec)
     assert comparison.worse == []
     assert comparison.table["p"].tolist() == [1.0] * 4
     assert (comparison.table["production"] == comparison.table["challenger"]).all()
 
 
 def test_a_model_of_shuffled_labels_is_worse_in_everything(
-    table: pd.DataFrame, sensor: SoftSensor
+    table: pd.DataFrame, spec: SoftSensor
 ) -> None:
     wrong = table.copy()
     training = ~table["holdout"]
-    wrong.loc[training] = shuffled(table[training].reset_index(drop=True), sensor).to_numpy()
+    wrong.loc[training] = shuffled(table[training].reset_index(drop=True), spec).to_numpy()
     wrong = wrong.astype(table.dtypes)
-    comparison = gate.compare(made_from(wrong, sensor), made_from(table, sensor), sensor)
-    assert comparison.worse == [*sensor.target_names, gate.ALL_TARGETS]
+    comparison = gate.compare(made_from(wrong, spec), made_from(table, spec), spec)
+    assert comparison.worse == [*spec.target_names, gate.ALL_TARGETS]
 
 
-def test_another_model_that_is_as_good_passes(table: pd.DataFrame, sensor: SoftSensor) -> None:
-    comparison = gate.compare(made_from(table, sensor, MEMBERS), made_from(table, sensor), sensor)
+def test_another_model_that_is_as_good_passes(table: pd.DataFrame, spec: SoftSensor) -> None:
+    comparison = gate.compare(made_from(table, spec, MEMBERS), made_from(table, spec), spec)
     assert comparison.worse == []
     assert (comparison.table["p"] < 1).any()
 
 
 def test_the_errors_are_those_of_the_same_held_out_phases(
-    table: pd.DataFrame, sensor: SoftSensor
+    table: pd.DataFrame, spec: SoftSensor
 ) -> None:
-    bundle = made_from(table, sensor)
-    tension = sensor.target_names[0]
+    bundle = made_from(table, spec)
+    tension = spec.target_names[0]
     sparse = table.copy()
     sparse.loc[sparse.index[sparse["holdout"]][0], tension] = float("nan")
-    line = gate.compare(made_from(sparse, sensor), bundle, sensor).table.iloc[0]
+    line = gate.compare(made_from(sparse, spec), bundle, spec).table.iloc[0]
     held_out = sparse[sparse["holdout"]]
     assert line["n"] == held_out[tension].notna().sum()
     assert line["groups"] == held_out["group"].nunique()
-    error = (bundle.values(held_out, sensor)[tension] - held_out[tension]).abs().mean()
+    error = (bundle.values(held_out, spec)[tension] - held_out[tension]).abs().mean()
     assert line["production"] == pytest.approx(error)
 
 
 def test_a_model_that_has_seen_the_hold_out_cannot_be_compared(
-    table: pd.DataFrame, sensor: SoftSensor
+    table: pd.DataFrame, spec: SoftSensor
 ) -> None:
-    honest = made_from(table, sensor)
+    honest = made_from(table, spec)
     first = int(honest.holdout["experimentnummer"].iloc[0])
     cheat = honest.with_metadata(experiments=[first])
     with pytest.raises(BundleRefused, match=f"Production was trained on experiment {first}"):
-        gate.compare(honest, cheat, sensor)
+        gate.compare(honest, cheat, spec)
     with pytest.raises(BundleRefused, match=f"the new version was trained on experiment {first}"):
-        gate.compare(cheat, honest, sensor)
+        gate.compare(cheat, honest, spec)

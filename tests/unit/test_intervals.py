@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.components import intervals
+from src.components.predictor import intervals
 from src.soft_sensor import SoftSensor
 from tests.conftest import made_from, phase_table
 
@@ -69,19 +69,19 @@ def test_a_row_on_which_all_trees_agree_is_not_certain() -> None:
     assert intervals.floored(spread, floors, phase)["y"].iloc[0] == 1.0
 
 
-def _coverage(table: pd.DataFrame, fresh: pd.DataFrame, sensor: SoftSensor) -> float:
-    predicted = made_from(table.assign(holdout=False), sensor).estimate(fresh, sensor)
+def _coverage(table: pd.DataFrame, fresh: pd.DataFrame, spec: SoftSensor) -> float:
+    predicted = made_from(table.assign(holdout=False), spec).estimate(fresh, spec)
     inside = [
         (predicted[f"{name}_lower"] <= fresh[name]) & (fresh[name] <= predicted[f"{name}_upper"])
-        for name in sensor.target_names
+        for name in spec.target_names
     ]
     return float(np.mean(inside))
 
 
-def test_fresh_experiments_are_covered(sensor: SoftSensor) -> None:
-    known = phase_table(120, sensor, seed=1, noise=0.1)
-    fresh = phase_table(300, sensor, seed=2, noise=0.1, first=1000)
-    assert 0.86 < _coverage(known, fresh, sensor) < 0.96
+def test_fresh_experiments_are_covered(spec: SoftSensor) -> None:
+    known = phase_table(120, spec, seed=1, noise=0.1)
+    fresh = phase_table(300, spec, seed=2, noise=0.1, first=1000)
+    assert 0.86 < _coverage(known, fresh, spec) < 0.96
 
 
 def test_a_new_block_is_covered_though_large_blocks_are_easy() -> None:

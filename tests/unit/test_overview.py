@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from src.overview import stamp
+from src.cli.console import stamp
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ import pytest
 from scipy.stats import norm
 
 from benchmarks.plant import Plant
-from src.components import performance
-from src.components.drift_tests import ALARM, OK, WATCH
-from src.components.predictor import Bundle
+from src.components.drift_reporter import performance
+from src.components.drift_reporter.drift_tests import ALARM, OK, WATCH
+from src.components.predictor.bundle import Bundle
 from src.soft_sensor import SoftSensor
 from tests.conftest import made_from, phase_table
 from tests.months import YEAR, plant, within
@@ -19,10 +19,10 @@ pytestmark = pytest.mark.usefixtures("small_heap")
 
 
 @pytest.fixture(name="linear", scope="module")
-def fixture_linear(sensor: SoftSensor) -> SoftSensor:
+def fixture_linear(spec: SoftSensor) -> SoftSensor:
     """The plant's targets are below 0, too: learned as they are."""
-    targets = [target.model_copy(update={"scale": "linear"}) for target in sensor.targets]
-    return sensor.model_copy(update={"targets": tuple(targets)})
+    targets = [target.model_copy(update={"scale": "linear"}) for target in spec.targets]
+    return spec.model_copy(update={"targets": tuple(targets)})
 
 
 @pytest.fixture(name="usual", scope="module")
@@ -31,27 +31,27 @@ def fixture_usual(linear: SoftSensor) -> pd.DataFrame:
     return plant(linear, 1).phases(1000, months=12)
 
 
-def _errors(table: pd.DataFrame, usual: pd.DataFrame, sensor: SoftSensor) -> pd.DataFrame:
+def _errors(table: pd.DataFrame, usual: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:
     """Errors of the predictions of the plant, whose intervals hold 90 % of the usual errors."""
-    names = {f"{name}_measured": name for name in sensor.target_names}
-    measured = table.drop(columns=sensor.target_names).rename(columns=names)
-    predicted = table[sensor.target_names].copy()
-    for name in sensor.target_names:
+    names = {f"{name}_measured": name for name in spec.target_names}
+    measured = table.drop(columns=spec.target_names).rename(columns=names)
+    predicted = table[spec.target_names].copy()
+    for name in spec.target_names:
         width = float((usual[f"{name}_measured"] - usual[name]).abs().quantile(0.9))
         predicted[f"{name}_lower"] = table[name] - width
         predicted[f"{name}_upper"] = table[name] + width
-    return performance.errors(predicted, measured, sensor)
+    return performance.errors(predicted, measured, spec)
 
 
 def _analysed(
-    works: Plant, usual: pd.DataFrame, sensor: SoftSensor, months: int, shift: float = 0.0
+    works: Plant, usual: pd.DataFrame, spec: SoftSensor, months: int, shift: float = 0.0
 ) -> list[pd.DataFrame]:
     """Errors on 30 phases of each month, whose laboratory values are off by `shift` SD."""
     table = works.phases(30 * months, start=YEAR)
-    for name in sensor.target_names:
+    for name in spec.target_names:
         measured = f"{name}_measured"
-        table[measured] += shift * within(usual[measured], usual, sensor)
-    found = _errors(table, usual, sensor)
+        table[measured] += shift * within(usual[measured], usual, spec)
+    found = _errors(table, usual, spec)
     return [found.iloc[30 * month : 30 * (month + 1)] for month in range(months)]
 
 
@@ -93,7 +93,7 @@ def test_80_known_errors_are_enough_for_one_standard_deviation(
     assert found >= 16
 
 
-def _known(rows: int, seed: int, sensor: SoftSensor) -> pd.DataFrame:
+def _known(rows: int, seed: int, spec: SoftSensor) -> pd.DataFrame:
     """Standard normal errors of every target, of which 90 % are inside their intervals."""
     random = np.random.default_rng(seed)
     table = pd.DataFrame(
@@ -103,78 +103,78 @@ def _known(rows: int, seed: int, sensor: SoftSensor) -> pd.DataFrame:
             "last_timestamp": 3600.0 * np.arange(rows),
         }
     )
-    for name in sensor.target_names:
+    for name in spec.target_names:
         error = random.normal(size=rows)
         table[name] = table[f"{name}_off"] = error
         table[f"{name}_inside"] = (np.abs(error) <= norm.ppf(0.95)).astype(float)
     return table
 
 
-def test_larger_errors_are_an_alarm_and_smaller_ones_are_not(sensor: SoftSensor) -> None:
-    known, recent = _known(200, 1, sensor), _known(60, 2, sensor)
-    name = sensor.target_names[0]
-    worse = performance.tests(recent.assign(**{name: 2.5 * recent[name]}), known, sensor)
+def test_larger_errors_are_an_alarm_and_smaller_ones_are_not(spec: SoftSensor) -> None:
+    known, recent = _known(200, 1, spec), _known(60, 2, spec)
+    name = spec.target_names[0]
+    worse = performance.tests(recent.assign(**{name: 2.5 * recent[name]}), known, spec)
     assert _status(worse, name, "error") == ALARM
     assert _status(worse, name, "bias") == OK
-    better = performance.tests(recent.assign(**{name: 0.2 * recent[name]}), known, sensor)
+    better = performance.tests(recent.assign(**{name: 0.2 * recent[name]}), known, spec)
     assert set(better["status"]) == {OK}
     found = better[(better["part"] == name) & (better["indicator"] == "error")].iloc[0]
     assert found["shift"] < -0.5 and found["p"] > 0.99
 
 
-def test_a_loss_of_one_target_is_no_loss_of_the_others(sensor: SoftSensor) -> None:
-    known, recent = _known(200, 1, sensor), _known(60, 2, sensor)
-    name, *others = sensor.target_names
-    tests = performance.tests(recent.assign(**{name: recent[name] - 1.5}), known, sensor)
+def test_a_loss_of_one_target_is_no_loss_of_the_others(spec: SoftSensor) -> None:
+    known, recent = _known(200, 1, spec), _known(60, 2, spec)
+    name, *others = spec.target_names
+    tests = performance.tests(recent.assign(**{name: recent[name] - 1.5}), known, spec)
     assert _status(tests, name, "bias") == ALARM
     assert tests.iloc[0]["part"] == name and tests.iloc[0]["shift"] < -1
     assert set(tests.loc[tests["part"].isin(others), "status"]) == {OK}
 
 
-def test_intervals_that_hold_too_few_values_are_an_alarm(sensor: SoftSensor) -> None:
-    known, recent = _known(200, 1, sensor), _known(60, 2, sensor)
-    name = sensor.target_names[0]
+def test_intervals_that_hold_too_few_values_are_an_alarm(spec: SoftSensor) -> None:
+    known, recent = _known(200, 1, spec), _known(60, 2, spec)
+    name = spec.target_names[0]
     inside = np.where(np.arange(60) < 42, 1.0, 0.0)
-    tests = performance.tests(recent.assign(**{f"{name}_inside": inside}), known, sensor)
+    tests = performance.tests(recent.assign(**{f"{name}_inside": inside}), known, spec)
     assert _status(tests, name, "coverage") == ALARM
     row = tests[(tests["part"] == name) & (tests["indicator"] == "coverage")].iloc[0]
     assert row["shift"] == pytest.approx(0.7 - 0.9)
     assert row["rows"] == 60
     for enough in (54, 60):
         inside = np.where(np.arange(60) < enough, 1.0, 0.0)
-        tests = performance.tests(recent.assign(**{f"{name}_inside": inside}), known, sensor)
+        tests = performance.tests(recent.assign(**{f"{name}_inside": inside}), known, spec)
         assert _status(tests, name, "coverage") == OK
 
 
-def test_a_bias_that_is_sure_but_small_is_a_watch(sensor: SoftSensor) -> None:
-    known, recent = _known(4000, 1, sensor), _known(2000, 2, sensor)
-    name = sensor.target_names[0]
-    tests = performance.tests(recent.assign(**{name: recent[name] + 0.2}), known, sensor)
+def test_a_bias_that_is_sure_but_small_is_a_watch(spec: SoftSensor) -> None:
+    known, recent = _known(4000, 1, spec), _known(2000, 2, spec)
+    name = spec.target_names[0]
+    tests = performance.tests(recent.assign(**{name: recent[name] + 0.2}), known, spec)
     assert _status(tests, name, "bias") == WATCH
     assert ALARM not in set(tests["status"])
 
 
-def test_what_was_not_measured_is_not_counted(sensor: SoftSensor) -> None:
-    known, recent = _known(200, 1, sensor), _known(60, 2, sensor)
-    name, seldom, never = sensor.target_names
+def test_what_was_not_measured_is_not_counted(spec: SoftSensor) -> None:
+    known, recent = _known(200, 1, spec), _known(60, 2, spec)
+    name, seldom, never = spec.target_names
     recent.loc[20:, [name, f"{name}_inside"]] = np.nan
     recent.loc[15:, [seldom, f"{seldom}_inside"]] = np.nan
     recent.loc[:, [never, f"{never}_inside"]] = np.nan
-    tests = performance.tests(recent, known, sensor)
+    tests = performance.tests(recent, known, spec)
     assert set(tests.loc[tests["part"] == name, "rows"]) == {20}
     # Eight rows and seven: one phase has rows enough, and the intervals of both together have.
     assert sorted(tests.loc[tests["part"] == seldom, "rows"]) == [8, 8, 15]
     assert never not in set(tests["part"])
 
 
-def test_without_values_there_is_nothing_to_test(sensor: SoftSensor) -> None:
-    tests = performance.tests(_known(0, 2, sensor), _known(200, 1, sensor), sensor)
+def test_without_values_there_is_nothing_to_test(spec: SoftSensor) -> None:
+    tests = performance.tests(_known(0, 2, spec), _known(200, 1, spec), spec)
     assert tests.empty
     assert {"part", "indicator", "p", "p_holm", "status"} <= set(tests)
 
 
-def test_errors_are_on_the_scale_on_which_targets_are_learned(sensor: SoftSensor) -> None:
-    tension, anionic, nonionic = sensor.target_names
+def test_errors_are_on_the_scale_on_which_targets_are_learned(spec: SoftSensor) -> None:
+    tension, anionic, nonionic = spec.target_names
     keys = {"experimentnummer": [1, 1, 2], "waschen": [1, 0, 1], "last_timestamp": [1.0, 2.0, 3.0]}
     measured = pd.DataFrame(
         keys | {tension: [60, np.nan, 40], anionic: [99, 9, np.nan], nonionic: [0, 1, 2]}
@@ -183,7 +183,7 @@ def test_errors_are_on_the_scale_on_which_targets_are_learned(sensor: SoftSensor
     predicted = predicted.astype(float).assign(
         **{f"{tension}_lower": [50, 50, 41], f"{tension}_upper": [60, 60, 60]}
     )
-    table = performance.errors(predicted, measured, sensor)
+    table = performance.errors(predicted, measured, spec)
     assert table[[*keys]].to_dict("list") == keys
     np.testing.assert_allclose(table[tension], [2, np.nan, -3])
     np.testing.assert_allclose(table[f"{tension}_off"], [2, np.nan, -3])
@@ -193,13 +193,13 @@ def test_errors_are_on_the_scale_on_which_targets_are_learned(sensor: SoftSensor
     assert table[f"{anionic}_inside"].isna().all()
 
 
-def test_the_figures_are_in_the_units_of_the_targets(sensor: SoftSensor) -> None:
-    tension, anionic, never = sensor.target_names
-    recent, known = _known(4, 2, sensor), _known(4, 1, sensor)
+def test_the_figures_are_in_the_units_of_the_targets(spec: SoftSensor) -> None:
+    tension, anionic, never = spec.target_names
+    recent, known = _known(4, 2, spec), _known(4, 1, spec)
     recent[f"{tension}_off"], recent[f"{tension}_inside"] = [1.0, -3, 2, np.nan], [1, 0, 1, np.nan]
     known[f"{tension}_off"] = [1.0, -1, 1, -1]
     recent[[f"{never}_off", f"{never}_inside"]] = np.nan
-    figures = performance.figures(recent, known, sensor).set_index("target")
+    figures = performance.figures(recent, known, spec).set_index("target")
     row = figures.loc["surface tension"]
     assert (row["unit"], row["count"]) == ("mN/m", 3)
     assert row["error"] == pytest.approx(2)
@@ -210,69 +210,67 @@ def test_the_figures_are_in_the_units_of_the_targets(sensor: SoftSensor) -> None
 
 
 @pytest.fixture(name="bundle", scope="module")
-def fixture_bundle(sensor: SoftSensor) -> Bundle:
+def fixture_bundle(spec: SoftSensor) -> Bundle:
     """Trained on 40 experiments, of which some eight are held out."""
-    return made_from(phase_table(40, sensor, noise=0.05), sensor)
+    return made_from(phase_table(40, spec, noise=0.05), spec)
 
 
-def _loaded(experiments: int, first: int, sensor: SoftSensor) -> pd.DataFrame:
+def _loaded(experiments: int, first: int, spec: SoftSensor) -> pd.DataFrame:
     """Analysed phases, whose values came an hour after each other."""
-    table = phase_table(experiments, sensor, seed=9, first=first)
+    table = phase_table(experiments, spec, seed=9, first=first)
     hours = pd.to_timedelta(np.arange(len(table)), unit="h")
     return table.assign(loaded_at=pd.Timestamp("2026-03-01", tz="UTC") + hours)
 
 
-def test_phases_that_a_training_has_used_tell_nothing_new(
-    bundle: Bundle, sensor: SoftSensor
-) -> None:
-    analysed = _loaded(50, 30, sensor)
-    fresh = performance.fresh_values(analysed, bundle, None, sensor)
+def test_phases_that_a_training_has_used_tell_nothing_new(bundle: Bundle, spec: SoftSensor) -> None:
+    analysed = _loaded(50, 30, spec)
+    fresh = performance.fresh_values(analysed, bundle, None, spec)
     assert set(fresh["experimentnummer"]) == set(range(40, 80))
     assert not set(bundle.holdout["experimentnummer"]) & set(fresh["experimentnummer"])
     assert list(fresh) == list(analysed)
 
 
 def test_older_values_make_thirty_and_newer_ones_all_count(
-    bundle: Bundle, sensor: SoftSensor
+    bundle: Bundle, spec: SoftSensor
 ) -> None:
-    analysed = _loaded(40, 100, sensor)
+    analysed = _loaded(40, 100, spec)
 
     def since(rows: int) -> pd.DataFrame:
         moment = analysed["loaded_at"].iloc[len(analysed) - rows - 1]
-        return performance.fresh_values(analysed, bundle, moment, sensor)
+        return performance.fresh_values(analysed, bundle, moment, spec)
 
     for came, seen in ((0, 30), (10, 30), (30, 30), (31, 31), (70, 70)):
         assert since(came)["loaded_at"].tolist() == analysed["loaded_at"].tail(seen).tolist()
-    assert len(performance.fresh_values(analysed, bundle, None, sensor)) == 80
-    assert len(performance.fresh_values(analysed.head(7), bundle, None, sensor)) == 7
+    assert len(performance.fresh_values(analysed, bundle, None, spec)) == 80
+    assert len(performance.fresh_values(analysed.head(7), bundle, None, spec)) == 7
 
 
 def test_known_errors_are_those_of_phases_that_no_model_had_seen(
-    bundle: Bundle, sensor: SoftSensor
+    bundle: Bundle, spec: SoftSensor
 ) -> None:
-    known = performance.known_errors(bundle, sensor)
-    tension = sensor.target_names[0]
+    known = performance.known_errors(bundle, spec)
+    tension = spec.target_names[0]
     held, reference = len(bundle.holdout), bundle.reference
     assert len(known) == held + len(reference) == 80
-    expected = bundle.holdout[tension] - bundle.values(bundle.holdout, sensor)[tension]
+    expected = bundle.holdout[tension] - bundle.values(bundle.holdout, spec)[tension]
     np.testing.assert_allclose(known[tension].head(held), expected)
     out_of_fold = reference[f"{tension}_measured"] - reference[tension]
     np.testing.assert_allclose(known[tension].tail(len(reference)), out_of_fold)
     # Of the out-of-fold predictions no intervals are kept.
     assert known[f"{tension}_inside"].notna().tolist() == [True] * held + [False] * len(reference)
-    assert known[sensor.columns.keys].drop_duplicates().shape[0] == 80
+    assert known[spec.columns.keys].drop_duplicates().shape[0] == 80
 
 
 def test_a_process_that_has_changed_is_found_by_real_models(
-    bundle: Bundle, sensor: SoftSensor
+    bundle: Bundle, spec: SoftSensor
 ) -> None:
-    known = performance.known_errors(bundle, sensor)
-    fresh = phase_table(20, sensor, seed=5, noise=0.05, first=100)
-    tension = sensor.target_names[0]
+    known = performance.known_errors(bundle, spec)
+    fresh = phase_table(20, spec, seed=5, noise=0.05, first=100)
+    tension = spec.target_names[0]
 
     def tested(table: pd.DataFrame) -> pd.DataFrame:
-        found = performance.errors(bundle.estimate(table, sensor), table, sensor)
-        return performance.tests(found, known, sensor)
+        found = performance.errors(bundle.estimate(table, spec), table, spec)
+        return performance.tests(found, known, spec)
 
     assert ALARM not in set(tested(fresh)["status"])
     changed = tested(fresh.assign(**{tension: fresh[tension] - 8}))

@@ -13,33 +13,43 @@ import skops.io
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.svm import SVR
 
-from src.components import bundle_files, predictor, trainer
-from src.components.predictor import CLEAN, NOT_CLEAN, UNCERTAIN, Bundle
+from src.components.predictor.bundle import (
+    CLEAN,
+    NOT_CLEAN,
+    UNCERTAIN,
+    Bundle,
+    impossible,
+    member_votes,
+    moved_to_bounds,
+    verdicts,
+)
+from src.components.registry import bundle_files
+from src.components.trainer import fitting
 from src.errors import BundleRefused
 from src.soft_sensor import SoftSensor
 from tests.conftest import FOREST, MEMBERS, phase_table
 
 
 @pytest.fixture(name="table", scope="module")
-def fixture_table(sensor: SoftSensor) -> pd.DataFrame:
+def fixture_table(spec: SoftSensor) -> pd.DataFrame:
     """Phases whose targets follow conductivity, on the scales of the real ones."""
-    return phase_table(40, sensor).assign(holdout=False)
+    return phase_table(40, spec).assign(holdout=False)
 
 
 @pytest.fixture(name="bundle", scope="module")
-def fixture_bundle(table: pd.DataFrame, sensor: SoftSensor) -> Bundle:
+def fixture_bundle(table: pd.DataFrame, spec: SoftSensor) -> Bundle:
     """A small bundle of all members."""
-    return trainer.assemble(table, MEMBERS, sensor)
+    return fitting.assemble(table, MEMBERS, spec)
 
 
 def test_the_ensemble_lies_between_its_members(
-    bundle: Bundle, table: pd.DataFrame, sensor: SoftSensor
+    bundle: Bundle, table: pd.DataFrame, spec: SoftSensor
 ) -> None:
     """Guards against members that are scaled back one by one and summed."""
-    members = predictor.member_votes(bundle, table, sensor)
+    members = member_votes(bundle, table, spec)
     assert list(members) == list(MEMBERS)
-    predicted = bundle.predict(table, sensor)
-    for target in sensor.target_names:
+    predicted = bundle.predict(table, spec)
+    for target in spec.target_names:
         all_of_them = pd.DataFrame({name: values[target] for name, values in members.items()})
         assert (predicted[target] >= all_of_them.min(axis=1) - 1e-9).all()
         assert (predicted[target] <= all_of_them.max(axis=1) + 1e-9).all()
@@ -48,16 +58,14 @@ def test_the_ensemble_lies_between_its_members(
 
 
 def test_predictions_keep_to_what_is_physically_possible(
-    bundle: Bundle, table: pd.DataFrame, sensor: SoftSensor
+    bundle: Bundle, table: pd.DataFrame, spec: SoftSensor
 ) -> None:
     random = np.random.default_rng(0)
-    wild = [
-        table.assign(**dict.fromkeys(sensor.features, value)) for value in (1e12, -1e12, np.nan)
-    ]
-    mixed = random.choice([-1e6, 0.0, 1e-9, 1e6, np.nan], (len(table), len(sensor.features)))
-    wild.append(table.assign(**dict(zip(sensor.features, mixed.T))))
-    predicted = bundle.predict(pd.concat([table, *wild], ignore_index=True), sensor)
-    for target in sensor.targets:
+    wild = [table.assign(**dict.fromkeys(spec.features, value)) for value in (1e12, -1e12, np.nan)]
+    mixed = random.choice([-1e6, 0.0, 1e-9, 1e6, np.nan], (len(table), len(spec.features)))
+    wild.append(table.assign(**dict(zip(spec.features, mixed.T))))
+    predicted = bundle.predict(pd.concat([table, *wild], ignore_index=True), spec)
+    for target in spec.targets:
         columns = predicted[[f"{target.name}_lower", target.name, f"{target.name}_upper"]]
         assert columns.to_numpy().min() >= target.low
         assert columns.to_numpy().max() <= target.high
@@ -65,29 +73,29 @@ def test_predictions_keep_to_what_is_physically_possible(
 
 
 def test_a_little_beyond_the_bound_is_the_bound_and_far_beyond_is_refused(
-    sensor: SoftSensor,
+    spec: SoftSensor,
 ) -> None:
-    values = pd.DataFrame({name: [40.0, 40.0, 40.0] for name in sensor.target_names})
-    tension = sensor.targets[0]
+    values = pd.DataFrame({name: [40.0, 40.0, 40.0] for name in spec.target_names})
+    tension = spec.targets[0]
     raw = pd.Series([73.5, 75.0, 19.0])
-    values[tension.name] = predictor.moved_to_bounds(raw, tension)
+    values[tension.name] = moved_to_bounds(raw, tension)
     assert values[tension.name].tolist() == [72.8, 75.0, 20.0]
     around = {f"{name}_{end}": values[name] for name in values for end in ("lower", "upper")}
-    reasons = predictor.impossible(values.assign(**around), sensor)
+    reasons = impossible(values.assign(**around), spec)
     assert reasons.tolist() == ["", "impossible_prediction", ""]
 
 
 def test_a_missing_sensor_is_flagged_and_still_predicted(
-    bundle: Bundle, table: pd.DataFrame, sensor: SoftSensor
+    bundle: Bundle, table: pd.DataFrame, spec: SoftSensor
 ) -> None:
     one = table.head(1).copy()
-    one[[name for name in sensor.features if name.startswith("ph_")]] = np.nan
+    one[[name for name in spec.features if name.startswith("ph_")]] = np.nan
     one["truebung_mean"] = 1e6
     one["n_samples"] = 3
     one["druck1_out_of_bounds"] = 1
     one["last_timestamp"] = 3600
-    predicted = bundle.predict(one, sensor)
-    assert predicted[sensor.target_names].notna().all(axis=None)
+    predicted = bundle.predict(one, spec)
+    assert predicted[spec.target_names].notna().all(axis=None)
     assert predicted["flags"][0].split(",") == [
         "few_samples",
         "clock_jump",
@@ -96,19 +104,19 @@ def test_a_missing_sensor_is_flagged_and_still_predicted(
         "ph_missing",
     ]
     assert predicted["verdict"][0] == UNCERTAIN
-    assert bundle.predict(table, sensor)["flags"].eq("").all()
+    assert bundle.predict(table, spec)["flags"].eq("").all()
 
 
 def test_a_row_is_predicted_alike_alone_and_in_company(
-    bundle: Bundle, table: pd.DataFrame, sensor: SoftSensor
+    bundle: Bundle, table: pd.DataFrame, spec: SoftSensor
 ) -> None:
-    together = bundle.predict(table, sensor)
-    alone = pd.concat([bundle.predict(table.iloc[[row]], sensor) for row in range(20)])
+    together = bundle.predict(table, spec)
+    alone = pd.concat([bundle.predict(table.iloc[[row]], spec) for row in range(20)])
     pd.testing.assert_frame_equal(together.head(20), alone, rtol=1e-12)
 
 
-def test_verdicts_need_the_whole_interval(sensor: SoftSensor) -> None:
-    tension, anionic, nonionic = sensor.target_names
+def test_verdicts_need_the_whole_interval(spec: SoftSensor) -> None:
+    tension, anionic, nonionic = spec.target_names
 
     def row(tension_at: float, anionic_at: float, width: float) -> dict[str, float]:
         values = {tension: tension_at, anionic: anionic_at, nonionic: 2.0}
@@ -121,16 +129,16 @@ def test_verdicts_need_the_whole_interval(sensor: SoftSensor) -> None:
     predicted = pd.DataFrame(
         [row(70, 2, 1), row(70, 9.5, 1), row(70, 30, 1), row(40, 2, 1), row(70, 2, 1)]
     )
-    verdicts = predictor.verdicts(predicted, pd.Series([0, 0, 0, 0, 1]), sensor)
-    assert verdicts.tolist() == [CLEAN, UNCERTAIN, NOT_CLEAN, NOT_CLEAN, ""]
+    found = verdicts(predicted, pd.Series([0, 0, 0, 0, 1]), spec)
+    assert found.tolist() == [CLEAN, UNCERTAIN, NOT_CLEAN, NOT_CLEAN, ""]
 
 
 def test_a_saved_bundle_predicts_the_same(
-    bundle: Bundle, table: pd.DataFrame, sensor: SoftSensor, tmp_path: Path
+    bundle: Bundle, table: pd.DataFrame, spec: SoftSensor, tmp_path: Path
 ) -> None:
     sha256 = bundle_files.save(bundle.with_metadata(note="x"), tmp_path / "bundle")
     loaded = bundle_files.load(tmp_path / "bundle", sha256)
-    before, after = bundle.predict(table, sensor), loaded.predict(table, sensor)
+    before, after = bundle.predict(table, spec), loaded.predict(table, spec)
     pd.testing.assert_frame_equal(before, after, check_exact=True)
     pd.testing.assert_frame_equal(bundle.reference, loaded.reference, check_exact=True)
     for name in ("weights", "floors"):
@@ -140,24 +148,24 @@ def test_a_saved_bundle_predicts_the_same(
     assert loaded.metadata == {"params": MEMBERS, "note": "x"}
 
 
-def test_the_hold_out_is_saved_with_the_bundle(sensor: SoftSensor, tmp_path: Path) -> None:
-    table = phase_table(40, sensor)
-    bundle = trainer.assemble(table, FOREST, sensor)
+def test_the_hold_out_is_saved_with_the_bundle(spec: SoftSensor, tmp_path: Path) -> None:
+    table = phase_table(40, spec)
+    bundle = fitting.assemble(table, FOREST, spec)
     assert len(bundle.holdout) == table["holdout"].sum() > 0
     bundle_files.save(bundle, tmp_path / "bundle")
     loaded = bundle_files.load(tmp_path / "bundle")
     pd.testing.assert_frame_equal(bundle.holdout, loaded.holdout, check_exact=True)
 
 
-def test_names_of_digits_are_still_names_after_saving(sensor: SoftSensor, tmp_path: Path) -> None:
+def test_names_of_digits_are_still_names_after_saving(spec: SoftSensor, tmp_path: Path) -> None:
     """As numbers they would match no phase and no experiment any more."""
-    columns = sensor.columns.model_copy(update={"experiment_type": "text"})
-    phases = tuple(p.model_copy(update={"value": str(p.value)}) for p in sensor.phases)
-    named = sensor.model_copy(update={"columns": columns, "phases": phases})
+    columns = spec.columns.model_copy(update={"experiment_type": "text"})
+    phases = tuple(p.model_copy(update={"value": str(p.value)}) for p in spec.phases)
+    named = spec.model_copy(update={"columns": columns, "phases": phases})
     table = phase_table(40, named)
     numbers = table["experimentnummer"].astype(str).str.zfill(3)
     keys = {"experimentnummer": numbers, "group": numbers, "waschen": table["waschen"].astype(str)}
-    bundle = trainer.assemble(table.assign(**keys), FOREST, named)
+    bundle = fitting.assemble(table.assign(**keys), FOREST, named)
     bundle_files.save(bundle, tmp_path / "bundle")
     loaded = bundle_files.load(tmp_path / "bundle")
     for part in ("reference", "holdout"):
@@ -251,31 +259,29 @@ def _rehash(folder: Path, file: Path) -> None:
     manifest.write_text(json.dumps(hashes))
 
 
-def test_another_contract_is_refused(
-    bundle: Bundle, table: pd.DataFrame, sensor: SoftSensor
-) -> None:
-    fewer = sensor.model_copy(update={"sensors": sensor.sensors[1:]})
+def test_another_contract_is_refused(bundle: Bundle, table: pd.DataFrame, spec: SoftSensor) -> None:
+    fewer = spec.model_copy(update={"sensors": spec.sensors[1:]})
     with pytest.raises(BundleRefused, match="truebung_mean.*train and promote"):
         bundle.predict(table, fewer)
 
 
-def test_a_sensor_range_that_has_changed_is_refused(bundle: Bundle, sensor: SoftSensor) -> None:
-    first, *others = sensor.sensors
+def test_a_sensor_range_that_has_changed_is_refused(bundle: Bundle, spec: SoftSensor) -> None:
+    first, *others = spec.sensors
     wider = first.model_copy(update={"high": first.high + 1})
-    _refused(bundle, sensor.model_copy(update={"sensors": (wider, *others)}))
+    _refused(bundle, spec.model_copy(update={"sensors": (wider, *others)}))
 
 
-def test_another_rule_for_valid_rows_is_refused(bundle: Bundle, sensor: SoftSensor) -> None:
-    assert sensor.valid_rows is not None
-    stricter = sensor.valid_rows.model_copy(update={"min": 1})
-    _refused(bundle, sensor.model_copy(update={"valid_rows": stricter}))
-    _refused(bundle, sensor.model_copy(update={"valid_rows": None}))
+def test_another_rule_for_valid_rows_is_refused(bundle: Bundle, spec: SoftSensor) -> None:
+    assert spec.valid_rows is not None
+    stricter = spec.valid_rows.model_copy(update={"min": 1})
+    _refused(bundle, spec.model_copy(update={"valid_rows": stricter}))
+    _refused(bundle, spec.model_copy(update={"valid_rows": None}))
 
 
-def test_another_scale_of_a_target_is_refused(bundle: Bundle, sensor: SoftSensor) -> None:
-    *others, last = sensor.targets
+def test_another_scale_of_a_target_is_refused(bundle: Bundle, spec: SoftSensor) -> None:
+    *others, last = spec.targets
     linear = last.model_copy(update={"scale": "linear"})
-    _refused(bundle, sensor.model_copy(update={"targets": (*others, linear)}))
+    _refused(bundle, spec.model_copy(update={"targets": (*others, linear)}))
 
 
 def _refused(bundle: Bundle, changed: SoftSensor) -> None:
@@ -285,13 +291,13 @@ def _refused(bundle: Bundle, changed: SoftSensor) -> None:
 
 
 def test_another_price_limit_or_title_is_no_other_contract(
-    bundle: Bundle, sensor: SoftSensor
+    bundle: Bundle, spec: SoftSensor
 ) -> None:
-    first, *others = sensor.sensors
+    first, *others = spec.sensors
     dearer = first.model_copy(update={"price": 1e6, "title": "another"})
-    targets = tuple(target.model_copy(update={"limit": None}) for target in sensor.targets)
+    targets = tuple(target.model_copy(update={"limit": None}) for target in spec.targets)
     bundle.check_contract(
-        sensor.model_copy(update={"sensors": (dearer, *others), "targets": targets})
+        spec.model_copy(update={"sensors": (dearer, *others), "targets": targets})
     )
 
 

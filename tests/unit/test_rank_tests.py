@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from benchmarks.plant import MONTH
-from src.components import rank_tests
-from src.components.rank_tests import MONTHS, Array, Sample
+from src.components.drift_reporter import rank_tests
+from src.components.drift_reporter.rank_tests import MONTHS, Array, Sample
 from src.soft_sensor import SoftSensor
 from tests.months import YEAR, phases
 
@@ -271,11 +271,11 @@ def test_a_harmless_wander_is_allowed_for_where_the_reference_tells_it() -> None
     assert _alarms(dated=False) >= 18
 
 
-def test_a_sample_tells_months_of_the_calendar_experiments_and_phases(sensor: SoftSensor) -> None:
-    reference = phases(sensor, 300, 1)
+def test_a_sample_tells_months_of_the_calendar_experiments_and_phases(spec: SoftSensor) -> None:
+    reference = phases(spec, 300, 1)
     reference["last_timestamp"] = np.linspace(0, YEAR - 1, len(reference))
-    month = phases(sensor, 10, 2, start=YEAR + MONTH)
-    sample = Sample.of(reference, month, sensor)
+    month = phases(spec, 10, 2, start=YEAR + MONTH)
+    sample = Sample.of(reference, month, spec)
     assert sample.month.tolist() == [0] * 600 + [1] * 20
     assert len(np.unique(sample.period[:600])) == 12
     assert len(np.unique(sample.experiment)) == 310

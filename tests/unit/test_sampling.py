@@ -5,34 +5,34 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from src.components.predictor import Bundle
-from src.components.sampling import worth_analysing
+from src.components.predictor.bundle import Bundle
+from src.components.trainer.next_sample import worth_analysing
 from src.soft_sensor import SoftSensor
 from tests.conftest import made_from, phase_table
 
 
 @pytest.fixture(name="bundle", scope="module")
-def fixture_bundle(sensor: SoftSensor) -> Bundle:
+def fixture_bundle(spec: SoftSensor) -> Bundle:
     """A small bundle."""
-    return made_from(phase_table(40, sensor), sensor)
+    return made_from(phase_table(40, spec), spec)
 
 
 @pytest.fixture(name="waiting")
-def fixture_waiting(bundle: Bundle, sensor: SoftSensor) -> pd.DataFrame:
+def fixture_waiting(bundle: Bundle, spec: SoftSensor) -> pd.DataFrame:
     """Predicted phases of the training rows' own kind, which are usual in all respects."""
-    rows = bundle.reference[[*sensor.columns.keys, *sensor.features]].head(40)
+    rows = bundle.reference[[*spec.columns.keys, *spec.features]].head(40)
     predicted = pd.DataFrame(index=rows.index)
-    for target in sensor.targets:
+    for target in spec.targets:
         predicted[f"{target.name}_lower"], predicted[f"{target.name}_upper"] = 30.0, 40.0
     return rows.join(predicted)
 
 
 def test_the_widest_interval_comes_first_and_says_why(
-    waiting: pd.DataFrame, bundle: Bundle, sensor: SoftSensor
+    waiting: pd.DataFrame, bundle: Bundle, spec: SoftSensor
 ) -> None:
     odd = waiting.index[11]
     waiting.loc[odd, "anionischetenside_upper"] = 130.0
-    found = worth_analysing(waiting, bundle, sensor, 3)
+    found = worth_analysing(waiting, bundle, spec, 3)
     assert len(found) == 3
     assert found["experimentnummer"].iloc[0] == waiting.loc[odd, "experimentnummer"]
     assert found["width"].iloc[0] == pytest.approx(10)
@@ -40,17 +40,17 @@ def test_the_widest_interval_comes_first_and_says_why(
 
 
 def test_what_lies_far_outside_the_training_range_comes_first_and_says_why(
-    waiting: pd.DataFrame, bundle: Bundle, sensor: SoftSensor
+    waiting: pd.DataFrame, bundle: Bundle, spec: SoftSensor
 ) -> None:
     odd = waiting.index[7]
     waiting.loc[odd, "ph_mean"] = 200.0
-    first = worth_analysing(waiting, bundle, sensor, 5).iloc[0]
+    first = worth_analysing(waiting, bundle, spec, 5).iloc[0]
     assert first["experimentnummer"] == waiting.loc[odd, "experimentnummer"]
     assert first["distance"] > 3
     assert "pH" in first["why"] and "beyond the training range" in first["why"]
 
 
 def test_nothing_waits_and_nothing_is_listed(
-    waiting: pd.DataFrame, bundle: Bundle, sensor: SoftSensor
+    waiting: pd.DataFrame, bundle: Bundle, spec: SoftSensor
 ) -> None:
-    assert worth_analysing(waiting.head(0), bundle, sensor, 5).empty
+    assert worth_analysing(waiting.head(0), bundle, spec, 5).empty

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import pandas as pd
 
-from src.components.sensor_study import compare_sets, sensor_sets
+from src.components.trainer.sensor_study import compare_sets, sensor_sets
 from src.soft_sensor import SoftSensor, load_soft_sensor
 from tests.conftest import FOREST, ROOT, phase_table
 
 
-def test_few_sensors_are_compared_in_every_subset(sensor: SoftSensor) -> None:
-    sets = sensor_sets(sensor)
+def test_few_sensors_are_compared_in_every_subset(spec: SoftSensor) -> None:
+    sets = sensor_sets(spec)
     assert len(sets) == 2**5 - 1
-    assert next(iter(sets.values())) == sensor.sensors
+    assert next(iter(sets.values())) == spec.sensors
     assert len(set(sets.values())) == len(sets)
 
 
 def test_many_sensors_are_compared_in_named_sets() -> None:
     rig = load_soft_sensor(ROOT / "examples" / "hydraulics" / "params.yaml")
-    names = [part.name for part in rig.sensors]
+    names = [sensor.name for sensor in rig.sensors]
     sets = sensor_sets(rig, pd.Series(range(17), index=names))
     assert sets["all"] == rig.sensors
     assert [part.name for part in sets["2 most important"]] == names[-2:]
@@ -26,10 +26,10 @@ def test_many_sensors_are_compared_in_named_sets() -> None:
     assert len(sets) == 1 + 17 + 2 * 16
 
 
-def test_the_sensor_that_matters_is_worth_its_price(sensor: SoftSensor) -> None:
-    everything, useless = sensor.sensors, sensor.sensors[:2]
-    sets = {"all": everything, "without": useless, "alone": sensor.sensors[-1:]}
-    found = compare_sets(phase_table(40, sensor, noise=0.05), FOREST, sets, 1, sensor)
+def test_the_sensor_that_matters_is_worth_its_price(spec: SoftSensor) -> None:
+    everything, useless = spec.sensors, spec.sensors[:2]
+    sets = {"all": everything, "without": useless, "alone": spec.sensors[-1:]}
+    found = compare_sets(phase_table(40, spec, noise=0.05), FOREST, sets, 1, spec)
     lines = {line["set"]: line for line in found.to_dict("records")}
     prices = {name: line["price"] for name, line in lines.items()}
     assert prices == {"all": 4600, "without": 2300, "alone": 700}

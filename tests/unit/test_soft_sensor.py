@@ -23,15 +23,15 @@ def _line(file: Path, part: str) -> int:
     return next(number for number, line in enumerate(lines, 1) if part in line)
 
 
-def test_features_are_named_sensor_by_sensor(sensor: SoftSensor) -> None:
-    assert sensor.features[:5] == [
+def test_features_are_named_sensor_by_sensor(spec: SoftSensor) -> None:
+    assert spec.features[:5] == [
         "truebung_mean",
         "truebung_std",
         "truebung_median",
         "truebung_percentile25",
         "truebung_percentile75",
     ]
-    assert len(sensor.features) == 25
+    assert len(spec.features) == 25
 
 
 @pytest.mark.parametrize(

@@ -6,129 +6,127 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from src.components import trainer
-from src.components.ensemble import to_scale
-from src.components.evaluation import metrics, relative_error, typical_errors
-from src.components.predictor import Bundle
+from src.components.predictor.bundle import Bundle
+from src.components.predictor.ensemble import to_scale
+from src.components.trainer import fitting
+from src.components.trainer.evaluation import metrics, relative_error, typical_errors
 from src.soft_sensor import SoftSensor
 from tests.conftest import FOREST, MEMBERS, phase_table, shuffled
 
 
 @pytest.fixture(name="table", scope="module")
-def fixture_table(sensor: SoftSensor) -> pd.DataFrame:
+def fixture_table(spec: SoftSensor) -> pd.DataFrame:
     """Experiments with a fingerprint in their features and targets that nothing else explains."""
     random = np.random.default_rng(1)
     numbers = np.repeat(np.arange(30), 4)
     table = pd.DataFrame({"experimentnummer": numbers, "waschen": np.tile([0, 1], 60)})
-    fingerprint = random.normal(size=(30, len(sensor.features)))
-    table[sensor.features] = fingerprint[numbers]
+    fingerprint = random.normal(size=(30, len(spec.features)))
+    table[spec.features] = fingerprint[numbers]
     unrelated = random.uniform(30, 70, 30)
-    for target in sensor.target_names:
+    for target in spec.target_names:
         table[target] = unrelated[numbers]
-    table[[f"{part.name}_out_of_bounds" for part in sensor.sensors]] = 0
+    table[[f"{sensor.name}_out_of_bounds" for sensor in spec.sensors]] = 0
     return table.assign(group=numbers, holdout=False, last_timestamp=0.0)
 
 
-def _error(bundle: Bundle, sensor: SoftSensor) -> float:
+def _error(bundle: Bundle, spec: SoftSensor) -> float:
     """Relative error of the out-of-fold predictions."""
-    labels = bundle.labels(sensor)
-    predicted = bundle.reference[sensor.target_names]
-    return relative_error(predicted, labels, typical_errors(labels, sensor), sensor)
+    labels = bundle.labels(spec)
+    predicted = bundle.reference[spec.target_names]
+    return relative_error(predicted, labels, typical_errors(labels, spec), spec)
 
 
-def test_groups_stay_whole_and_phases_in_proportion(
-    table: pd.DataFrame, sensor: SoftSensor
-) -> None:
-    for train, validation in trainer.make_folds(table, sensor):
+def test_groups_stay_whole_and_phases_in_proportion(table: pd.DataFrame, spec: SoftSensor) -> None:
+    for train, validation in fitting.make_folds(table, spec):
         groups = table["group"]
         assert not set(groups.iloc[train]) & set(groups.iloc[validation])
         assert table["waschen"].iloc[validation].mean() == pytest.approx(0.5, abs=0.1)
 
 
 def test_rows_of_one_experiment_do_not_help_each_other(
-    table: pd.DataFrame, sensor: SoftSensor
+    table: pd.DataFrame, spec: SoftSensor
 ) -> None:
     """With a leak the fingerprint would give the target away and the error be near 0."""
-    assert _error(trainer.assemble(table, FOREST, sensor), sensor) > 0.8
+    assert _error(fitting.assemble(table, FOREST, spec), spec) > 0.8
     leaking = table.assign(group=np.arange(len(table)))
-    assert _error(trainer.assemble(leaking, FOREST, sensor), sensor) < 0.3
+    assert _error(fitting.assemble(leaking, FOREST, spec), spec) < 0.3
 
 
-def test_shuffled_labels_leave_nothing_to_learn(sensor: SoftSensor) -> None:
-    honest = phase_table(40, sensor).assign(holdout=False)
-    assert _error(trainer.assemble(honest, FOREST, sensor), sensor) < 0.7
-    nonsense = shuffled(honest, sensor)
-    assert _error(trainer.assemble(nonsense, FOREST, sensor), sensor) > 0.9
+def test_shuffled_labels_leave_nothing_to_learn(spec: SoftSensor) -> None:
+    honest = phase_table(40, spec).assign(holdout=False)
+    assert _error(fitting.assemble(honest, FOREST, spec), spec) < 0.7
+    nonsense = shuffled(honest, spec)
+    assert _error(fitting.assemble(nonsense, FOREST, spec), spec) > 0.9
 
 
-def test_the_labels_of_a_group_have_no_part_in_its_own_predictions(sensor: SoftSensor) -> None:
-    table = phase_table(30, sensor).assign(holdout=False)
+def test_the_labels_of_a_group_have_no_part_in_its_own_predictions(spec: SoftSensor) -> None:
+    table = phase_table(30, spec).assign(holdout=False)
     changed = table.copy()
     own = table["group"] == 7
-    changed.loc[own, sensor.target_names] = 25.0
-    before, after = (trainer.assemble(part, FOREST, sensor).reference for part in (table, changed))
-    same = before.loc[own, sensor.target_names]
-    pd.testing.assert_frame_equal(after.loc[own, sensor.target_names], same)
+    changed.loc[own, spec.target_names] = 25.0
+    before, after = (fitting.assemble(part, FOREST, spec).reference for part in (table, changed))
+    same = before.loc[own, spec.target_names]
+    pd.testing.assert_frame_equal(after.loc[own, spec.target_names], same)
     others = ~own & (before["fold"] != before.loc[own, "fold"].iloc[0])
-    moved = before.loc[others, sensor.target_names] - after.loc[others, sensor.target_names]
+    moved = before.loc[others, spec.target_names] - after.loc[others, spec.target_names]
     assert (moved.abs().max() > 0).all()
 
 
-def test_held_out_labels_have_no_part_in_anything(sensor: SoftSensor) -> None:
-    table = phase_table(40, sensor)
+def test_held_out_labels_have_no_part_in_anything(spec: SoftSensor) -> None:
+    table = phase_table(40, spec)
     changed = table.copy()
-    changed.loc[table["holdout"], sensor.target_names] = 25.0
-    before, after = (trainer.assemble(part, MEMBERS, sensor) for part in (table, changed))
+    changed.loc[table["holdout"], spec.target_names] = 25.0
+    before, after = (fitting.assemble(part, MEMBERS, spec) for part in (table, changed))
     pd.testing.assert_frame_equal(before.reference, after.reference)
     pd.testing.assert_frame_equal(before.weights, after.weights)
     pd.testing.assert_frame_equal(before.floors, after.floors)
-    pd.testing.assert_frame_equal(before.estimate(table, sensor), after.estimate(table, sensor))
+    pd.testing.assert_frame_equal(before.estimate(table, spec), after.estimate(table, spec))
     trained = set(before.reference["experimentnummer"])
     assert not trained & set(before.holdout["experimentnummer"])
 
 
 def test_a_phase_counts_for_the_targets_that_were_measured(
-    table: pd.DataFrame, sensor: SoftSensor
+    table: pd.DataFrame, spec: SoftSensor
 ) -> None:
     sparse = table.copy()
     sparse.loc[::2, "anionischetenside"] = np.nan
-    bundle = trainer.assemble(sparse, FOREST, sensor)
+    bundle = fitting.assemble(sparse, FOREST, spec)
     assert bundle.reference["anionischetenside"].notna().all()
     assert bundle.reference["anionischetenside_measured"].isna().sum() == 60
-    whole = trainer.assemble(table, FOREST, sensor)
+    whole = fitting.assemble(table, FOREST, spec)
     tension = "oberflaechenspannung"
     pd.testing.assert_series_equal(bundle.reference[tension], whole.reference[tension])
 
 
-def test_the_better_member_weighs_more(sensor: SoftSensor) -> None:
-    table = phase_table(40, sensor)
-    on_scale = pd.DataFrame({t.name: to_scale(table[t.name], t) for t in sensor.targets})
+def test_the_better_member_weighs_more(spec: SoftSensor) -> None:
+    table = phase_table(40, spec)
+    on_scale = pd.DataFrame({t.name: to_scale(table[t.name], t) for t in spec.targets})
     votes = {"near": on_scale + 0.1, "far": on_scale + 3}
-    weights = trainer.member_weights(votes, table, sensor)
+    weights = fitting.member_weights(votes, table, spec)
     assert weights.T["near"].tolist() == [1.0, 1.0, 1.0]
-    both = trainer.member_weights({"low": on_scale - 0.3, "high": on_scale + 0.1}, table, sensor)
+    both = fitting.member_weights({"low": on_scale - 0.3, "high": on_scale + 0.1}, table, spec)
     assert both.sum().tolist() == pytest.approx([1.0] * 3)
     assert both.loc["high", "oberflaechenspannung"] in (0.7, 0.8)
 
 
-def test_training_twice_gives_the_same_model_and_figures(sensor: SoftSensor) -> None:
+def test_training_twice_gives_the_same_model_and_figures(spec: SoftSensor) -> None:
     """Whatever the held-out labels are: the search does not see them either."""
-    table = phase_table(20, sensor, noise=0.1)
+    table = phase_table(20, spec, noise=0.1)
     changed = table.copy()
-    changed.loc[table["holdout"], sensor.target_names] = 25.0
-    bundles = [trainer.train(part, 2, trainer.DEFAULTS, sensor) for part in (table, changed)]
+    changed.loc[table["holdout"], spec.target_names] = 25.0
+    bundles = [fitting.train(part, 2, fitting.DEFAULTS, spec) for part in (table, changed)]
     assert bundles[0].metadata == bundles[1].metadata
     pd.testing.assert_frame_equal(bundles[0].reference, bundles[1].reference, check_exact=True)
-    first, second = (bundle.estimate(table, sensor) for bundle in bundles)
+    first, second = (bundle.estimate(table, spec) for bundle in bundles)
     pd.testing.assert_frame_equal(first, second, check_exact=True)
-    before, after = (metrics(said, table, table, sensor) for said in (first, second))
+    before, after = (metrics(said, table, table, spec) for said in (first, second))
     pd.testing.assert_frame_equal(before, after, check_exact=True)
 
 
-def test_a_search_begins_with_what_it_is_given(sensor: SoftSensor) -> None:
-    table = phase_table(20, sensor, noise=0.1)
+def test_a_search_begins_with_what_it_is_given(spec: SoftSensor) -> None:
+    table = phase_table(20, spec, noise=0.1)
     start = {
-        **trainer.DEFAULTS,
+        **fitting.DEFAULTS,
         "extra_trees": {
             "n_estimators": 20,
             "max_depth": 5,
@@ -136,5 +134,5 @@ def test_a_search_begins_with_what_it_is_given(sensor: SoftSensor) -> None:
             "max_features": 0.5,
         },
     }
-    assert trainer.tune("extra_trees", table, 1, start, sensor) == start["extra_trees"]
-    assert trainer.train(table, 0, start, sensor).metadata["params"] == start
+    assert fitting.tune("extra_trees", table, 1, start, spec) == start["extra_trees"]
+    assert fitting.train(table, 0, start, spec).metadata["params"] == start

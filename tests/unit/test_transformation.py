@@ -8,7 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from src.components import transformation
+from src.components.transformation.features import model_inputs
+from src.components.transformation.training_table import (
+    held_out,
+    laboratory_targets,
+    training_table,
+)
 from src.errors import DataError
 from src.soft_sensor import SoftSensor
 
@@ -25,15 +30,15 @@ def _laboratory(*rows: tuple[int, str, float, float, float]) -> pd.DataFrame:
     )
 
 
-def test_replicates_are_averaged_and_negatives_are_missing(sensor: SoftSensor) -> None:
-    targets = transformation.laboratory_targets(
+def test_replicates_are_averaged_and_negatives_are_missing(spec: SoftSensor) -> None:
+    targets = laboratory_targets(
         _laboratory(
             (1, "W1", 40.0, 100.0, -1.0),
             (1, "W1", 42.0, -1.0, -1.0),
             (1, "S1", 60.0, 5.0, 2.0),
             (2, "Leerwert", 72.0, 0.0, 0.0),
         ),
-        sensor,
+        spec,
     ).set_index(["experimentnummer", "waschen"])
     assert list(targets.index) == [(1, 0), (1, 1)]
     assert targets.loc[(1, 1), TENSION] == 41.0
@@ -41,79 +46,79 @@ def test_replicates_are_averaged_and_negatives_are_missing(sensor: SoftSensor) -
     assert targets[NONIONIC].isna().tolist() == [False, True]
 
 
-def test_a_target_that_was_never_measured_is_refused(sensor: SoftSensor) -> None:
+def test_a_target_that_was_never_measured_is_refused(spec: SoftSensor) -> None:
     laboratory = _laboratory((1, "W1", 40.0, -1.0, 3.0), (2, "S1", 41.0, -1.0, 4.0))
     with pytest.raises(DataError, match=f"{ANIONIC} holds no value"):
-        transformation.laboratory_targets(laboratory, sensor)
+        laboratory_targets(laboratory, spec)
 
 
-def test_labels_of_no_known_phase_are_refused(sensor: SoftSensor) -> None:
+def test_labels_of_no_known_phase_are_refused(spec: SoftSensor) -> None:
     with pytest.raises(DataError, match="holds .*'X1'.* knows .*'S1', 'W1'"):
-        transformation.laboratory_targets(_laboratory((1, "X1", 40.0, 1.0, 1.0)), sensor)
+        laboratory_targets(_laboratory((1, "X1", 40.0, 1.0, 1.0)), spec)
 
 
-def _tables(experiments: int, sensor: SoftSensor) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _tables(experiments: int, spec: SoftSensor) -> tuple[pd.DataFrame, pd.DataFrame]:
     keys = pd.DataFrame(
         [(number, phase) for number in range(1, experiments + 1) for phase in (0, 1)],
-        columns=sensor.columns.keys,
+        columns=spec.columns.keys,
     )
-    values = np.random.default_rng(0).normal(size=(len(keys), len(sensor.features)))
-    features = keys.assign(**dict(zip(sensor.features, values.T)))
-    return features, keys.assign(**dict.fromkeys(sensor.target_names, values[:, 0]))
+    values = np.random.default_rng(0).normal(size=(len(keys), len(spec.features)))
+    features = keys.assign(**dict(zip(spec.features, values.T)))
+    return features, keys.assign(**dict.fromkeys(spec.target_names, values[:, 0]))
 
 
-def test_fewer_than_ten_experiments_are_refused(sensor: SoftSensor) -> None:
+def test_fewer_than_ten_experiments_are_refused(spec: SoftSensor) -> None:
     with pytest.raises(DataError, match="9 experiments .* at least 10 are needed"):
-        transformation.training_table(*_tables(9, sensor), None, sensor)
+        training_table(*_tables(9, spec), None, spec)
 
 
-def test_phases_of_one_experiment_stay_on_one_side(sensor: SoftSensor) -> None:
-    table = transformation.training_table(*_tables(60, sensor), None, sensor)
+def test_phases_of_one_experiment_stay_on_one_side(spec: SoftSensor) -> None:
+    table = training_table(*_tables(60, spec), None, spec)
     assert (table.groupby("experimentnummer")["holdout"].nunique() == 1).all()
     assert 0.1 < table["holdout"].mean() < 0.3
 
 
-def test_a_group_stays_on_one_side(sensor: SoftSensor) -> None:
+def test_a_group_stays_on_one_side(spec: SoftSensor) -> None:
     groups = pd.Series(np.arange(60) // 4, index=np.arange(1, 61))
-    table = transformation.training_table(*_tables(60, sensor), groups, sensor)
+    table = training_table(*_tables(60, spec), groups, spec)
     assert (table.groupby("group")["holdout"].nunique() == 1).all()
     with pytest.raises(DataError, match="experiment 60 has no group"):
-        transformation.training_table(*_tables(60, sensor), groups.drop(60), sensor)
+        training_table(*_tables(60, spec), groups.drop(60), spec)
 
 
 @pytest.mark.parametrize("failed", [None, "ph"])
-def test_a_copy_of_an_experiment_is_refused(failed: str | None, sensor: SoftSensor) -> None:
+def test_a_copy_of_an_experiment_is_refused(failed: str | None, spec: SoftSensor) -> None:
     """On both sides of a split it would give away its label, also where a sensor had failed."""
-    features, targets = _tables(20, sensor)
+    features, targets = _tables(20, spec)
     if failed:
-        features[[name for name in sensor.features if name.startswith(f"{failed}_")]] = np.nan
+        features[[name for name in spec.features if name.startswith(f"{failed}_")]] = np.nan
     copy = features["experimentnummer"] == 7
     again = features[copy].assign(experimentnummer=107), targets[copy].assign(experimentnummer=107)
     both = (pd.concat([features, again[0]]), pd.concat([targets, again[1]]))
     with pytest.raises(DataError, match="experiments 7 and 107 have the same features"):
-        transformation.training_table(*both, None, sensor)
+        training_table(*both, None, spec)
 
 
-def test_model_inputs_tell_on_which_side_of_a_phase_a_reading_was(sensor: SoftSensor) -> None:
-    features, _ = _tables(2, sensor)
+def test_model_inputs_tell_on_which_side_of_a_phase_a_reading_was(spec: SoftSensor) -> None:
+    features, _ = _tables(2, spec)
     features = features.assign(ph_mean=8.0, ph_median=7.0, ph_std=2.0, truebung_std=0.0)
-    inputs = transformation.model_inputs(features, sensor)
+    inputs = model_inputs(features, spec)
     assert inputs.shape == (4, 30)
-    skewness = dict(zip([part.name for part in sensor.sensors], inputs[0, 25:]))
+    skewness = dict(zip([sensor.name for sensor in spec.sensors], inputs[0, 25:]))
     assert skewness["ph"] == 0.5
     assert np.abs(inputs[:, 25:]).max() <= 1
     missing = features.assign(ph_mean=np.nan, ph_median=np.nan, ph_std=np.nan)
-    assert np.isnan(transformation.model_inputs(missing, sensor)[:, 28]).all()
-    only = sensor.model_copy(update={"statistics": ("median", "std")})
-    assert transformation.model_inputs(features, only).shape == (4, 10)
+    assert np.isnan(model_inputs(missing, spec)[:, 28]).all()
+    only = spec.model_copy(update={"statistics": ("median", "std")})
+    assert model_inputs(features, only).shape == (4, 10)
 
 
 @given(st.lists(st.integers(), unique=True, min_size=1), st.integers())
 def test_the_hold_out_does_not_depend_on_the_other_experiments(
     numbers: list[int], newcomer: int
 ) -> None:
-    before = transformation.held_out(pd.Series(numbers), 0.2)
-    after = transformation.held_out(pd.Series([newcomer, *numbers]), 0.2)
+    before = held_out(pd.Series(numbers), 0.2)
+    after = held_out(pd.Series([newcomer, *numbers]), 0.2)
     assert before.tolist() == after.tolist()[1:]
 
 
@@ -126,15 +131,15 @@ numbers_of_experiments = st.integers(1, 10**6)
     st.lists(st.sets(numbers_of_experiments, max_size=40), max_size=3),
 )
 def test_what_one_version_holds_out_no_other_version_was_trained_on(
-    sensor: SoftSensor, first: set[int], later: list[set[int]]
+    spec: SoftSensor, first: set[int], later: list[set[int]]
 ) -> None:
     known, trained, held_out = set[int](), set[int](), set[int]()
     for newcomers in [first, *later]:
         known |= newcomers
         names = np.repeat(sorted(known), 2)
-        features, targets = _tables(len(known), sensor)
+        features, targets = _tables(len(known), spec)
         features, targets = (part.assign(experimentnummer=names) for part in (features, targets))
-        table = transformation.training_table(features, targets, None, sensor)
+        table = training_table(features, targets, None, spec)
         trained |= set(table.loc[~table["holdout"], "experimentnummer"])
         held_out |= set(table.loc[table["holdout"], "experimentnummer"])
     assert trained | held_out == known

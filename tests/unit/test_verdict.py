@@ -7,10 +7,17 @@ import pandas as pd
 import pytest
 
 from benchmarks.plant import MONTH
-from src.components import performance, verdict
-from src.components.drift_tests import ALARM, OK, TOO_FEW, WATCH
-from src.components.predictor import UNCERTAIN
-from src.components.verdict import CHECK, DRIFT, LABORATORY, Laboratory, Verdict, judge
+from src.components.drift_reporter import performance, verdict
+from src.components.drift_reporter.drift_tests import ALARM, OK, TOO_FEW, WATCH
+from src.components.drift_reporter.verdict import (
+    CHECK,
+    DRIFT,
+    LABORATORY,
+    Laboratory,
+    Verdict,
+    judge,
+)
+from src.components.predictor.bundle import UNCERTAIN
 from src.errors import DataError
 from src.soft_sensor import Confirmation, SoftSensor
 from tests.conftest import made_from, phase_table
@@ -20,31 +27,31 @@ pytestmark = pytest.mark.usefixtures("small_heap")
 
 
 @pytest.fixture(name="usual", scope="module")
-def fixture_usual(sensor: SoftSensor) -> pd.DataFrame:
+def fixture_usual(spec: SoftSensor) -> pd.DataFrame:
     """600 phases."""
-    return phases(sensor, 300, 1)
+    return phases(spec, 300, 1)
 
 
 @pytest.fixture(name="month", scope="module")
-def fixture_month(sensor: SoftSensor) -> pd.DataFrame:
+def fixture_month(spec: SoftSensor) -> pd.DataFrame:
     """A healthy month of 100 phases."""
-    return of_the_ledger(phases(sensor, 50, 2, start=YEAR))
+    return of_the_ledger(phases(spec, 50, 2, start=YEAR))
 
 
 def _judge(
     month: pd.DataFrame,
     usual: pd.DataFrame,
-    sensor: SoftSensor,
+    spec: SoftSensor,
     earlier: pd.DataFrame = NO_REPORTS,
     past: dict[str, float] | None = None,
 ) -> Verdict:
-    return judge(month, usual, past or NO_PAST, None, earlier, sensor)
+    return judge(month, usual, past or NO_PAST, None, earlier, spec)
 
 
 def test_a_healthy_month_is_no_drift(
-    month: pd.DataFrame, usual: pd.DataFrame, sensor: SoftSensor
+    month: pd.DataFrame, usual: pd.DataFrame, spec: SoftSensor
 ) -> None:
-    found = _judge(month, usual, sensor)
+    found = _judge(month, usual, spec)
     assert found.status == OK
     assert (found.sensors, found.onsets, found.short, found.unconfirmed) == ([], {}, {}, [])
     assert 0.3 < found.smallest_shift < 1
@@ -53,11 +60,11 @@ def test_a_healthy_month_is_no_drift(
 
 
 def test_a_shifted_sensor_is_an_alarm_with_its_name_and_day(
-    month: pd.DataFrame, usual: pd.DataFrame, sensor: SoftSensor
+    month: pd.DataFrame, usual: pd.DataFrame, spec: SoftSensor
 ) -> None:
     begin = month["last_timestamp"].iloc[50]
     late = month["last_timestamp"] >= begin
-    found = _judge(moved(month, "ph", 3.0, sensor).where(late, month), usual, sensor)
+    found = _judge(moved(month, "ph", 3.0, spec).where(late, month), usual, spec)
     assert (found.status, found.sensors) == (ALARM, ["ph"])
     onset = found.onsets["ph"]
     assert onset is not None
@@ -65,10 +72,10 @@ def test_a_shifted_sensor_is_an_alarm_with_its_name_and_day(
 
 
 def test_a_sensor_without_values_is_an_alarm_that_names_it(
-    month: pd.DataFrame, usual: pd.DataFrame, sensor: SoftSensor
+    month: pd.DataFrame, usual: pd.DataFrame, spec: SoftSensor
 ) -> None:
-    lost = month.assign(**dict.fromkeys(sensor.features_of(sensor.sensors[0]), np.nan))
-    found = _judge(moved(lost, "ph", 2.0, sensor), usual, sensor)
+    lost = month.assign(**dict.fromkeys(spec.features_of(spec.sensors[0]), np.nan))
+    found = _judge(moved(lost, "ph", 2.0, spec), usual, spec)
     # Sensors that have drifted first, then those that fail.
     assert (found.status, found.sensors) == (ALARM, ["ph", "truebung"])
     assert list(found.onsets) == ["ph"]
@@ -77,106 +84,106 @@ def test_a_sensor_without_values_is_an_alarm_that_names_it(
 
 
 def test_a_sensor_that_drifts_and_fails_is_named_once(
-    month: pd.DataFrame, usual: pd.DataFrame, sensor: SoftSensor
+    month: pd.DataFrame, usual: pd.DataFrame, spec: SoftSensor
 ) -> None:
-    found = _judge(moved(month, "ph", 2.0, sensor).assign(ph_std=0.0), usual, sensor)
+    found = _judge(moved(month, "ph", 2.0, spec).assign(ph_std=0.0), usual, spec)
     assert found.sensors == ["ph"]
     kinds = found.tests.loc[found.tests["status"] == ALARM, "kind"]
     assert set(kinds) == {DRIFT, CHECK}
 
 
-def test_another_mix_of_phases_is_a_watch_that_names_nobody(sensor: SoftSensor) -> None:
-    works = plant(sensor, 1)
+def test_another_mix_of_phases_is_a_watch_that_names_nobody(spec: SoftSensor) -> None:
+    works = plant(spec, 1)
     usual, month = works.phases(1000, months=12), of_the_ledger(works.phases(400, start=YEAR))
     washing = month["waschen"] == 1
     month = pd.concat([month[washing].head(80), month[~washing].head(20)], ignore_index=True)
-    found = _judge(month, usual, sensor)
+    found = _judge(month, usual, spec)
     assert (found.status, found.sensors) == (WATCH, [])
     odd = found.tests[found.tests["status"] != OK]
     assert odd["indicator"].tolist() == ["mix"]
 
 
 def test_fewer_experiments_than_before_are_a_watch(
-    month: pd.DataFrame, usual: pd.DataFrame, sensor: SoftSensor
+    month: pd.DataFrame, usual: pd.DataFrame, spec: SoftSensor
 ) -> None:
     past = NO_PAST | {"experiments": 8640, "days": 360.0, "last_timestamp": YEAR}
-    found = _judge(month, usual, sensor, past=past)
+    found = _judge(month, usual, spec, past=past)
     assert found.status == OK  # 24 a day, then and now
     assert "experiments" in set(found.tests["indicator"])
-    found = _judge(month, usual, sensor, past=past | {"experiments": 30_000})
+    found = _judge(month, usual, spec, past=past | {"experiments": 30_000})
     assert (found.status, found.sensors) == (WATCH, [])
 
 
 def test_more_open_verdicts_than_before_are_a_watch(
-    month: pd.DataFrame, usual: pd.DataFrame, sensor: SoftSensor
+    month: pd.DataFrame, usual: pd.DataFrame, spec: SoftSensor
 ) -> None:
     unclear = month.assign(verdict=UNCERTAIN)
-    assert _judge(unclear, usual, sensor).status == OK  # without a past
-    found = _judge(unclear, usual, sensor, past=NO_PAST | {"judged": 100, "open": 5})
+    assert _judge(unclear, usual, spec).status == OK  # without a past
+    found = _judge(unclear, usual, spec, past=NO_PAST | {"judged": 100, "open": 5})
     assert (found.status, found.sensors) == (WATCH, [])
 
 
 def test_a_month_without_enough_rows_is_never_called_healthy(
-    month: pd.DataFrame, usual: pd.DataFrame, sensor: SoftSensor
+    month: pd.DataFrame, usual: pd.DataFrame, spec: SoftSensor
 ) -> None:
-    found = _judge(month.head(10), usual, sensor)
+    found = _judge(month.head(10), usual, spec)
     assert (found.status, found.sensors) == (TOO_FEW, [])
     assert found.short == {"washing": (5, 300), "rinsing": (5, 300)}
     assert np.isnan(found.smallest_shift)
 
 
 def test_one_phase_without_enough_rows_is_enough_to_say_so(
-    month: pd.DataFrame, usual: pd.DataFrame, sensor: SoftSensor
+    month: pd.DataFrame, usual: pd.DataFrame, spec: SoftSensor
 ) -> None:
     rows = pd.concat([month[month["waschen"] == 1].head(12), month[month["waschen"] == 0].head(7)])
-    found = _judge(rows, usual, sensor)
+    found = _judge(rows, usual, spec)
     assert found.status == TOO_FEW
     assert found.short == {"rinsing": (7, 300)}
     assert found.smallest_shift > 1
     # A fault of the other phase is not kept quiet.
-    found = _judge(moved(rows, "ph", 4.0, sensor), usual, sensor)
+    found = _judge(moved(rows, "ph", 4.0, spec), usual, spec)
     assert (found.status, found.sensors) == (ALARM, ["ph"])
 
 
 def test_a_month_of_one_phase_only_is_never_called_healthy(
-    month: pd.DataFrame, usual: pd.DataFrame, sensor: SoftSensor
+    month: pd.DataFrame, usual: pd.DataFrame, spec: SoftSensor
 ) -> None:
     washing = month[month["waschen"] == 1]
-    found = _judge(washing, usual, sensor)
+    found = _judge(washing, usual, spec)
     assert found.status == WATCH  # the mix
     assert found.short == {"rinsing": (0, 300)}
-    found = _judge(washing, usual[usual["waschen"] == 1], sensor)
+    found = _judge(washing, usual[usual["waschen"] == 1], spec)
     assert found.status == TOO_FEW
 
 
 def test_a_soft_sensor_of_one_phase_needs_no_other(
-    month: pd.DataFrame, usual: pd.DataFrame, sensor: SoftSensor
+    month: pd.DataFrame, usual: pd.DataFrame, spec: SoftSensor
 ) -> None:
-    one = sensor.model_copy(update={"phases": sensor.phases[:1]})
+    one = spec.model_copy(update={"phases": spec.phases[:1]})
     washing, before = month[month["waschen"] == 1], usual[usual["waschen"] == 1]
     found = _judge(washing, before, one)
     assert (found.status, found.short) == (OK, {})
 
 
 def test_a_reference_that_is_too_small_is_refused_with_what_to_do(
-    month: pd.DataFrame, usual: pd.DataFrame, sensor: SoftSensor
+    month: pd.DataFrame, usual: pd.DataFrame, spec: SoftSensor
 ) -> None:
     with pytest.raises(DataError, match="has 19 rows, at least 20 .*train on more.*--accept"):
-        _judge(month, usual.head(19), sensor)
-    assert _judge(month, usual.head(20), sensor).status == OK
+        _judge(month, usual.head(19), spec)
+    assert _judge(month, usual.head(20), spec).status == OK
 
 
 def test_a_loss_against_the_laboratory_is_an_alarm_that_accuses_no_sensor(
-    month: pd.DataFrame, usual: pd.DataFrame, sensor: SoftSensor
+    month: pd.DataFrame, usual: pd.DataFrame, spec: SoftSensor
 ) -> None:
-    bundle = made_from(phase_table(40, sensor, noise=0.05), sensor)
-    fresh = phase_table(20, sensor, seed=5, noise=0.05, first=100)
-    known = performance.known_errors(bundle, sensor)
+    bundle = made_from(phase_table(40, spec, noise=0.05), spec)
+    fresh = phase_table(20, spec, seed=5, noise=0.05, first=100)
+    known = performance.known_errors(bundle, spec)
 
     def status(table: pd.DataFrame) -> Verdict:
-        recent = performance.errors(bundle.estimate(table, sensor), table, sensor)
+        recent = performance.errors(bundle.estimate(table, spec), table, spec)
         laboratory = Laboratory(recent=recent, known=known)
-        return judge(month, usual, NO_PAST, laboratory, NO_REPORTS, sensor)
+        return judge(month, usual, NO_PAST, laboratory, NO_REPORTS, spec)
 
     assert status(fresh).status == OK
     changed = status(fresh.assign(oberflaechenspannung=fresh["oberflaechenspannung"] - 8))
@@ -188,10 +195,10 @@ def test_a_loss_against_the_laboratory_is_an_alarm_that_accuses_no_sensor(
 
 
 @pytest.fixture(name="patient", scope="module")
-def fixture_patient(sensor: SoftSensor) -> SoftSensor:
+def fixture_patient(spec: SoftSensor) -> SoftSensor:
     """Believes a sensor's alarm when it was found in two of the last three windows."""
-    rules = sensor.monitoring.model_copy(update={"confirm": Confirmation(need=2, of=3)})
-    return sensor.model_copy(update={"monitoring": rules})
+    rules = spec.monitoring.model_copy(update={"confirm": Confirmation(need=2, of=3)})
+    return spec.model_copy(update={"monitoring": rules})
 
 
 def _reported(*verdicts: Verdict) -> pd.DataFrame:
@@ -252,16 +259,16 @@ def test_the_alarm_of_another_sensor_confirms_nothing(
 
 
 def test_without_a_rule_the_first_alarm_counts_and_history_does_not(
-    month: pd.DataFrame, usual: pd.DataFrame, sensor: SoftSensor
+    month: pd.DataFrame, usual: pd.DataFrame, spec: SoftSensor
 ) -> None:
-    faulty, healthy = moved(month, "ph", 2.0, sensor), _judge(month, usual, sensor)
-    found = _judge(faulty, usual, sensor, _reported(healthy, healthy))
+    faulty, healthy = moved(month, "ph", 2.0, spec), _judge(month, usual, spec)
+    found = _judge(faulty, usual, spec, _reported(healthy, healthy))
     assert (found.status, found.sensors, found.unconfirmed) == (ALARM, ["ph"], [])
 
 
-def test_the_backtest_of_a_healthy_year_has_hardly_an_alarm(sensor: SoftSensor) -> None:
+def test_the_backtest_of_a_healthy_year_has_hardly_an_alarm(spec: SoftSensor) -> None:
     """At a true 1 % of 12 months, more than one has a chance of 1 in 160."""
-    tried = verdict.backtest(plant(sensor, 1).phases(600, months=12), sensor)
+    tried = verdict.backtest(plant(spec, 1).phases(600, months=12), spec)
     assert list(tried) == ["month", "rows", "status", "sensors"]
     assert tried["month"].head(3).tolist() == ["1970-01", "1970-02", "1970-03"]
     assert len(tried) == 12
@@ -270,29 +277,29 @@ def test_the_backtest_of_a_healthy_year_has_hardly_an_alarm(sensor: SoftSensor) 
     assert ((tried["sensors"] != "") == (tried["status"] == ALARM)).all()
 
 
-def test_the_backtest_names_the_month_and_the_sensor_that_were_odd(sensor: SoftSensor) -> None:
-    usual = plant(sensor, 3).phases(600, months=12)
+def test_the_backtest_names_the_month_and_the_sensor_that_were_odd(spec: SoftSensor) -> None:
+    usual = plant(spec, 3).phases(600, months=12)
     may = pd.to_datetime(usual["last_timestamp"], unit="s").dt.month == 5
-    size = 1.5 * unit("ph", usual, sensor)
-    tried = verdict.backtest(moved(usual, "ph", size, sensor).where(may, usual), sensor)
+    size = 1.5 * unit("ph", usual, spec)
+    tried = verdict.backtest(moved(usual, "ph", size, spec).where(may, usual), spec)
     odd = tried.set_index("month").loc["1970-05"]
     assert (odd["status"], odd["sensors"]) == (ALARM, "ph")
     assert (tried["status"] == ALARM).sum() <= 2
 
 
-def test_a_reference_of_one_month_has_no_backtest(usual: pd.DataFrame, sensor: SoftSensor) -> None:
+def test_a_reference_of_one_month_has_no_backtest(usual: pd.DataFrame, spec: SoftSensor) -> None:
     assert (usual["last_timestamp"] < MONTH).all()
-    tried = verdict.backtest(usual, sensor)
+    tried = verdict.backtest(usual, spec)
     assert tried.empty
     assert list(tried) == ["month", "rows", "status", "sensors"]
 
 
-def test_months_of_few_rows_are_left_out_of_the_backtest(sensor: SoftSensor) -> None:
-    works = plant(sensor, 4)
+def test_months_of_few_rows_are_left_out_of_the_backtest(spec: SoftSensor) -> None:
+    works = plant(spec, 4)
     usual = pd.concat(
         [works.phases(rows, start=40 * 86_400 * age) for age, rows in enumerate((100, 10, 100))],
         ignore_index=True,
     )
-    tried = verdict.backtest(usual, sensor)
+    tried = verdict.backtest(usual, spec)
     assert 10 not in set(tried["rows"])
     assert len(tried) >= 2

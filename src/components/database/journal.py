@@ -1,0 +1,103 @@
+"""The journal of runs in the database: it survives the container that ran."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Table, func, insert, select
+from sqlalchemy.exc import OperationalError
+
+from src.components.database.tables import tables
+from src.soft_sensor import SoftSensor
+
+logger = logging.getLogger(__name__)
+
+RUNNING, FAILED, DIED, SKIPPED = "running", "failed", "died", "skipped"
+BAD = (RUNNING, FAILED, DIED, SKIPPED)  # all other outcomes are those of a run that did its work
+
+
+@dataclass(frozen=True)
+class Journal:
+    """Runs of one installation."""
+
+    engine: Engine
+    spec: SoftSensor
+    prefix: str = ""
+
+    @cached_property
+    def runs(self) -> Table:
+        """The table of runs."""
+        return tables(self.spec, self.prefix).runs
+
+    @contextmanager
+    def run(self, pipeline: str, code_version: str) -> Iterator[int]:
+        """Note a run from its beginning on; yields its id.
+
+        The run completes its line itself (see `complete`); one that raises is noted as failed.
+        """
+        statement = insert(self.runs).values(
+            pipeline=pipeline,
+            started_at=func.clock_timestamp(),
+            outcome=RUNNING,
+            code_version=code_version,
+        )
+        with self.engine.begin() as connection:
+            run_id = int(connection.execute(statement.returning(self.runs.c.id)).scalar_one())
+        try:
+            yield run_id
+        except BaseException as error:
+            self._note_failure(run_id, error)
+            raise
+
+    def _note_failure(self, run_id: int, error: BaseException) -> None:
+        # The first line names the cause; the rest may quote statements and their values.
+        cause = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+        details = self.runs.c.details.op("||")(func.jsonb_build_object("error", cause))
+        try:
+            with self.engine.begin() as connection:
+                self.complete(connection, run_id, outcome=FAILED, details=details)
+        except OperationalError:
+            logger.warning("the journal cannot be reached: run %d is not noted as failed", run_id)
+
+    def complete(self, connection: Connection, run_id: int, **columns: Any) -> None:
+        """Complete the line of a run that ends now; `columns` are those of the table `runs`."""
+        statement = self.runs.update().where(self.runs.c.id == run_id)
+        connection.execute(statement.values(ended_at=func.clock_timestamp(), **columns))
+
+    def note_skipped(self, pipeline: str, code_version: str) -> None:
+        """Note a run that left its work to another one."""
+        now = func.clock_timestamp()
+        statement = insert(self.runs).values(
+            pipeline=pipeline, started_at=now, ended_at=now, outcome=SKIPPED
+        )
+        with self.engine.begin() as connection:
+            connection.execute(statement.values(code_version=code_version))
+
+    def note_deaths(self, pipeline: str) -> None:
+        """Note that runs without an end were killed. One that still runs puts that right itself."""
+        dead = (self.runs.c.pipeline == pipeline) & (self.runs.c.outcome == RUNNING)
+        with self.engine.begin() as connection:
+            found = connection.execute(self.runs.update().where(dead).values(outcome=DIED))
+        if found.rowcount:
+            logger.warning("%d runs before this one were killed", found.rowcount)
+
+    def newest(self, pipeline: str, count: int = 5) -> list[dict[str, Any]]:
+        """The last runs of a pipeline, newest first, as rows of the table `runs`."""
+        query = select(self.runs).where(self.runs.c.pipeline == pipeline)
+        with self.engine.connect() as connection:
+            rows = connection.execute(query.order_by(self.runs.c.id.desc()).limit(count))
+            return [dict(run) for run in rows.mappings()]
+
+    def age_of_last_good(self, pipeline: str) -> timedelta | None:
+        """How long ago the last run ended that did its work, None when there was none."""
+        good = (self.runs.c.pipeline == pipeline) & self.runs.c.outcome.not_in(BAD)
+        query = select(func.clock_timestamp() - func.max(self.runs.c.ended_at)).where(good)
+        with self.engine.connect() as connection:
+            age: timedelta | None = connection.execute(query).scalar_one()
+            return age

@@ -1,0 +1,153 @@
+"""The tables of a soft sensor: inbox, ledger, laboratory values, runs and what they found.
+
+And the view of the ledger that most readers want: the newest prediction of each phase.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    Double,
+    Identity,
+    Index,
+    MetaData,
+    Table,
+    Text,
+    func,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from src.soft_sensor import SoftSensor
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TWINS = ("", "test_")  # integration tests of a deployment use the second set
+
+# SQL order that puts the prediction that counts first among those of a phase.
+NEWEST_FIRST = "predicted_at DESC NULLS LAST, run_id DESC NULLS LAST"
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The inbox, the ledger, what could not be scored, laboratory values, runs, and the tests of
+    those that monitored."""
+
+    online: Table
+    archived: Table
+    rejected: Table
+    laboratory: Table
+    runs: Table
+    monitoring_tests: Table
+
+
+def tables(spec: SoftSensor, prefix: str = "") -> Tables:
+    """Describe the tables that belong to a soft sensor."""
+    metadata = MetaData()
+    rejected: list[Column[Any]] = [
+        Column("reason", Text, nullable=False),
+        Column("run_id", BigInteger, nullable=False),
+        Column("rejected_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    ]
+    return Tables(
+        online=Table(
+            f"{prefix}online_data",
+            metadata,
+            *_online_columns(spec),
+            # When the row came by this server's clock, whatever the rig's clock says.
+            Column("arrived_at", DateTime(timezone=True), server_default=func.now()),
+            # Weeks of rows leave at once; the default waits until a fifth of the table is dead.
+            postgresql_with={"autovacuum_vacuum_scale_factor": "0.02"},
+        ),
+        archived=Table(
+            f"{prefix}archived_data",
+            metadata,
+            *_archived_columns(spec),
+            # Every run asks for the newest prediction of each phase.
+            Index(f"{prefix}archived_data_newest", *spec.columns.keys, "predicted_at"),
+        ),
+        rejected=Table(f"{prefix}rejected_data", metadata, *_online_columns(spec), *rejected),
+        laboratory=Table(
+            f"{prefix}laboratory_data",
+            metadata,
+            *(Column(name, kind) for name, kind in _key_columns(spec).items()),
+            *(Column(name, Double) for name in spec.target_names),
+            Column("loaded_at", DateTime(timezone=True), server_default=func.now()),
+        ),
+        runs=Table(
+            f"{prefix}runs",
+            metadata,
+            Column("id", BigInteger, Identity(), primary_key=True),
+            Column("pipeline", Text, nullable=False),
+            Column("started_at", DateTime(timezone=True), nullable=False),
+            Column("ended_at", DateTime(timezone=True)),
+            Column("outcome", Text),
+            Column("model_version", Text),
+            Column("code_version", Text),
+            Column("details", JSONB, nullable=False, server_default="{}"),
+        ),
+        monitoring_tests=Table(
+            f"{prefix}monitoring_tests",
+            metadata,
+            Column("run_id", BigInteger, nullable=False),
+            *(Column(name, Text) for name in ("kind", "part", "indicator")),
+            *(Column(name, BigInteger) for name in ("reference_rows", "rows")),
+            *(Column(name, Double) for name in ("shift", "statistic", "p", "p_holm")),
+            Column("status", Text),
+        ),
+    )
+
+
+def records(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows of a frame as an INSERT takes them, NULL where a value is missing."""
+    complete = rows.astype(object).where(rows.notna(), None)
+    return [dict(zip(complete.columns, row)) for row in complete.itertuples(index=False)]
+
+
+def latest_view(spec: SoftSensor, prefix: str = "") -> tuple[str, str]:
+    """Name and query of the view with one row a phase: its newest prediction."""
+    keys = ", ".join(f'"{key}"' for key in spec.columns.keys)
+    query = (
+        f'SELECT DISTINCT ON ({keys}) * FROM "{prefix}archived_data" '
+        f"ORDER BY {keys}, {NEWEST_FIRST}"
+    )
+    return f"{prefix}latest_predictions", query
+
+
+def _key_columns(spec: SoftSensor) -> dict[str, Any]:
+    integer_phase = isinstance(spec.phases[0].value, int)
+    return {
+        spec.columns.experiment: (
+            BigInteger if spec.columns.experiment_type == "integer" else Text
+        ),
+        spec.columns.phase: BigInteger if integer_phase else Text,
+    }
+
+
+def _online_columns(spec: SoftSensor) -> list[Column[Any]]:
+    keys = _key_columns(spec)
+    return [Column(name, keys.get(name, Double)) for name in spec.columns.online]
+
+
+def _archived_columns(spec: SoftSensor) -> list[Column[Any]]:
+    keys = [Column(name, kind) for name, kind in _key_columns(spec).items()]
+    intervals = [f"{name}_{end}" for name in spec.target_names for end in ("lower", "upper")]
+    numbers = [*spec.target_names, *spec.features, *intervals]
+    return [
+        *keys,
+        *(Column(name, Double) for name in numbers),
+        Column("verdict", Text),
+        Column("flags", Text),
+        Column("n_samples", BigInteger),
+        Column("first_timestamp", Double),
+        Column("last_timestamp", Double),
+        Column("model_version", Text),
+        Column("run_id", BigInteger),
+        Column("predicted_at", DateTime(timezone=True)),
+        Column("purged_at", DateTime(timezone=True)),
+    ]

@@ -1,0 +1,1 @@
+"""A letter becomes a message that is delivered, or kept until it can be."""

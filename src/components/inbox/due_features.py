@@ -1,0 +1,164 @@
+"""Features of the due phases, computed on several connections that share one snapshot.
+
+PostgreSQL computes percentiles of a query on one core; a second connection uses a second one. And
+while the connections compute, the caller has its hands free, first for fetching the model, then for
+predicting what has come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from queue import Empty, Queue
+from threading import Event
+from typing import TYPE_CHECKING, Any
+
+import psycopg2
+from sqlalchemy import Connection, Engine, text
+
+from src.components.database.tables import Tables
+from src.components.inbox.states import Inbox
+from src.components.transformation.features import features_query, typed_features
+from src.soft_sensor import SoftSensor
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+AHEAD = 8  # batches that wait for the model at most
+
+# Batches; at the end of each connection None, or what has ended it.
+Come = Queue["pd.DataFrame | BaseException | None"]
+Share = dict[str, Any]  # experiments, phases, clocks, first_row, last_row
+
+
+@contextmanager
+def due_features(engine: Engine, inbox: Inbox) -> Iterator[Iterator[pd.DataFrame]]:
+    """Start to compute the features of the due phases; yields the batches as they come.
+
+    Args:
+        inbox: its connection is in the transaction whose snapshot is shared, and has the states of
+            all phases in its temporary table `inbox_state`.
+
+    Returns:
+        Batches of what `features_query` gives, with a column `clock_ahead`.
+    """
+    snapshot = inbox.connection.scalar(text("SELECT pg_export_snapshot()"))
+    shares = _shares(inbox)
+    come: Come = Queue(maxsize=AHEAD + len(shares))
+    with ExitStack() as stack:
+        readers = [_reader(stack.enter_context(engine.connect()), inbox, come) for _ in shares]
+        pool = stack.enter_context(ThreadPoolExecutor(len(shares)))
+        reading = [pool.submit(r.read, snapshot, share) for r, share in zip(readers, shares)]
+        try:
+            yield _as_they_come(come, len(shares))
+        except BaseException:
+            for reader in readers:
+                reader.stop()
+            while not all(future.done() for future in reading):
+                with suppress(Empty):  # a reader may wait for room
+                    come.get(timeout=0.05)
+            raise
+
+
+def _shares(inbox: Inbox) -> list[Share]:
+    """The due phases as they lie in the table, cut into one part for each connection."""
+    experiment, phase = (f'"{key}"' for key in inbox.spec.columns.keys)
+    query = f"""
+        SELECT array_agg({experiment}) AS experiments, array_agg({phase}) AS phases,
+               array_agg(clock_ahead) AS clocks,
+               min(first_row)::text AS first_row, max(last_row)::text AS last_row
+        FROM (SELECT *, ntile(:count) OVER (ORDER BY first_row) AS share FROM inbox_state
+              WHERE state = 'due') AS due
+        GROUP BY share"""
+    count = {"count": inbox.spec.prediction.connections}
+    return [dict(row) for row in inbox.connection.execute(text(query), count).mappings()]
+
+
+def _as_they_come(come: Come, reading: int) -> Iterator[pd.DataFrame]:
+    while reading:
+        item = come.get()
+        if isinstance(item, BaseException):
+            raise item
+        if item is None:
+            reading -= 1
+        else:
+            yield item
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """A connection that reads a share of the due phases."""
+
+    connection: Connection
+    spec: SoftSensor
+    names: Tables
+    come: Come
+    raw: Any  # psycopg2's connection, which another thread may cancel
+    stopped: Event = field(default_factory=Event)
+
+    def read(self, snapshot: str, share: Share) -> None:
+        """Put the features of a share into the queue, a batch at a time, and how it ended."""
+        end = None
+        try:
+            for batch in self._stream(snapshot, share):
+                if self.stopped.is_set():
+                    return
+                self.come.put(batch)
+        except BaseException as error:  # pylint: disable=broad-exception-caught  # raised there
+            end = error
+        finally:
+            self.come.put(end)
+
+    def _stream(self, snapshot: str, share: Share) -> Iterator[pd.DataFrame]:
+        self.connection.execution_options(isolation_level="REPEATABLE READ")
+        self.connection.execute(text(f"SET TRANSACTION SNAPSHOT '{snapshot}'"))
+        # It is idle while the model is fetched.
+        self.connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+        self._view_due_rows(share)
+        keys = ", ".join(f'"{key}"' for key in self.spec.columns.keys)
+        query = f"""
+            SELECT * FROM ({features_query(self.spec, "due_rows")}) AS features
+            JOIN due_phases USING ({keys})"""
+        size = self.spec.prediction.batch
+        rows = self.connection.execute(text(query), execution_options={"yield_per": size})
+        names = list(rows.keys())
+        for batch in rows.partitions(size):
+            # Here and not before: PostgreSQL is at work while Python reads its modules.
+            import pandas as pd
+
+            frame = pd.DataFrame(map(tuple, batch), columns=names)
+            yield typed_features(frame, self.spec)
+
+    def _view_due_rows(self, share: Share) -> None:
+        """A view of the share's rows, so that the features query stays the one it is.
+
+        Only that part of the table is read where they lie.
+        """
+        experiment, phase = self.spec.columns.keys
+        kinds = [self.names.online.c[key].type.compile() for key in (experiment, phase)]
+        create = f"""
+            CREATE TEMP TABLE due_phases ON COMMIT DROP AS
+            SELECT * FROM unnest(
+              CAST(:experiments AS {kinds[0]}[]), CAST(:phases AS {kinds[1]}[]),
+              CAST(:clocks AS boolean[])
+            ) AS due ("{experiment}", "{phase}", clock_ahead)"""
+        self.connection.execute(text(create), share)
+        self.connection.execute(text("ANALYZE due_phases"))
+        view = f"""
+            CREATE TEMP VIEW due_rows AS SELECT online.* FROM "{self.names.online.name}" AS online
+            JOIN due_phases USING ("{experiment}", "{phase}")
+            WHERE online.ctid BETWEEN CAST(:first_row AS tid) AND CAST(:last_row AS tid)"""
+        self.connection.execute(text(view), share)
+
+    def stop(self) -> None:
+        """End what this connection is doing, when the caller wants no more of it."""
+        self.stopped.set()
+        with suppress(psycopg2.Error):  # a server that is gone has ended it already
+            self.raw.cancel()
+
+
+def _reader(connection: Connection, inbox: Inbox, come: Come) -> _Reader:
+    raw = connection.connection.driver_connection
+    return _Reader(connection, inbox.spec, inbox.names, come, raw)

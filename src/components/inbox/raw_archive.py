@@ -1,0 +1,92 @@
+"""Raw rows as Parquet, one file a phase, in a folder or on S3."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from src.components.database.connection import run_copy
+from src.components.inbox.states import Inbox
+from src.errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def store(inbox: Inbox, rows: str, root: str) -> None:
+    """Write the rows of a batch of phases, a file each.
+
+    A file is named after its phase and a hash of its content, and appears whole or not at all. So a
+    repetition after a kill writes the same file once more.
+
+    Args:
+        rows: what follows "FROM online_data AS t," in SQL: which rows.
+        root: a folder, or s3://bucket/prefix, for which credentials are found as AWS's SDKs do.
+    """
+    import pyarrow as pa
+    from pyarrow import compute, parquet
+
+    table = _read(inbox, rows)
+    keys = inbox.spec.columns.keys
+    for phase in table.group_by(keys).aggregate([]).to_pylist():
+        first, second = (compute.field(key) == phase[key] for key in keys)
+        sink = pa.BufferOutputStream()
+        parquet.write_table(table.filter(first & second), sink, compression="zstd")
+        content = sink.getvalue().to_pybytes()
+        digest = hashlib.sha256(content).hexdigest()[:16]
+        name = "-".join(quote(str(phase[key]), safe="") for key in keys)
+        _put(root, f"{name}-{digest}.parquet", content)
+
+
+def _put(root: str, name: str, content: bytes) -> None:
+    """Write one file so that it is there as a whole, and on disk, or not at all."""
+    if root.startswith("s3://"):
+        if "@" in root:
+            raise DataError("RAW_ARCHIVE holds a key: give it to AWS's own variables or to a role")
+        from pyarrow import fs
+
+        store_of, prefix = fs.FileSystem.from_uri(root)
+        with store_of.open_output_stream(f"{prefix}/{name}") as stream:
+            stream.write(content)
+        return
+    folder = Path(root)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=folder, suffix=".part", delete=False) as part:
+        part.write(content)
+        part.flush()
+        os.fsync(part.fileno())
+    os.replace(part.name, folder / name)
+    entry = os.open(folder, os.O_RDONLY)  # or a power cut could lose the name of the file
+    os.fsync(entry)
+    os.close(entry)
+
+
+def _read(inbox: Inbox, rows: str) -> pa.Table:
+    """The rows in one fixed order, so that the same rows make the same file."""
+    import pyarrow as pa
+    from pyarrow import csv
+
+    online = inbox.names.online
+    columns = [online.c[name] for name in inbox.spec.columns.online]
+    names = ", ".join(f't."{column.name}"' for column in columns)
+    order = ", ".join(str(place + 1) for place in range(len(columns)))
+    query = f'SELECT {names} FROM "{online.name}" AS t, {rows} ORDER BY {order}'
+    lines = io.BytesIO()
+    run_copy(inbox.connection, f"COPY ({query}) TO STDOUT (FORMAT csv)", lines)
+    kinds = {"BIGINT": pa.int64(), "TEXT": pa.string()}
+    return csv.read_csv(
+        io.BytesIO(lines.getvalue()),
+        csv.ReadOptions(column_names=[column.name for column in columns]),
+        csv.ParseOptions(newlines_in_values=True),
+        convert_options=csv.ConvertOptions(
+            column_types={c.name: kinds.get(c.type.compile(), pa.float64()) for c in columns},
+            null_values=[""],
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+        ),
+    )

@@ -1,0 +1,97 @@
+"""Rows that could not be scored: which they are, and another chance for them after a fix."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from sqlalchemy import text
+
+from src.components.inbox.states import Inbox
+from src.errors import DataError
+
+logger = logging.getLogger(__name__)
+
+# Reason codes, and what to mend before a replay.
+REASONS = {
+    "no_experiment": "the experiment is empty; mend it in rejected_data",
+    "unknown_phase": "the phase is empty or not in params.yaml; mend it, or add the phase there",
+    "late_after_purge": "rows came after those of their phase were removed; see `--reopen`",
+    "no_valid_rows": "no row of the phase counts by valid_rows; mend the rows or the rule",
+    "no_sensor_values": "no sensor gave a usable value; check low and high in params.yaml",
+    "no_finite_prediction": "the model gave no number; promote another one",
+    "impossible_prediction": "the model left what is physically possible; promote another one",
+}
+
+
+def summary(inbox: Inbox) -> list[dict[str, Any]]:
+    """Rejected rows by reason and phase: both keys, reason, n_rows, run_id and rejected_at.
+
+    The last two are those of the newest row; newest first.
+    """
+    experiment, phase = (f'"{key}"' for key in inbox.spec.columns.keys)
+    query = f"""
+        SELECT {experiment}, {phase}, reason, count(*) AS n_rows, max(run_id) AS run_id,
+               max(rejected_at) AS rejected_at
+        FROM "{inbox.names.rejected.name}" GROUP BY {experiment}, {phase}, reason
+        ORDER BY rejected_at DESC, {experiment}, {phase}"""
+    return [dict(row) for row in inbox.connection.execute(text(query)).mappings()]
+
+
+def replay(
+    inbox: Inbox, reason: str | None = None, experiment: Any = None, reopen: bool = False
+) -> int:
+    """Move rejected rows back into the inbox, where the next prediction looks at them again.
+
+    Args:
+        inbox: its connection holds the inbox.
+        reason, experiment: only such rows.
+        reopen: let phases be scored again whose raw rows were removed, because all of their rows
+            are there again: loaded once more, or among the rejected ones.
+
+    Returns:
+        The number of rows moved.
+
+    Raises:
+        DataError: when a phase to be reopened has fewer rows than it was once scored from. Nothing
+            is moved then.
+    """
+    columns = ", ".join(f'"{name}"' for name in inbox.spec.columns.online)
+    conditions = ["reason = :reason"] if reason else []
+    if experiment is not None:
+        conditions.append(f'"{inbox.spec.columns.experiment}" = :experiment')
+    move = f"""
+        WITH back AS (
+          DELETE FROM "{inbox.names.rejected.name}" WHERE {" AND ".join(conditions) or "true"}
+          RETURNING {columns}
+        )
+        INSERT INTO "{inbox.names.online.name}" ({columns}) SELECT {columns} FROM back"""
+    with inbox.connection.begin():
+        moved = inbox.connection.execute(text(move), {"reason": reason, "experiment": experiment})
+        if reopen:
+            _reopen(inbox, experiment)
+    logger.info("%d rows are back in %s", moved.rowcount, inbox.names.online.name)
+    return int(moved.rowcount)
+
+
+def _reopen(inbox: Inbox, experiment: Any) -> None:
+    """Forget that the raw rows of phases were removed, where all of them are in the inbox again."""
+    keys = [f'"{key}"' for key in inbox.spec.columns.keys]
+    late = f"SELECT * FROM ({inbox.states()}) AS s WHERE state = 'late_after_purge'"
+    if experiment is not None:
+        late += f" AND {keys[0]} = :experiment"
+    binds = {**inbox.binds(), "experiment": experiment}
+    incomplete = f"SELECT * FROM ({late}) AS late WHERE n_samples < scored_from LIMIT 1"
+    if phase := inbox.connection.execute(text(incomplete), binds).mappings().first():
+        name, value = inbox.spec.columns.keys
+        raise DataError(
+            f"{name}={phase[name]}, {value}={phase[value]} was scored from {phase['scored_from']} "
+            f"rows, and {phase['n_samples']} are there: `impress load` those that were removed, or "
+            "name another --experiment; nothing was moved"
+        )
+    same = " AND ".join(f"a.{key} = late.{key}" for key in keys)
+    forget = f"""
+        UPDATE "{inbox.names.archived.name}" AS a SET purged_at = NULL
+        FROM ({late}) AS late WHERE {same}"""
+    phases = inbox.connection.execute(text(forget), binds).rowcount
+    logger.info("%d predictions no longer count as purged", phases)

@@ -1,0 +1,110 @@
+"""The inbox: which run holds it, and the state of every phase in it.
+
+The ledger (`archived_data`) decides what is due, so running again is always safe. An advisory lock
+keeps runs apart; all that a run decides, it decides on one repeatable-read snapshot.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from src.components.database.tables import NEWEST_FIRST, Tables, tables
+from src.components.transformation.features import valid_rows
+from src.soft_sensor import SoftSensor
+
+CLOCK_TOLERANCE = 300  # s that a rig's clock may be ahead of the server's
+
+
+@dataclass(frozen=True)
+class Window:
+    """Phases whose newest row is stamped in [since, until), Unix seconds, are scored again."""
+
+    since: float
+    until: float
+
+
+@dataclass(frozen=True)
+class Inbox:
+    """The inbox of one soft sensor as one connection sees it."""
+
+    connection: Connection
+    spec: SoftSensor
+    prefix: str = ""
+
+    @cached_property
+    def names(self) -> Tables:
+        """The tables it works on."""
+        return tables(self.spec, self.prefix)
+
+    def states(self) -> str:
+        """SQL that gives every phase of the inbox its state.
+
+        Returns:
+            Text of a query over the keys; n_rows and n_samples (all and valid ones);
+            last_timestamp; arrived_at (of its newest row); clock_ahead (is that row stamped later
+            than it came?); first_row and last_row (where they lie in the table); predicted_at and
+            scored_from (its valid rows) of the newest prediction; and state: `due`, `kept`,
+            `waiting`, or the reason for which its rows are rejected. Binds what `binds` gives.
+        """
+        experiment, phase = (f'"{key}"' for key in self.spec.columns.keys)
+        timestamp = f'"{self.spec.columns.timestamp}"'
+        return f"""
+        WITH inbox AS (
+          SELECT {experiment}, {phase}, count(*) AS n_rows,
+                 count(*) FILTER (WHERE {valid_rows(self.spec)}) AS n_samples,
+                 max({timestamp}) AS last_timestamp, max(arrived_at) AS arrived_at,
+                 min(ctid) AS first_row, max(ctid) AS last_row
+          FROM "{self.names.online.name}" GROUP BY {experiment}, {phase}
+        )
+        SELECT inbox.*, ledger.predicted_at, ledger.n_samples AS scored_from,
+          last_timestamp > extract(epoch FROM arrived_at) + {CLOCK_TOLERANCE} AS clock_ahead,
+          CASE
+            WHEN {experiment} IS NULL THEN 'no_experiment'
+            WHEN {phase} IS NULL OR {phase} <> ALL(:phases) THEN 'unknown_phase'
+            WHEN ledger.purged_at IS NOT NULL THEN 'late_after_purge'
+            WHEN last_timestamp > extract(epoch FROM now()) - :settle
+              AND arrived_at > now() - make_interval(secs => :clock_limit) THEN 'waiting'
+            WHEN inbox.n_samples = 0 THEN 'no_valid_rows'
+            WHEN ledger.n_samples = inbox.n_samples
+              AND (coalesce(last_timestamp, '-Infinity') >= :since
+                AND (last_timestamp < :until OR :until = 'Infinity')) IS NOT TRUE THEN 'kept'
+            ELSE 'due'
+          END AS state
+        FROM inbox LEFT JOIN LATERAL (
+          SELECT n_samples, predicted_at, purged_at FROM "{self.names.archived.name}" AS a
+          WHERE a.{experiment} = inbox.{experiment} AND a.{phase} = inbox.{phase}
+          ORDER BY {NEWEST_FIRST} LIMIT 1
+        ) AS ledger ON true"""
+
+    def binds(self, rescore: Window | None = None) -> dict[str, Any]:
+        """Values for the parameters of `states`."""
+        rules = self.spec.prediction
+        return {
+            "phases": [phase.value for phase in self.spec.phases],
+            "settle": rules.settle_minutes * 60,
+            "clock_limit": rules.clock_limit_hours * 3600,
+            "since": rescore.since if rescore else None,
+            "until": rescore.until if rescore else None,
+        }
+
+    def counts(self) -> dict[str, int]:
+        """Rows of the inbox by state, of the rejected table, and of the ledger."""
+        query = f"SELECT state, sum(n_rows)::bigint FROM ({self.states()}) AS s GROUP BY state"
+        rows = {state: int(n) for state, n in self.connection.execute(text(query), self.binds())}
+        for key, table in {
+            "rejected": self.names.rejected,
+            "predictions": self.names.archived,
+        }.items():
+            rows[key] = int(self.connection.scalar(text(f'SELECT count(*) FROM "{table.name}"')))
+        return rows
+
+    def doubtful_clocks(self, count: int = 10) -> list[dict[str, Any]]:
+        """Phases in the inbox whose newest row is stamped later than it came, newest first."""
+        query = f"""
+            SELECT * FROM ({self.states()}) AS s WHERE clock_ahead
+            ORDER BY state = 'waiting' DESC, arrived_at DESC LIMIT {count}"""
+        return [dict(row) for row in self.connection.execute(text(query), self.binds()).mappings()]

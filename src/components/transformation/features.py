@@ -1,0 +1,126 @@
+"""Sensor rows to features, by one SQL statement."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from src.soft_sensor import SoftSensor
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+
+def features_query(spec: SoftSensor, table: str) -> str:
+    """The one definition of the features: a standard SQL statement.
+
+    It runs unchanged on PostgreSQL and DuckDB. A value that is NaN, infinite or outside its
+    instrument's range is missing, and but for NaN it is counted; the sample standard deviation of
+    one value is 0; percentiles are interpolated linearly (type 7 of Hyndman and Fan, The American
+    Statistician 50, 1996).
+
+    Args:
+        spec: names the columns; params.yaml has checked them as identifiers.
+        table: a table or view with the columns of `spec.columns.online`.
+
+    Returns:
+        Text of a query with one row a phase: keys, n_samples, first_timestamp, last_timestamp
+        (Unix seconds), `<sensor>_out_of_bounds` (number of values outside the range), then the
+        features in the order of `spec.features`.
+    """
+    keys = ", ".join(f'"{key}"' for key in spec.columns.keys)
+    time = f'"{spec.columns.timestamp}"'
+    outside = [
+        f'count("{sensor.name}_out_of_bounds") AS "{sensor.name}_out_of_bounds"'
+        for sensor in spec.sensors
+    ]
+    aggregates = [
+        f'{_aggregate(sensor.name, statistic)} AS "{sensor.name}_{statistic}"'
+        for sensor in spec.sensors
+        for statistic in spec.statistics
+    ]
+    readings = [
+        f'CASE WHEN "{sensor.name}" {condition} AS "{sensor.name}{suffix}"'
+        for sensor in spec.sensors
+        for condition, suffix in (
+            (f'BETWEEN {sensor.low} AND {sensor.high} THEN "{sensor.name}" END', ""),
+            (
+                f"NOT BETWEEN {sensor.low} AND {sensor.high} "
+                f"AND \"{sensor.name}\" <> 'NaN' THEN 1 END",
+                "_out_of_bounds",
+            ),
+        )
+    ]
+    return f"""SELECT
+    {keys},
+    count(*) AS n_samples,
+    min({time}) AS first_timestamp,
+    max({time}) AS last_timestamp,
+    {_lines([*outside, *aggregates])}
+FROM (
+  SELECT
+    {keys},
+    {time},
+    {_lines(readings)}
+  FROM "{table}"
+  WHERE {valid_rows(spec)}
+) AS readings
+GROUP BY {keys}"""
+
+
+def valid_rows(spec: SoftSensor) -> str:
+    """SQL condition that leaves out rows that are invalid by the rig's own word."""
+    rule = spec.valid_rows
+    return f'("{rule.column}" >= {rule.min} OR "{rule.column}" IS NULL)' if rule else "1 = 1"
+
+
+def _lines(columns: list[str]) -> str:
+    return ",\n    ".join(columns)
+
+
+def _aggregate(name: str, statistic: str) -> str:
+    if statistic == "mean":
+        return f'avg("{name}")'
+    if statistic == "std":
+        return f'CASE WHEN count("{name}") = 1 THEN 0.0 ELSE stddev_samp("{name}") END'
+    share = 0.5 if statistic == "median" else int(statistic.removeprefix("percentile")) / 100
+    return f'percentile_cont({share}) WITHIN GROUP (ORDER BY "{name}")'
+
+
+def typed_features(frame: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:
+    """The rows of `features_query` with one type a column on every engine, sorted by key."""
+    numbers = ["first_timestamp", "last_timestamp", *spec.features]
+    return (
+        frame.astype(dict.fromkeys(numbers, "float64"))
+        .sort_values(spec.columns.keys)
+        .reset_index(drop=True)
+    )
+
+
+def feature_definition(spec: SoftSensor) -> str:
+    """SHA-256 of the statement: with the same one, features mean the same."""
+    return hashlib.sha256(features_query(spec, "sensors").encode()).hexdigest()
+
+
+def model_inputs(features: pd.DataFrame, spec: SoftSensor) -> np.ndarray:
+    """What a model sees: the features, and each sensor's skewness where the mean is a feature.
+
+    (mean - median) / standard deviation, between -1 and 1 (Hotelling and Solomons, Annals of
+    Mathematical Statistics 3, 1932): on which side of a phase a reading spends its time, for
+    example how fast it falls while rinsing, free of units and offsets.
+
+    Returns:
+        (rows, features + sensors) or (rows, features), single precision.
+    """
+    import numpy as np
+
+    values = features[spec.features].to_numpy(dtype=float)
+    if "mean" not in spec.statistics:
+        return values.astype(np.float32)
+    cube = values.reshape(len(values), len(spec.sensors), len(spec.statistics))
+    mean, median, std = (
+        cube[:, :, spec.statistics.index(name)] for name in ("mean", "median", "std")
+    )
+    skewness = np.clip((mean - median) / np.where(std == 0, 1, std), -1, 1)
+    return np.hstack([values, skewness]).astype(np.float32)
