@@ -20,10 +20,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy.stats import ks_2samp
 
-from benchmarks.plant import MONTH, Plant, units
 from src.components.drift_reporter import checks, drift_tests, performance
 from src.components.drift_reporter.drift_tests import ALARM, OK
 from src.soft_sensor import load_soft_sensor
+from tests.builders.plant import MONTH, Plant, units
 
 SENSOR = load_soft_sensor(Path("params.yaml"))
 SIZES = (20, 100, 500, 2000)

@@ -13,7 +13,7 @@ from sqlalchemy import Engine, text
 from src.components.registry.versions import Registry
 from src.settings import Settings
 from tests.images.conftest import GIT_HASH, HOME, Build, Image
-from tests.integration.test_prefect import newest_run
+from tests.integration.pipelines.test_orchestration import newest_run
 from tests.integration.workbench import Workbench
 
 

@@ -39,7 +39,7 @@ ADVICE = {
     "`impress promote`, which compares the new version with this one before it replaces it.",
 }
 # Against its peers less than this share of a level's shift is left when the process moved related
-# sensors, and more after a fault (tests/unit/test_findings.py tries both).
+# sensors, and more after a fault (tests/unit/drift_reporter/test_findings.py tries both).
 EXPLAINED = 0.96
 WORDS = {
     "level": "level {shift:+.2f} SD",

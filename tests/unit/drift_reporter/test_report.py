@@ -10,15 +10,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.plant import MONTH
 from src.components.drift_reporter import performance, report
 from src.components.drift_reporter.drift_tests import ALARM, OK, TOO_FEW
 from src.components.drift_reporter.findings import findings, notes
 from src.components.drift_reporter.report import COLOURS, GREY, Summary
 from src.components.drift_reporter.verdict import DRIFT, backtest, judge
 from src.soft_sensor import SoftSensor, load_soft_sensor
+from tests.builders.months import NO_PAST, NO_REPORTS, YEAR, moved, of_the_ledger, phases
+from tests.builders.plant import MONTH
 from tests.conftest import ROOT
-from tests.months import NO_PAST, NO_REPORTS, YEAR, moved, of_the_ledger, phases
 
 pytestmark = pytest.mark.usefixtures("small_heap")
 

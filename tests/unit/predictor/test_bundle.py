@@ -27,7 +27,7 @@ from src.components.registry import bundle_files
 from src.components.trainer import fitting
 from src.errors import BundleRefused
 from src.soft_sensor import SoftSensor
-from tests.conftest import FOREST, MEMBERS, phase_table
+from tests.builders.training import FOREST, MEMBERS, phase_table
 
 
 @pytest.fixture(name="table", scope="module")

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from benchmarks.plant import MONTH, Plant
 from src.soft_sensor import SoftSensor
+from tests.builders.plant import MONTH, Plant
 
 YEAR = 12 * MONTH  # s; a reference covers it, the month comes after it
 NO_PAST: dict[str, float] = {

@@ -7,13 +7,13 @@ import pandas as pd
 import pytest
 from scipy.stats import norm
 
-from benchmarks.plant import Plant
 from src.components.drift_reporter import performance
 from src.components.drift_reporter.drift_tests import ALARM, OK, WATCH
 from src.components.predictor.bundle import Bundle
 from src.soft_sensor import SoftSensor
-from tests.conftest import made_from, phase_table
-from tests.months import YEAR, plant, within
+from tests.builders.months import YEAR, plant, within
+from tests.builders.plant import Plant
+from tests.builders.training import made_from, phase_table
 
 pytestmark = pytest.mark.usefixtures("small_heap")
 

@@ -18,7 +18,7 @@ from src.components.trainer import gate
 from src.errors import NoModel
 from src.settings import Settings
 from src.soft_sensor import SoftSensor
-from tests.conftest import made_from, phase_table, shuffled
+from tests.builders.training import made_from, phase_table, shuffled
 
 
 @pytest.fixture(name="registry")

@@ -12,7 +12,7 @@ from src.components.predictor.bundle import Bundle
 from src.components.trainer import evaluation, explanation
 from src.components.trainer.model_card import model_card, weaknesses
 from src.soft_sensor import SoftSensor
-from tests.conftest import MEMBERS, made_from, phase_table
+from tests.builders.training import MEMBERS, made_from, phase_table
 
 
 @pytest.fixture(name="bundle", scope="module")

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.plant import MONTH
 from src.components.drift_reporter import checks
 from src.components.drift_reporter.drift_tests import ALARM, OK, WATCH
 from src.components.predictor.bundle import CLEAN, UNCERTAIN, quality_flags
 from src.soft_sensor import Phase, SoftSensor
-from tests.months import NO_PAST, YEAR, of_the_ledger, phases, plant
+from tests.builders.months import NO_PAST, YEAR, of_the_ledger, phases, plant
+from tests.builders.plant import MONTH
 
 pytestmark = pytest.mark.usefixtures("small_heap")
 

@@ -13,7 +13,7 @@ import pytest
 import requests
 from sqlalchemy import Engine
 
-PIPELINES = Path(__file__).resolve().parents[2] / "src" / "pipelines"
+PIPELINES = Path(__file__).resolve().parents[3] / "src" / "pipelines"
 Impress = Callable[..., subprocess.CompletedProcess[str]]
 
 

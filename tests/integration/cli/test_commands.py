@@ -309,7 +309,7 @@ def test_pipelines_run_as_files_from_a_checkout(engine: Engine, home: Path) -> N
     """As the images start them; with an empty inbox, so that no model is needed."""
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT count(*) FROM runs")) == 0
-    script = Path(__file__).resolve().parents[2] / "src" / "pipelines" / "predict_pipeline.py"
+    script = Path(__file__).resolve().parents[3] / "src" / "pipelines" / "predict_pipeline.py"
     done = subprocess.run(
         [sys.executable, str(script)],
         cwd=home,

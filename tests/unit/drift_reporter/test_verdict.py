@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.plant import MONTH
 from src.components.drift_reporter import performance, verdict
 from src.components.drift_reporter.drift_tests import ALARM, OK, TOO_FEW, WATCH
 from src.components.drift_reporter.verdict import (
@@ -20,8 +19,18 @@ from src.components.drift_reporter.verdict import (
 from src.components.predictor.bundle import UNCERTAIN
 from src.errors import DataError
 from src.soft_sensor import Confirmation, SoftSensor
-from tests.conftest import made_from, phase_table
-from tests.months import NO_PAST, NO_REPORTS, YEAR, moved, of_the_ledger, phases, plant, unit
+from tests.builders.months import (
+    NO_PAST,
+    NO_REPORTS,
+    YEAR,
+    moved,
+    of_the_ledger,
+    phases,
+    plant,
+    unit,
+)
+from tests.builders.plant import MONTH
+from tests.builders.training import made_from, phase_table
 
 pytestmark = pytest.mark.usefixtures("small_heap")
 

@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.plant import units
 from src.components.drift_reporter.drift_tests import ALARM, OK, PREDICTION, WATCH
 from src.components.drift_reporter.findings import ADVICE, WORDS, Finding, findings, notes
 from src.components.drift_reporter.verdict import CHECK, DRIFT, LABORATORY, Verdict, backtest, judge
 from src.soft_sensor import Confirmation, SoftSensor
-from tests.months import NO_PAST, NO_REPORTS, YEAR, moved, of_the_ledger, phases, plant
+from tests.builders.months import NO_PAST, NO_REPORTS, YEAR, moved, of_the_ledger, phases, plant
+from tests.builders.plant import units
 
 pytestmark = pytest.mark.usefixtures("small_heap")
 

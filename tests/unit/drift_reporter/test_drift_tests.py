@@ -12,8 +12,8 @@ import pytest
 from src.components.drift_reporter import checks, drift_tests
 from src.components.drift_reporter.drift_tests import ALARM, OK, PREDICTION, WATCH
 from src.soft_sensor import SoftSensor, load_soft_sensor
+from tests.builders.months import YEAR, moved, phases, plant, unit
 from tests.conftest import ROOT
-from tests.months import YEAR, moved, phases, plant, unit
 
 Pair = tuple[pd.DataFrame, pd.DataFrame]  # a month and its reference
 pytestmark = pytest.mark.usefixtures("small_heap")

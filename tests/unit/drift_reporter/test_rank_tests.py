@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from benchmarks.plant import MONTH
 from src.components.drift_reporter import rank_tests
 from src.components.drift_reporter.rank_tests import MONTHS, Array, Sample
 from src.soft_sensor import SoftSensor
-from tests.months import YEAR, phases
+from tests.builders.months import YEAR, phases
+from tests.builders.plant import MONTH
 
 Rows = list[tuple[int, int, int, bool]]
 

@@ -11,7 +11,7 @@ from src.components.predictor.ensemble import to_scale
 from src.components.trainer import fitting
 from src.components.trainer.evaluation import metrics, relative_error, typical_errors
 from src.soft_sensor import SoftSensor
-from tests.conftest import FOREST, MEMBERS, phase_table, shuffled
+from tests.builders.training import FOREST, MEMBERS, phase_table, shuffled
 
 
 @pytest.fixture(name="table", scope="module")

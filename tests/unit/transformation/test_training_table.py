@@ -133,7 +133,7 @@ numbers_of_experiments = st.integers(1, 10**6)
 def test_what_one_version_holds_out_no_other_version_was_trained_on(
     spec: SoftSensor, first: set[int], later: list[set[int]]
 ) -> None:
-    known, trained, held_out = set[int](), set[int](), set[int]()
+    known, trained, kept_out = set[int](), set[int](), set[int]()
     for newcomers in [first, *later]:
         known |= newcomers
         names = np.repeat(sorted(known), 2)
@@ -141,6 +141,6 @@ def test_what_one_version_holds_out_no_other_version_was_trained_on(
         features, targets = (part.assign(experimentnummer=names) for part in (features, targets))
         table = training_table(features, targets, None, spec)
         trained |= set(table.loc[~table["holdout"], "experimentnummer"])
-        held_out |= set(table.loc[table["holdout"], "experimentnummer"])
-    assert trained | held_out == known
-    assert not trained & held_out
+        kept_out |= set(table.loc[table["holdout"], "experimentnummer"])
+    assert trained | kept_out == known
+    assert not trained & kept_out

@@ -8,7 +8,7 @@ import pytest
 from src.components.trainer import gate
 from src.errors import BundleRefused
 from src.soft_sensor import SoftSensor
-from tests.conftest import MEMBERS, made_from, phase_table, shuffled
+from tests.builders.training import MEMBERS, made_from, phase_table, shuffled
 
 
 @pytest.fixture(name="table", scope="module")
@@ -20,7 +20,7 @@ def fixture_table(spec: SoftSensor) -> pd.DataFrame:
 def test_a_model_is_no_worse_than_itself(table: pd.DataFrame, spec: SoftSensor) -> None:
     bundle = made_from(table, spec)
     comparison = gate.compare(bundle, bundle, spec)
-    assert comparison.worse == []
+    assert not comparison.worse
     assert comparison.table["p"].tolist() == [1.0] * 4
     assert (comparison.table["production"] == comparison.table["challenger"]).all()
 
@@ -38,7 +38,7 @@ def test_a_model_of_shuffled_labels_is_worse_in_everything(
 
 def test_another_model_that_is_as_good_passes(table: pd.DataFrame, spec: SoftSensor) -> None:
     comparison = gate.compare(made_from(table, spec, MEMBERS), made_from(table, spec), spec)
-    assert comparison.worse == []
+    assert not comparison.worse
     assert (comparison.table["p"] < 1).any()
 
 

@@ -6,7 +6,8 @@ import pandas as pd
 
 from src.components.trainer.sensor_study import compare_sets, sensor_sets
 from src.soft_sensor import SoftSensor, load_soft_sensor
-from tests.conftest import FOREST, ROOT, phase_table
+from tests.builders.training import FOREST, phase_table
+from tests.conftest import ROOT
 
 
 def test_few_sensors_are_compared_in_every_subset(spec: SoftSensor) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from src.components.predictor import intervals
 from src.soft_sensor import SoftSensor
-from tests.conftest import made_from, phase_table
+from tests.builders.training import made_from, phase_table
 
 SCORES = st.lists(st.floats(0, 1e6), min_size=1, max_size=200)
 

@@ -8,7 +8,7 @@ import pytest
 from src.components.predictor.bundle import Bundle
 from src.components.trainer.next_sample import worth_analysing
 from src.soft_sensor import SoftSensor
-from tests.conftest import made_from, phase_table
+from tests.builders.training import made_from, phase_table
 
 
 @pytest.fixture(name="bundle", scope="module")

@@ -1,0 +1,1 @@
+"""Builders of test data: plants, months, training tables. Benchmarks use them too."""
