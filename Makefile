@@ -11,9 +11,9 @@ CODE := src tests benchmarks setup.py
 demo: .venv/installed
 	$(BIN)/impress demo
 
-# Two processes, each with servers of its own and whole files to run
+# Two processes; tests of servers that start slowly run in one of them
 test: .venv/installed
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadgroup
 
 # Builds both images with podman and runs them: ten minutes, and two more for a base at the first time
 test-images: .venv/installed

@@ -196,6 +196,7 @@ def test_without_a_model_the_connections_that_compute_are_stopped(bench: Workben
     with bench.engine.connect() as connection:
         others = text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
         wait_for(lambda: connection.scalar(others) == 1, "an end of the connections")
+    bench.set(batch=40)
     assert bench.score().phases == 40
 
 
@@ -205,7 +206,7 @@ def test_whatever_fails_while_features_wait_for_the_model_ends_the_run(
 ) -> None:
     """With more batches than there is room for, so that every connection is held up."""
     bench.set(batch=1, connections=connections)
-    for experiment in range(120):
+    for experiment in range(60):
         bench.add(experiment, 1, 2)
     idle = text(
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
@@ -234,7 +235,8 @@ def test_whatever_fails_while_features_wait_for_the_model_ends_the_run(
     with pytest.raises(NoModel):
         bench.score(fetch=late)
     assert "OperationalError" in bench.table("runs").sort_values("id")["details"].iloc[0]["error"]
-    assert bench.score().phases == 120
+    bench.set(batch=60)
+    assert bench.score().phases == 60
 
 
 def test_a_connection_that_fails_to_compute_fails_the_run(bench: Workbench) -> None:
