@@ -72,7 +72,7 @@ def weaknesses(bundle: Bundle, metrics: pd.DataFrame, spec: SoftSensor) -> list[
     phases = {phase.name: phase for phase in spec.phases}
     for line in metrics[metrics["phase"] != ALL_PHASES].to_dict("records"):
         target, phase = spec.target(line["target"]), phases[line["phase"]]
-        label = f"{target.title} while {phase.name}"
+        label = f"{target.title}, {phase.name}"
         median_error = _phase_median_error(bundle, target, phase, spec)
         if median_error and line["mae"] > (1 - POOR) * median_error:
             weak.append(
@@ -84,7 +84,8 @@ def weaknesses(bundle: Bundle, metrics: pd.DataFrame, spec: SoftSensor) -> list[
             weak.append(f"{label}: intervals cover only {line['coverage']:.0%}")
     fewest = metrics["n"].min()
     if fewest < RARE:
-        weak.append(f"some figures rest on only {fewest} held-out phases and are rough")
+        phases_held_out = "held-out phase" if fewest == 1 else "held-out phases"
+        weak.append(f"some figures come from only {fewest} {phases_held_out} and are rough")
     experiments = len(bundle.origin.experiments)
     groups = bundle.reference["group"].nunique()
     weak.append(

@@ -57,8 +57,8 @@ def test_a_target_that_is_hardly_predicted_is_named_as_a_weakness(spec: SoftSens
     table["nichtionischentenside"] = random.uniform(0, 100, len(table))
     bundle = made_from(table, spec)
     sentences = "\n".join(weaknesses(bundle, _metrics(bundle, spec), spec))
-    assert "nonionic surfactant while rinsing: the error" in sentences
-    assert "surface tension while rinsing: the error" not in sentences
+    assert "nonionic surfactant, rinsing: the error" in sentences
+    assert "surface tension, rinsing: the error" not in sentences
 
 
 @pytest.fixture(name="rig", scope="module")
@@ -86,7 +86,7 @@ def test_the_card_of_another_rig_has_no_word_of_the_laundry(
     rig_bundle: Bundle, rig: SoftSensor
 ) -> None:
     card = _card(rig_bundle, rig)
-    assert "valve condition while cycle: the error" in card
+    assert "valve condition, cycle: the error" in card
     assert re.findall(LAUNDRY, card, re.IGNORECASE) == []
 
 
