@@ -146,11 +146,11 @@ def _importance_rows(importance: pd.DataFrame, spec: SoftSensor) -> Rows:
     """Sensors, the most important first."""
     over_targets = importance.groupby(["sensor", "repeat"])["increase"].mean()
     by_sensor = over_targets.groupby("sensor")
-    mean = by_sensor.mean().sort_values(ascending=False)
-    deviation = by_sensor.std()
+    statistics = pd.DataFrame({"mean": by_sensor.mean(), "std": by_sensor.std()}).reset_index()
     rows = [["sensor", "increase"]]
-    for name, increase in mean.items():
-        rows.append([spec.sensor(str(name)).title, f"{increase:.2f} ± {deviation[name]:.2f}"])
+    for line in statistics.sort_values("mean", ascending=False).to_dict("records"):
+        title = spec.sensor(line["sensor"]).title
+        rows.append([title, f"{line['mean']:.2f} ± {line['std']:.2f}"])
     return rows
 
 
