@@ -40,7 +40,10 @@ class Journal:
         """Note a run from its beginning on; yields its id.
 
         The run completes its line itself (see `complete`); one that raises is noted as failed.
+        Only one run of a pipeline is under way at a time, so earlier ones without an end were
+        killed and are noted as such.
         """
+        self._note_deaths(pipeline)
         statement = insert(self.runs).values(
             pipeline=pipeline,
             started_at=func.clock_timestamp(),
@@ -78,9 +81,10 @@ class Journal:
         )
         with self.engine.begin() as connection:
             connection.execute(statement.values(code_version=code_version))
+        logger.info("another run of %s is under way; nothing to do", pipeline)
 
-    def note_deaths(self, pipeline: str) -> None:
-        """Note that runs without an end were killed. One that still runs puts that right itself."""
+    def _note_deaths(self, pipeline: str) -> None:
+        """Note that runs without an end were killed; one that still runs overwrites this itself."""
         dead = (self.runs.c.pipeline == pipeline) & (self.runs.c.outcome == RUNNING)
         with self.engine.begin() as connection:
             found = connection.execute(self.runs.update().where(dead).values(outcome=DIED))
