@@ -37,7 +37,7 @@ DOCUMENTS = sorted(
     ]
 )
 
-# Environment variables that are not settings of IMPRESS, and whose they are.
+# Environment variables that other programs read, and which ones.
 FOREIGN_VARIABLES = {
     "AWS_ACCESS_KEY_ID": "credentials that AWS's own libraries read",
     "AWS_SECRET_ACCESS_KEY": "credentials that AWS's own libraries read",
@@ -49,13 +49,13 @@ FOREIGN_VARIABLES = {
     "TF_PLUGIN_DIR": "read by the tests of deploy/",
 }
 
-# Options of other programs that the text names on their own.
+# Options of other programs, and which ones.
 FOREIGN_OPTIONS = {
     "--volumes": "docker compose",
     "--build-arg": "docker",
 }
 
-# Words of SQL statements that are neither tables nor columns of ours: PostgreSQL's own.
+# Names in SQL statements that are PostgreSQL's and not those of our tables.
 POSTGRESQL = {
     "interval",
     *("pg_stat_activity", "pid", "usename", "state", "xact_start", "query"),
@@ -63,7 +63,7 @@ POSTGRESQL = {
     *("pg_locks", "locktype", "query_start", "autovacuum_vacuum_scale_factor", "ctid"),
 }
 
-# Beginnings of quoted messages that a library prints, and which; or that are put together.
+# Beginnings of quoted messages that a library prints, and which one; or that have no text of their own.
 FOREIGN_MESSAGES = {
     "OperationalError: ... ": "PostgreSQL, before our advice",
     "missing data for column": "PostgreSQL, to the writer of the rig",
@@ -75,8 +75,8 @@ FOREIGN_MESSAGES = {
     "params.yaml, line ": "pydantic, after our line number",
     "ModuleNotFoundError: No module named '...'": "Python, before our advice",
     "... (SMTPNotSupportedError": "smtplib, within our message",
-    "alarm: ...: noise": "a finding, put together from its parts",
-    "118 new, 0 corrected": "counts with their words, put together",
+    "alarm: ...: noise": "a finding, assembled from parts",
+    "118 new, 0 corrected": "a count of each kind, assembled from parts",
 }
 
 
@@ -194,9 +194,9 @@ def calls(document: Path) -> Iterator[str]:
     call = re.compile(rf"{before}impress ([^|&;\n]+)", re.M)
     for text in (*spans, *(block.text for block in blocks(document))):
         for words in call.findall(text):
-            # What a shell redirects, and what a drawing says after a comma about when.
+            # Without redirections, and without the schedule in the diagram of the README.
             yield re.split(r" \d?>|, (?:weekly|monthly)", words)[0].strip()
-    # `predict --twins`, `rejected replay --reopen`: without the name of the program.
+    # `predict --twins`: a command without the name of the program.
     for span in spans:
         name, dash, _ = span.partition(" --")
         if dash and name in program():
@@ -245,7 +245,7 @@ def test_the_table_of_options_is_that_of_the_program() -> None:
 
 
 def make_targets(document: Path) -> Iterator[str]:
-    """Targets that are named in code."""
+    """Targets in code spans and blocks."""
     texts = (*code_spans(prose(document)), *(block.text for block in blocks(document)))
     for text in texts:
         for words in re.findall(r"^make ([^#\n&;]+)", text, re.M):
@@ -260,7 +260,7 @@ def test_every_target_of_make_exists(document: Path) -> None:
 
 
 def environment_names(document: Path) -> set[str]:
-    """Names in capitals with an underscore: variables, but for the constants of the recipes."""
+    """Names in capitals with an underscore, without the constants in the recipes."""
     constants = {name for step in recipe_steps() for name in constants_of(step)}
     spans = code_spans(prose(document))
     found = {span for span in spans if re.fullmatch(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+", span)}
@@ -270,12 +270,12 @@ def environment_names(document: Path) -> set[str]:
 
 
 @each_document
-def test_every_environment_variable_is_a_setting_or_known_to_be_another_s(document: Path) -> None:
+def test_every_environment_variable_is_a_setting_or_another_program_s(document: Path) -> None:
     known = {*variables(), *FOREIGN_VARIABLES}
     assert not named(document, sorted(environment_names(document) - known))
 
 
-def test_every_variable_of_another_program_is_named_somewhere() -> None:
+def test_every_variable_and_option_of_another_program_is_used() -> None:
     text = "".join(map(read, DOCUMENTS))
     assert [name for name in (*FOREIGN_VARIABLES, *FOREIGN_OPTIONS) if name not in text] == []
 
@@ -286,6 +286,21 @@ def test_the_table_of_variables_has_every_setting(name: str) -> None:
     rows = table_rows(section(ROOT / name, heading))
     shown = {span for row in rows for span in code_spans(row[0])}
     assert [variable for variable in variables() if variable not in shown] == []
+
+
+@pytest.mark.parametrize("name", ["files", "training", "prediction", "monitoring"])
+def test_the_defaults_of_params_yaml_are_those_of_the_program(name: str) -> None:
+    _, _, text = section(DOCUMENTATION / "configuration.md", "params.yaml").partition(
+        f"### {name}\n"
+    )
+    rows = table_rows(text.partition("\n### ")[0])[1:]
+    defaults = {code_spans(row[0])[0]: row[1].strip("`") for row in rows}
+    record: Any = SoftSensor.model_fields[name].annotation
+    fields = record.model_fields
+    assert set(defaults) == set(fields)
+    for key, field in fields.items():
+        if isinstance(field.default, int | float | str):
+            assert defaults[key] == str(field.default), key
 
 
 # Links, paths and modules
@@ -343,9 +358,12 @@ def _defined(node: ast.stmt) -> set[str]:
         return {node.name}
     if isinstance(node, ast.Import | ast.ImportFrom):
         return {(alias.asname or alias.name).split(".")[0] for alias in node.names}
-    targets = node.targets if isinstance(node, ast.Assign) else []
-    targets = [node.target] if isinstance(node, ast.AnnAssign) else targets
-    return {name.id for each in targets for name in ast.walk(each) if isinstance(name, ast.Name)}
+    if isinstance(node, ast.AnnAssign):
+        return {name.id for name in ast.walk(node.target) if isinstance(name, ast.Name)}
+    if isinstance(node, ast.Assign):
+        names = [name for target in node.targets for name in ast.walk(target)]
+        return {name.id for name in names if isinstance(name, ast.Name)}
+    return set()
 
 
 def module_exists(dotted: str) -> bool:
@@ -419,7 +437,7 @@ def test_every_constant_of_a_recipe_is_in_a_file_that_its_step_names() -> None:
     assert any(map(constants_of, recipe_steps())) and not faults
 
 
-def test_every_name_that_is_said_to_be_in_a_file_is_there() -> None:
+def test_every_name_is_defined_in_the_file_named_with_it() -> None:
     text = " ".join(prose(CONTRIBUTING).split())
     pairs = re.findall(r"`([A-Za-z_][\w.]*)`,? in `([\w/]+/\w+\.py)`", text)
     faults = [f"{name} in {file}" for name, file in pairs if name not in definitions(ROOT / file)]
@@ -511,13 +529,13 @@ def test_every_table_and_column_of_a_statement_exists(
 
 # Messages
 
-ENOUGH = 10  # characters of a text of the program
-SHARE = 0.2  # of a message, at least, that is not a value: so much is in common with its text
+ENOUGH = 10  # characters, without the values, that make a text worth comparing
+SHARE = 0.2  # of a quoted message that must be literal text of the program
 
 
 @cache
 def printed() -> list[list[str]]:
-    """Texts of more than a word in the program, cut where a value is put in."""
+    """String literals of several words in the program, split where a value is inserted."""
     texts = re.findall(r'"([^"]+)"', (ROOT / "Makefile").read_text(encoding="utf-8"))
     for file in (ROOT / "src").rglob("*.py"):
         nodes = list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
@@ -530,7 +548,7 @@ def printed() -> list[list[str]]:
 
 
 def _text(node: ast.AST) -> str:
-    """A literal with \\0 for each value that is put in; empty for any other node."""
+    """A string literal with \\0 for each inserted value; empty for any other node."""
     if isinstance(node, ast.JoinedStr):
         return "".join(_text(part) or "\0" for part in node.values)
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
@@ -541,7 +559,7 @@ def _is_sentence(parts: list[str]) -> bool:
 
 
 def is_printed(message: str) -> bool:
-    """Whether a message is a text of the program, as far as `...` leaves something of it."""
+    """Whether a message agrees with a literal; `...` in it stands for anything."""
     pieces = message.split("...")
     longest = max(pieces, key=len)
     for parts in printed():
@@ -553,7 +571,7 @@ def is_printed(message: str) -> bool:
 
 
 def _in_common(part: str, piece: str) -> int:
-    """Length of a part that is in a piece, or of its end that the piece is cut at."""
+    """Length of a part that a piece contains, or of the end of it where the piece is cut off."""
     if part in piece:
         return len(part)
     if part[:ENOUGH] not in piece and part[-ENOUGH:] not in piece:
@@ -564,7 +582,7 @@ def _in_common(part: str, piece: str) -> int:
 
 
 def quoted_messages(document: Path) -> Iterator[str]:
-    """What the first cells of the tables of messages quote."""
+    """Messages in the first column of the tables of messages."""
     inside = False
     for first, *_ in table_rows(read(document)):
         if not code_spans(first) or first.startswith("message"):  # the header of a table
@@ -574,7 +592,7 @@ def quoted_messages(document: Path) -> Iterator[str]:
 
 
 def shown_texts(cell: str) -> list[str]:
-    """Code of more than a word that is not a command."""
+    """Code spans of several words that are not commands."""
     spans = [span for span in code_spans(cell) if " " in span]
     return [span for span in spans if not span.startswith("impress ")]
 
@@ -586,7 +604,7 @@ def unknown(quoted: list[str]) -> list[str]:
 
 
 def quoted_results() -> list[str]:
-    """What the table of commands in the usage says that they print."""
+    """The last column of the table of commands in usage.md: what a command prints."""
     rows = table_rows(section(DOCUMENTATION / "usage.md", "Commands"))
     return [text for row in rows if len(row) == 3 for text in shown_texts(row[2])]
 
