@@ -63,7 +63,7 @@ POSTGRESQL = {
     *("pg_locks", "locktype", "query_start", "autovacuum_vacuum_scale_factor", "ctid"),
 }
 
-# Beginnings of quoted messages that a library prints, and which one; or that have no text of their own.
+# Beginnings of quoted messages that a library prints, and which one; or that are assembled.
 FOREIGN_MESSAGES = {
     "OperationalError: ... ": "PostgreSQL, before our advice",
     "missing data for column": "PostgreSQL, to the writer of the rig",
@@ -295,7 +295,7 @@ def test_the_defaults_of_params_yaml_are_those_of_the_program(name: str) -> None
     )
     rows = table_rows(text.partition("\n### ")[0])[1:]
     defaults = {code_spans(row[0])[0]: row[1].strip("`") for row in rows}
-    record: Any = SoftSensor.model_fields[name].annotation
+    record: Any = dict(SoftSensor.model_fields)[name].annotation
     fields = record.model_fields
     assert set(defaults) == set(fields)
     for key, field in fields.items():
