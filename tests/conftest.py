@@ -99,6 +99,7 @@ def fixture_small_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(name="trained_home", scope="session")
 def fixture_trained_home(small_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home whose registry holds one version, in Production; copy it to change it."""
+    from src.components.registry.production import promote
     from src.components.registry.versions import Registry
     from src.pipelines.train_pipeline import train
 
@@ -108,8 +109,8 @@ def fixture_trained_home(small_dataset: Path, tmp_path_factory: pytest.TempPathF
             patch.delenv(name, raising=False)
         patch.setenv("IMPRESS_HOME", str(folder))
         patch.setenv("IMPRESS_PARAMS", str(ROOT / "params.yaml"))
-        train(str(small_dataset), trials=2)
-        Registry(Settings(), "laundry").promote("1", "the first")
+        train(Settings(), str(small_dataset), trials=2)
+        promote(Registry(Settings(), "laundry"), "1", "the first")
     return folder
 
 

@@ -10,6 +10,8 @@ import gc
 import math
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal
@@ -26,8 +28,17 @@ main = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions
 PARTIAL = 3
 
 
-def _sensor() -> SoftSensor:
-    return load_soft_sensor(Settings().impress_params)
+@contextmanager
+def command(name: str) -> Iterator[Settings]:
+    """A command as a job with a log file of its own; yields the settings that it hands on."""
+    settings = Settings()
+    with job(name, settings.logs):
+        yield settings
+
+
+def contract(settings: Settings) -> SoftSensor:
+    """The soft sensor that the settings name."""
+    return load_soft_sensor(settings.impress_params)
 
 
 def _seconds(moment: datetime | None, otherwise: float) -> float:
@@ -55,8 +66,8 @@ def init() -> None:
     from src.components.database.connection import connect
     from src.components.database.schema import initialise
 
-    with job("init", Settings().logs), connect(Settings()) as engine:
-        done = initialise(engine, _sensor())
+    with command("init") as settings, connect(settings) as engine:
+        done = initialise(engine, contract(settings))
         print("\n".join(done) or "nothing to do: all tables are there")
 
 
@@ -90,13 +101,13 @@ def load(
     from src.components.database.connection import connect
     from src.components.ingestion.load import load_sensor_rows
 
-    with job("load", Settings().logs), connect(Settings()) as engine:
+    with command("load") as settings, connect(settings) as engine:
         if not laboratory:
-            load_sensor_rows(engine, _sensor(), file)
+            load_sensor_rows(engine, contract(settings), file)
             return
         from src.components.ingestion.laboratory import load as load_values
 
-        counts = load_values(engine, _sensor(), file)
+        counts = load_values(engine, contract(settings), file)
         print(", ".join(f"{count} {what}" for what, count in counts.items()) + " phases")
 
 
@@ -105,8 +116,8 @@ def pull_data() -> None:
     """Fetch the data set of this commit from the DVC remote."""
     from src.components.ingestion import dvc_data
 
-    with job("pull-data", Settings().logs):
-        dvc_data.pull(Settings(), Path("."))
+    with command("pull-data") as settings:
+        dvc_data.pull(settings, Path("."))
 
 
 @main.command()
@@ -123,10 +134,10 @@ def train(
     """Tune, fit and evaluate a model and register it."""
     if retrain and (trials or cold):
         raise typer.BadParameter("--retrain does not search: no --trials, no --cold")
-    with job("train", Settings().logs):
+    with command("train") as settings:
         from src.pipelines.train_pipeline import train as pipeline
 
-        pipeline(str(dataset), trials, retrain, cold)
+        pipeline(settings, str(dataset), trials, retrain, cold)
 
 
 @main.command()
@@ -135,11 +146,11 @@ def study(
     repeats: Annotated[int, typer.Option(min=1, help="cross-validations of each set")] = 3,
 ) -> None:
     """Compare sets of sensors: error against price."""
-    with job("study", Settings().logs):
+    with command("study") as settings:
         from src.cli import console
         from src.pipelines.study_pipeline import study as pipeline
 
-        console.show_study(pipeline(str(dataset), repeats))
+        console.show_study(pipeline(settings, str(dataset), repeats))
 
 
 @main.command()
@@ -151,9 +162,9 @@ def collect(
     from src.components.ingestion.late_labels import collect as collect_features
     from src.components.registry.versions import Registry
 
-    with job("collect", Settings().logs), connect(Settings()) as engine:
-        definitions = Registry(Settings(), _sensor().name).definitions()
-        found = collect_features(engine, definitions, dataset, _sensor())
+    with command("collect") as settings, connect(settings) as engine:
+        definitions = Registry(settings, contract(settings).name).definitions()
+        found = collect_features(engine, definitions, dataset, contract(settings))
         print(f"{len(found)} analysed phases without sensor rows have their features in {dataset}")
 
 
@@ -168,18 +179,19 @@ def next_sample(
     """List the experiments whose laboratory analysis would teach the model most."""
     from src.cli import console
     from src.components.database.connection import connect
+    from src.components.registry.cache import fetch_production
     from src.components.registry.versions import Registry
     from src.components.trainer.next_sample import not_analysed, worth_analysing
 
-    with job("next-sample", Settings().logs), connect(Settings()) as engine:
-        spec = _sensor()
-        bundle, version, _ = Registry(Settings(), spec.name).fetch_production()
-        bundle.check_contract(spec)
+    with command("next-sample") as settings, connect(settings) as engine:
+        spec = contract(settings)
+        model = fetch_production(Registry(settings, spec.name))
+        model.bundle.check_contract(spec)
         earliest = _seconds(since, -math.inf)
-        waiting = not_analysed(engine, bundle, dataset, earliest, spec)
-        found = worth_analysing(waiting, bundle, spec, count)
+        waiting = not_analysed(engine, model.bundle, dataset, earliest, spec)
+        ranked = worth_analysing(waiting, model.bundle, spec, count)
         experiments = waiting[spec.columns.experiment].nunique()
-        console.show_next_samples(found, experiments, version, spec)
+        console.show_next_samples(ranked, experiments, model.version, spec)
 
 
 @main.command()
@@ -188,8 +200,8 @@ def models() -> None:
     from src.cli import console
     from src.components.registry.versions import Registry
 
-    with job("models", Settings().logs):
-        console.show_models(Registry(Settings(), _sensor().name))
+    with command("models") as settings:
+        console.show_models(Registry(settings, contract(settings).name))
 
 
 @main.command()
@@ -200,29 +212,37 @@ def promote(
     ] = None,
 ) -> None:
     """Make a version Production, unless it is worse; the next prediction uses it."""
-    with job("promote", Settings().logs):
+    with command("promote") as settings:
+        from src.cli import console
         from src.pipelines.promote_pipeline import promote as pipeline
 
-        print(f"Production is now version {pipeline(version, force)}")
+        decision = pipeline(settings, version, force)
+        if decision.comparison:
+            console.show_comparison(decision, contract(settings))
+        decision.require_promoted()
+        print(f"Production is now version {decision.version}")
 
 
 @main.command()
 def rollback() -> None:
     """Make the version before the present one Production again."""
+    from src.components.registry import production
     from src.components.registry.versions import Registry
 
-    with job("rollback", Settings().logs):
-        print(f"Production is now version {Registry(Settings(), _sensor().name).rollback()}")
+    with command("rollback") as settings:
+        version = production.rollback(Registry(settings, contract(settings).name))
+        print(f"Production is now version {version}")
 
 
 @main.command()
 def fetch() -> None:
     """Fetch the Production bundle into ml_downloads/, to serve when the registry is down."""
+    from src.components.registry.cache import fetch_production
     from src.components.registry.versions import Registry
 
-    with job("fetch", Settings().logs):
-        _, version, _ = Registry(Settings(), _sensor().name).fetch_production()
-        print(f"version {version} is in {Settings().ml_downloads}")
+    with command("fetch") as settings:
+        model = fetch_production(Registry(settings, contract(settings).name))
+        print(f"version {model.version} is in {settings.ml_downloads}")
 
 
 @main.command()
@@ -244,10 +264,10 @@ def predict(
     if not rescore and (since or until):
         raise typer.BadParameter("--from and --to belong to --rescore")
     window = Window(_seconds(since, -math.inf), _seconds(until, math.inf)) if rescore else None
-    with job("predict", Settings().logs):
+    with command("predict") as settings:
         from src.pipelines.predict_pipeline import predict as pipeline
 
-        outcome = pipeline(twins, window)
+        outcome = pipeline(settings, twins, window)
     if outcome and outcome.rejected:
         raise typer.Exit(PARTIAL)
 
@@ -279,15 +299,15 @@ def monitor(
 
     if report is not None and accept is None:
         raise typer.BadParameter("--report belongs to --accept or --no-accept")
-    with job("monitor", Settings().logs):
+    with command("monitor") as settings:
         if accept is not None:
-            with connect(Settings()) as engine:
-                print(MonitoringLog(engine, _sensor()).accept(report, accept))
+            with connect(settings) as engine:
+                print(MonitoringLog(engine, contract(settings)).accept(report, accept))
             return
         from src.pipelines.monitor_pipeline import monitor as pipeline
 
         start, end = (moment.isoformat() if moment else None for moment in (since, until))
-        pipeline(start, end, always_mail)
+        pipeline(settings, start, end, always_mail)
 
 
 @main.command()
@@ -305,11 +325,11 @@ def status(
     from src.components.database.journal import Journal
 
     limit = _duration(max_age) if max_age else None
-    with job("status", Settings().logs), connect(Settings()) as engine:
+    with command("status") as settings, connect(settings) as engine:
         if limit is None:
-            console.show_status(engine, Settings(), _sensor())
+            console.show_status(engine, settings, contract(settings))
             return
-        journal = Journal(engine, _sensor())
+        journal = Journal(engine, contract(settings))
         print(console.last_good(journal, pipeline))
         age = journal.age_of_last_good(pipeline)
     if age is None or age > limit:
@@ -322,8 +342,8 @@ def why(experiment: Annotated[str, typer.Argument(help="its number or name")]) -
     from src.cli.why import show_why
     from src.components.database.connection import connect
 
-    with job("why", Settings().logs), connect(Settings()) as engine:
-        show_why(engine, Settings(), _sensor(), experiment)
+    with command("why") as settings, connect(settings) as engine:
+        show_why(engine, settings, contract(settings), experiment)
 
 
 rejected_commands = typer.Typer(invoke_without_command=True)
@@ -340,9 +360,11 @@ def rejected(context: typer.Context) -> None:
 
     if context.invoked_subcommand:
         return
-    with job("rejected", Settings().logs), connect(Settings()) as engine:
+    with command("rejected") as settings, connect(settings) as engine:
         with engine.connect() as connection:
-            console.show_rejected(summary(Inbox(connection, _sensor())), _sensor())
+            console.show_rejected(
+                summary(Inbox(connection, contract(settings))), contract(settings)
+            )
 
 
 @rejected_commands.command()
@@ -356,17 +378,17 @@ def replay(
     """Give rejected rows another chance: the next prediction looks at them again."""
     from src.components.database.connection import connect
     from src.components.inbox.hold import hold
-    from src.components.inbox.rejected import REASONS
     from src.components.inbox.rejected import replay as move_back
     from src.components.inbox.states import Inbox
+    from src.components.predictor.reasons import Reason
 
-    if reason and reason not in REASONS:
-        raise typer.BadParameter(f"{reason!r} is not one of {', '.join(REASONS)}")
-    with job("replay", Settings().logs), connect(Settings()) as engine:
+    if reason and reason not in list(Reason):
+        raise typer.BadParameter(f"{reason!r} is not one of {', '.join(Reason)}")
+    with command("replay") as settings, connect(settings) as engine:
         with hold(engine) as connection:
             if connection is None:
                 raise InboxHeld("another run holds the inbox: try again when it has ended")
-            spec = _sensor()
+            spec = contract(settings)
             key = spec.experiment_key(experiment) if experiment else None
             print(f"{move_back(Inbox(connection, spec), reason, key, reopen)} rows are back")
 
@@ -376,8 +398,8 @@ def demo() -> None:
     """Run the whole loop on simulated data and embedded parts, in artifacts/demo."""
     from src.cli.demo import run
 
-    with job("demo", Settings().logs):
-        run(Settings())
+    with command("demo") as settings:
+        run(settings)
 
 
 def process() -> None:

@@ -14,16 +14,17 @@ from rich.table import Table
 from sqlalchemy import Engine
 
 from src.components.database.journal import Journal
-from src.components.inbox.rejected import REASONS
 from src.components.inbox.states import Inbox
-from src.components.registry.versions import PRODUCTION, Registry
+from src.components.predictor.reasons import Reason
+from src.components.registry.production import PRODUCTION, history, production
+from src.components.registry.versions import Registry
 from src.components.trainer.evaluation import ALL_PHASES
 from src.errors import RegistryUnavailable
 from src.settings import Settings
 from src.soft_sensor import SoftSensor
 
 if TYPE_CHECKING:
-    from src.components.trainer.gate import Comparison
+    from src.pipelines.promote_pipeline import Decision
 
 SHOWN = 40  # phases in a list
 KEYS = ["experiment", "phase"]
@@ -44,28 +45,30 @@ def show_table(title: str, headers: Sequence[str], rows: Iterable[Sequence[str]]
 
 def show_models(registry: Registry) -> None:
     """Registered versions, newest first, and what was Production when."""
-    production = registry.production()
+    current = production(registry)
     rows = []
     for version in registry.versions():
-        state = PRODUCTION if production and version.version == production.version else ""
-        registered = pd.Timestamp(version.creation_timestamp, unit="ms")
+        state = PRODUCTION if current and version.number == current.number else ""
+        registered = pd.Timestamp(version.registered_at, unit="ms")
         data, code = (version.tags.get(f"{kind}_version", "")[:12] for kind in ("data", "code"))
         date = f"{registered:%Y-%m-%d %H:%M}"
-        rows.append([str(version.version), date, data, code, state])
+        rows.append([version.number, date, data, code, state])
     show_table(registry.name, ["version", "registered (UTC)", "data", "code", "state"], rows)
-    if journal := registry.journal():
+    if changes := history(registry):
         rows = [
             [f"{pd.Timestamp(e['at']):%Y-%m-%d %H:%M}", e["version"], e["event"], e["by"], e["why"]]
-            for e in reversed(journal[-SHOWN:])
+            for e in reversed(changes[-SHOWN:])
         ]
         console.print("[bold]what became Production when (UTC), by whom, and why[/]")
-        for since, version, event, by, why in rows:
-            line = f"{since}  version {version} {event} by {by}: {why}"
+        for since, number, event, by, why in rows:
+            line = f"{since}  version {number} {event} by {by}: {why}"
             console.print(escape(line), soft_wrap=True)
 
 
-def show_comparison(comparison: Comparison, version: str, spec: SoftSensor) -> None:
+def show_comparison(decision: Decision, spec: SoftSensor) -> None:
     """Challenger beside Production on the hold-out."""
+    comparison = decision.comparison
+    assert comparison is not None
     titles = {target.name: f"{target.title} [{target.unit}]" for target in spec.targets}
     rows = []
     for line in comparison.table.to_dict("records"):
@@ -75,7 +78,7 @@ def show_comparison(comparison: Comparison, version: str, spec: SoftSensor) -> N
         verdict = "worse" if line["target"] in comparison.worse else ""
         label = titles.get(line["target"], f"{line['target']} (relative)")
         rows.append([label, *counts, *errors, change, f"{line['p_holm']:.2g}", verdict])
-    headers = ["target", "phases", "groups", f"v{version}", "new", "change"]
+    headers = ["target", "phases", "groups", f"v{decision.present}", "new", "change"]
     show_table(
         "mean absolute error on the hold-out; p: that chance alone makes the new one so bad",
         [*headers, "p", ""],
@@ -161,11 +164,12 @@ def show_rejected(rejected: list[dict[str, Any]], spec: SoftSensor) -> None:
     if not rejected:
         console.print("no rows are rejected")
         return
+    remedies: dict[str, str] = {reason: reason.remedy for reason in Reason}
     totals: dict[str, int] = {}
     for phase in rejected:
         totals[phase["reason"]] = totals.get(phase["reason"], 0) + phase["n_rows"]
     for reason, count in totals.items():
-        console.print(f"[bold]{reason}[/]: {count} rows; {REASONS[reason]}", soft_wrap=True)
+        console.print(f"[bold]{reason}[/]: {count} rows; {remedies[reason]}", soft_wrap=True)
     rows = []
     for phase in rejected[:SHOWN]:
         keys = ["" if phase[key] is None else str(phase[key]) for key in spec.columns.keys]
@@ -179,14 +183,14 @@ def show_rejected(rejected: list[dict[str, Any]], spec: SoftSensor) -> None:
 def _show_model(settings: Settings, spec: SoftSensor) -> None:
     registry = Registry(settings, spec.name)
     try:
-        production = registry.production()
+        version = production(registry)
     except RegistryUnavailable as error:
         console.print(f"[bold]{error}[/]")
         return
-    if production is None:
+    if version is None:
         console.print(f"no version of {spec.name} is Production: run `impress promote`")
         return
-    metrics = registry.run_metrics(production)
+    metrics = registry.run_metrics(version)
     rows = []
     for target in spec.targets:
         mae, median, bias, coverage, width = (
@@ -196,7 +200,7 @@ def _show_model(settings: Settings, spec: SoftSensor) -> None:
         numbers = [f"{mae:.2f}", f"{median:.2f}", f"{bias:+.2f}", f"{coverage:.0%}", f"{width:.1f}"]
         rows.append([target.title, target.unit, *numbers])
     show_table(
-        f"{spec.name} version {production.version} is Production; errors on the hold-out",
+        f"{spec.name} version {version.number} is Production; errors on the hold-out",
         ["target", "unit", "error", "of median", "bias", "coverage", "width"],
         rows,
     )

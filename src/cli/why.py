@@ -8,7 +8,9 @@ from sqlalchemy import Double, Engine, select, text
 
 from src.cli.console import console, show_table, stamp
 from src.components.database.tables import NEWEST_FIRST, tables
-from src.components.predictor.bundle import Bundle, member_votes
+from src.components.predictor.bundle import Bundle
+from src.components.predictor.flags import describe
+from src.components.registry.cache import fetch
 from src.components.registry.versions import Registry
 from src.components.trainer.explanation import shapley_values
 from src.errors import DataError, ImpressError
@@ -32,7 +34,7 @@ def show_why(engine: Engine, settings: Settings, spec: SoftSensor, experiment: s
         console.rule(f"[bold]experiment {escape(experiment)}, {phase.name}")
         _show_origin(newest.iloc[0], len(rows) - 1, engine, spec)
         try:
-            bundle = registry.fetch(str(newest["model_version"].iloc[0]))
+            bundle = fetch(registry, str(newest["model_version"].iloc[0]))
             bundle.check_contract(spec)
         except ImpressError as error:
             console.print(f"The votes of its members are not known: {error}", soft_wrap=True)
@@ -80,6 +82,8 @@ def _show_origin(row: pd.Series, older: int, engine: Engine, spec: SoftSensor) -
         console.print(f"supersedes {older} older prediction{'s' * (older > 1)} of this phase")
     console.print(f"verdict    {row['verdict'] or 'none: this phase is not judged'}")
     console.print(f"flags      {row['flags'] or 'none'}", soft_wrap=True)
+    for code, meaning in describe(row["flags"] or "", spec).items():
+        console.print(f"           {code}: {meaning}", soft_wrap=True)
 
 
 def _count(value: float | None) -> int | None:
@@ -96,10 +100,10 @@ def _show_targets(newest: pd.DataFrame, bundle: Bundle | None, spec: SoftSensor)
     rows = [
         ["unit", *(target.unit for target in spec.targets)],
         ["predicted", *(f"{row[name]:.4g}" for name in names)],
-        ["interval", *(f"{row[f'{n}_lower']:.4g} to {row[f'{n}_upper']:.4g}" for n in names)],
+        ["interval", *(f"{row[t.lower]:.4g} to {row[t.upper]:.4g}" for t in spec.targets)],
     ]
     if bundle:
-        for member, vote in member_votes(bundle, newest, spec).items():
+        for member, vote in bundle.member_votes(newest, spec).items():
             weight = bundle.weights.loc[member]
             rows.append([member, *(f"{vote[n].iloc[0]:.4g} x {weight[n]:.2f}" for n in names)])
     heading = "targets" + (", and what each member says x its weight" if bundle else "")
@@ -148,13 +152,13 @@ def _show_features(row: pd.Series, bundle: Bundle | None, spec: SoftSensor) -> N
 
 
 def _show_model(bundle: Bundle) -> None:
-    made = bundle.metadata
-    libraries = ", ".join(f"{name} {version}" for name, version in made["libraries"].items())
+    made = bundle.origin
+    libraries = ", ".join(f"{name} {version}" for name, version in made.libraries.items())
     rows = {
-        "run": made.get("mlflow_run", ""),
-        "data": made["data_version"],
-        "code": made["code_version"],
-        "experiments": f"{len(made['experiments'])} trained on",
+        "run": made.mlflow_run,
+        "data": made.data_version,
+        "code": made.code_version,
+        "experiments": f"{len(made.experiments)} trained on",
         "libraries": libraries,
     }
     for name, value in rows.items():

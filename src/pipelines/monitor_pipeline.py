@@ -25,6 +25,8 @@ from src.components.emailer.letter import Letter, compose, message_id
 from src.components.ingestion import laboratory
 from src.components.lineage import code_version
 from src.components.predictor.bundle import Bundle
+from src.components.predictor.scoring import Served
+from src.components.registry import cache
 from src.components.registry.versions import Registry
 from src.errors import DataError
 from src.logger import job
@@ -36,7 +38,12 @@ logger = logging.getLogger(__name__)
 
 
 @flow
-def monitor(since: str | None = None, until: str | None = None, always_mail: bool = False) -> str:
+def monitor(
+    settings: Settings,
+    since: str | None = None,
+    until: str | None = None,
+    always_mail: bool = False,
+) -> str:
     """Look at what was archived since the last report, write the report, mail an alarm.
 
     Args:
@@ -50,7 +57,6 @@ def monitor(since: str | None = None, until: str | None = None, always_mail: boo
         DataError: when nothing was archived in the window, or the reference is too small.
         DeliveryError: when a message could not be sent; it is kept, and the window stays due.
     """
-    settings = Settings()
     spec = load_soft_sensor(settings.impress_params)
     with connect(settings) as engine:
         log = MonitoringLog(engine, spec)
@@ -74,7 +80,8 @@ def report_window(
     month = evidence.read(engine, spec, window)
     if month.empty:
         raise DataError(f"nothing was archived {window.words}: run `impress predict`")
-    bundle, version, _ = fetch_production(settings, spec)
+    model = fetch_production(settings, spec)
+    bundle, version = model.bundle, model.version
     bundle.check_contract(spec)
     # By the version that the reference is of, whichever it was that made the ledger's rows.
     month = month.assign(**bundle.values(month, spec))
@@ -116,9 +123,9 @@ def report_window(
 
 
 @task(retries=2)
-def fetch_production(settings: Settings, spec: SoftSensor) -> tuple[Bundle, str, bool]:
-    """The Production bundle, whose reference is what monitoring compares with."""
-    return Registry(settings, spec.name).fetch_production()
+def fetch_production(settings: Settings, spec: SoftSensor) -> Served:
+    """The model in production, whose reference is what monitoring compares with."""
+    return cache.fetch_production(Registry(settings, spec.name))
 
 
 @task()
@@ -191,5 +198,6 @@ def deliver_kept(log: MonitoringLog, run_id: int, settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    with job("monitor", Settings().logs):
-        monitor()
+    environment = Settings()
+    with job("monitor", environment.logs):
+        monitor(environment)

@@ -21,9 +21,8 @@ logger = logging.getLogger(__name__)
 
 
 @flow
-def study(folder: str = "Dataset", repeats: int = 3) -> pd.DataFrame:
+def study(settings: Settings, folder: str = "Dataset", repeats: int = 3) -> pd.DataFrame:
     """Compare sets of sensors on a data set folder; see `sensor_study.compare_sets`."""
-    settings = Settings()
     spec = load_soft_sensor(settings.impress_params)
     params = production_params(settings, spec, needed=False)
     table = prepare(Path(folder), spec)
@@ -46,5 +45,6 @@ compare = task()(sensor_study.compare_sets)
 
 
 if __name__ == "__main__":
-    with job("study", Settings().logs):
-        study()
+    environment = Settings()
+    with job("study", environment.logs):
+        study(environment)

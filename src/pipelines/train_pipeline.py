@@ -16,6 +16,9 @@ import pandas as pd
 from src.components.ingestion import data_set, dvc_data
 from src.components.lineage import code_version, library_versions
 from src.components.predictor.bundle import Bundle
+from src.components.predictor.members import Params
+from src.components.registry import cache
+from src.components.registry.production import production
 from src.components.registry.versions import Registry
 from src.components.trainer import evaluation, explanation, fitting
 from src.components.trainer.model_card import model_card
@@ -31,7 +34,11 @@ logger = logging.getLogger(__name__)
 
 @flow
 def train(
-    folder: str = "Dataset", trials: int | None = None, retrain: bool = False, cold: bool = False
+    settings: Settings,
+    folder: str = "Dataset",
+    trials: int | None = None,
+    retrain: bool = False,
+    cold: bool = False,
 ) -> str:
     """Train on a data set folder and register the model. Returns its version.
 
@@ -39,7 +46,6 @@ def train(
         retrain: use the hyperparameters of the Production version as they are.
         cold: do not let the search begin with them.
     """
-    settings = Settings()
     spec = load_soft_sensor(settings.impress_params)
     start = fitting.DEFAULTS if cold else production_params(settings, spec, needed=retrain)
     table = prepare(Path(folder), spec)
@@ -48,9 +54,7 @@ def train(
 
 
 @task(retries=2)
-def production_params(
-    settings: Settings, spec: SoftSensor, needed: bool
-) -> dict[str, fitting.Params]:
+def production_params(settings: Settings, spec: SoftSensor, needed: bool) -> dict[str, Params]:
     """Hyperparameters of the Production version, the defaults where there is none.
 
     Raises:
@@ -58,15 +62,16 @@ def production_params(
     """
     registry = Registry(settings, spec.name)
     try:
-        if (production := registry.production()) is None:
+        version = production(registry)
+        if version is None:
             raise NoModel(f"no version of {spec.name} is Production: train without --retrain")
-        params = registry.fetch(str(production.version)).metadata["params"]
+        params = cache.fetch(registry, version.number).origin.params
     except (NoModel, BundleRefused) as error:
         if needed:
             raise
         logger.info("beginning with the default hyperparameters: %s", error)
         return fitting.DEFAULTS
-    logger.info("beginning with the hyperparameters of version %s", production.version)
+    logger.info("beginning with the hyperparameters of version %s", version.number)
     return {member: params.get(member, start) for member, start in fitting.DEFAULTS.items()}
 
 
@@ -96,7 +101,7 @@ def evaluate_and_register(
     predicted = bundle.predict(holdout, spec)
     errors = evaluation.metrics(predicted, holdout, training, spec)
     origin = {"data_version": dvc_data.version(folder), "code_version": code_version(settings)}
-    bundle = bundle.with_metadata(
+    bundle = bundle.with_origin(
         **origin,
         trained_at=datetime.now(UTC).isoformat(timespec="seconds"),
         libraries=library_versions(),
@@ -121,5 +126,6 @@ def evaluate_and_register(
 
 
 if __name__ == "__main__":
-    with job("train", Settings().logs):
-        train()
+    environment = Settings()
+    with job("train", environment.logs):
+        train(environment)

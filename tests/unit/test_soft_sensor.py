@@ -58,7 +58,7 @@ def test_a_fault_is_named_by_its_line(home: Path, old: str, new: str, complaint:
         ("name: druck1, title", "name: ph, title", "sensors named twice: ph"),
         ("low: 0, high: 14", "low: 14, high: 0", "ph: low 14.0 is not below high 0.0"),
         ("fluss2, ph, leit", "fluss2, leit", "columns.online lacks ph"),
-        ("std, median, per", "std, per", "which monitoring looks at"),
+        ("std, median, per", "std, per", "which monitoring needs"),
         ("value: 0, label", "value: rinse, label", "all numbers or all text"),
         ("reserv1, reserv2]", "reserv1, run_id]", "columns.online has run_id"),
         ("phase: waschen", "phase: state", "a key column is named state"),

@@ -15,7 +15,7 @@ from scipy.stats import binomtest, chi2_contingency, fisher_exact
 from statsmodels.stats.multitest import multipletests
 
 from src.components.drift_reporter.drift_tests import ALARM, OK, WATCH
-from src.components.predictor.bundle import UNCERTAIN
+from src.components.predictor.judgement import Judgement
 from src.soft_sensor import Sensor, SoftSensor
 
 RISK = 0.01  # of a false word in a healthy month, for each kind of check
@@ -145,7 +145,7 @@ def uncertain(month: pd.DataFrame, before: dict[str, Any]) -> list[Test]:
     judged = month.loc[month["verdict"].fillna("") != "", "verdict"]
     if judged.empty or not before["judged"]:
         return []
-    now = pd.Series(judged == UNCERTAIN)
+    now = pd.Series(judged == Judgement.UNCERTAIN)
     usual = pd.Series(np.arange(before["judged"]) < before["open"])
     return _judged([_grown("uncertain", "", now, usual)], MORE_OPEN, WATCH)
 

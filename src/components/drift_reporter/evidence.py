@@ -11,7 +11,8 @@ from sqlalchemy.dialects.postgresql import distinct_on
 
 from src.components.database.tables import tables
 from src.components.drift_reporter.checks import extremes
-from src.components.predictor.bundle import UNCERTAIN, Bundle
+from src.components.predictor.bundle import Bundle
+from src.components.predictor.judgement import Judgement
 from src.soft_sensor import SoftSensor
 
 
@@ -67,7 +68,7 @@ def before(engine: Engine, spec: SoftSensor, window: Window) -> dict[str, Any]:
         ((last - first) / 86_400).label("days"),
         last.label("last_timestamp"),
         func.count(case((ledger.c.verdict != "", 1))).label("judged"),
-        func.count(case((ledger.c.verdict == UNCERTAIN, 1))).label("open"),
+        func.count(case((ledger.c.verdict == Judgement.UNCERTAIN, 1))).label("open"),
     )
     with engine.connect() as connection:
         found = dict(connection.execute(query).mappings().one())

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from src.components.predictor.bundle import Bundle
-from src.components.predictor.ensemble import combine, in_units, unseen
+from src.components.predictor.ensemble import combine, in_units, out_of_fold
 from src.components.trainer.evaluation import relative_error, typical_errors
 from src.soft_sensor import SoftSensor
 
@@ -37,7 +37,7 @@ def importance(bundle: Bundle, spec: SoftSensor, repeats: int = REPEATS) -> pd.D
     random = np.random.default_rng(spec.training.seed)
 
     def errors(features: pd.DataFrame) -> dict[str, float]:
-        votes, _ = unseen(bundle.folds, features, rows["fold"], spec)
+        votes, _ = out_of_fold(bundle.folds, features, rows["fold"], spec)
         predicted = in_units(combine(votes, bundle.weights), spec)
         alone = {t.name: spec.model_copy(update={"targets": (t,)}) for t in spec.targets}
         return {t: relative_error(predicted, table, typical, alone[t]) for t in alone}

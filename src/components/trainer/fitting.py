@@ -11,90 +11,37 @@ from __future__ import annotations
 import itertools
 import logging
 import warnings
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
-from typing import Any
 
 import numpy as np
 import optuna
 import pandas as pd
-from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
 from sklearn.model_selection import StratifiedGroupKFold
-from xgboost import XGBRegressor
 
-from src.components.predictor.bundle import Bundle
+from src.components.predictor.bundle import Bundle, Origin
 from src.components.predictor.ensemble import (
-    Member,
-    ask,
+    Regressors,
     combine,
     from_scale,
     in_units,
+    out_of_fold,
     to_scale,
-    unseen,
+    votes_and_spread,
 )
 from src.components.predictor.intervals import floored, spread_floors
+from src.components.predictor.members import MEMBERS, Params
 from src.components.trainer.evaluation import relative_error, typical_errors
 from src.components.transformation.features import feature_definition, model_inputs
 from src.soft_sensor import SoftSensor
 
 logger = logging.getLogger(__name__)
 
-Params = dict[str, Any]
 Fold = tuple[np.ndarray, np.ndarray]
 
-# Where a search begins, and what serves without one. Ten folds of 20 trees are 200; more change
-# the error by less than 1 % (Documentation/model.md).
-DEFAULTS: dict[str, Params] = {
-    "random_forest": {
-        "n_estimators": 20,
-        "max_depth": 20,
-        "min_samples_leaf": 1,
-        "max_features": 0.4,
-    },
-    "extra_trees": {
-        "n_estimators": 20,
-        "max_depth": 20,
-        "min_samples_leaf": 1,
-        "max_features": 0.6,
-    },
-    "xgboost": {
-        "n_estimators": 150,
-        "learning_rate": 0.07,
-        "max_depth": 3,
-        "min_child_weight": 2.0,
-        "subsample": 0.7,
-        "colsample_bytree": 0.5,
-        "reg_lambda": 1.0,
-    },
-}
-
-
-BUILDERS: dict[str, Callable[..., Any]] = {
-    "random_forest": RandomForestRegressor,
-    "extra_trees": ExtraTreesRegressor,
-    "xgboost": XGBRegressor,
-}
-
-
-def _suggest(member: str, trial: optuna.Trial) -> Params:
-    if member == "xgboost":
-        chosen = {
-            "learning_rate": trial.suggest_float("learning_rate", 0.02, 0.3, log=True),
-            "max_depth": trial.suggest_int("max_depth", 2, 6),
-            "min_child_weight": trial.suggest_float("min_child_weight", 1, 10, log=True),
-            "subsample": trial.suggest_float("subsample", 0.5, 1.0),
-            "colsample_bytree": trial.suggest_float("colsample_bytree", 0.2, 1.0),
-            "reg_lambda": trial.suggest_float("reg_lambda", 0.1, 10, log=True),
-        }
-    else:
-        chosen = {
-            "max_depth": trial.suggest_int("max_depth", 3, 20),
-            "min_samples_leaf": trial.suggest_int("min_samples_leaf", 1, 6),
-            "max_features": trial.suggest_float("max_features", 0.15, 1.0),
-        }
-    return {"n_estimators": DEFAULTS[member]["n_estimators"], **chosen}
+# Hyperparameters that serve without a search, by member; a search begins with them.
+DEFAULTS: dict[str, Params] = {name: member.start for name, member in MEMBERS.items()}
 
 
 def make_folds(table: pd.DataFrame, spec: SoftSensor) -> list[Fold]:
@@ -108,13 +55,13 @@ def make_folds(table: pd.DataFrame, spec: SoftSensor) -> list[Fold]:
     return list(splitter.split(table, table[spec.columns.phase], table["group"]))
 
 
-def fit_member(member: str, params: Params, table: pd.DataFrame, spec: SoftSensor) -> Member:
+def fit_member(member: str, params: Params, table: pd.DataFrame, spec: SoftSensor) -> Regressors:
     """Fit one regressor a target on the rows where that target was measured."""
     inputs = model_inputs(table, spec)
     regressors = {}
     for target in spec.targets:
         measured = table[target.name].notna()
-        regressor = BUILDERS[member](**params, random_state=spec.training.seed, n_jobs=1)
+        regressor = MEMBERS[member].build(**params, random_state=spec.training.seed, n_jobs=1)
         values = to_scale(table.loc[measured, target.name], target).to_numpy()
         regressors[target.name] = regressor.fit(inputs[measured], values)
     return regressors
@@ -138,13 +85,13 @@ def tune(
     folds, typical = make_folds(table, spec), typical_errors(table, spec)
 
     def objective(trial: optuna.Trial) -> float:
-        params = _suggest(member, trial)
+        params = {**MEMBERS[member].start, **MEMBERS[member].space(trial)}
         trial.set_user_attr("params", params)
         errors = []
         for step, (training, validation) in enumerate(folds):
             models = {member: fit_member(member, params, table.iloc[training], spec)}
             rows = table.iloc[validation]
-            votes, _ = ask(models, rows, spec)
+            votes, _ = votes_and_spread(models, rows, spec)
             predicted = in_units(votes[member], spec)
             errors.append(relative_error(predicted, rows, typical, spec))
             trial.report(errors[-1], step)
@@ -199,7 +146,7 @@ def assemble(table: pd.DataFrame, params: dict[str, Params], spec: SoftSensor) -
         params: hyperparameters by member.
 
     Returns:
-        A bundle whose metadata hold the hyperparameters only.
+        A bundle whose origin holds the hyperparameters only.
     """
     part = table[~table["holdout"]].reset_index(drop=True)
     phase = part[spec.columns.phase]
@@ -208,7 +155,7 @@ def assemble(table: pd.DataFrame, params: dict[str, Params], spec: SoftSensor) -
         rows = part.iloc[training]
         models.append({name: fit_member(name, params[name], rows, spec) for name in params})
         fold.iloc[validation] = number
-    votes, spread = unseen(models, part, fold, spec)
+    votes, spread = out_of_fold(models, part, fold, spec)
     weights, floors = member_weights(votes, part, spec), spread_floors(spread, phase)
     combined = combine(votes, weights)
     measured = part[spec.target_names]
@@ -234,7 +181,7 @@ def assemble(table: pd.DataFrame, params: dict[str, Params], spec: SoftSensor) -
             axis=1,
         ),
         holdout=table.loc[table["holdout"], [*known, *measured]].reset_index(drop=True),
-        metadata={"params": params},
+        origin=Origin(params=params),
     )
 
 
@@ -247,16 +194,16 @@ def train(table: pd.DataFrame, trials: int, start: dict[str, Params], spec: Soft
         start: hyperparameters by member, where the search begins.
 
     Returns:
-        The bundle; its metadata hold the hyperparameters only.
+        The bundle; its origin holds the hyperparameters only.
     """
     if not trials:
         return assemble(table, start, spec)
     part = table[~table["holdout"]].reset_index(drop=True)
     search = partial(tune, table=part, trials=trials, start=start, spec=spec)
-    logger.info("tuning %s, %d trials each, side by side", ", ".join(BUILDERS), trials)
+    logger.info("tuning %s, %d trials each, side by side", ", ".join(MEMBERS), trials)
     # A process each: forests hold the interpreter's lock, and single-threaded fits keep results
     # the same whatever the number of cores.
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
-        found = dict(zip(BUILDERS, pool.map(search, BUILDERS)))
+        found = dict(zip(MEMBERS, pool.map(search, MEMBERS)))
     logger.info("found %s", found)
     return assemble(table, found, spec)

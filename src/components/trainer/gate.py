@@ -80,7 +80,7 @@ def compare(challenger: Bundle, production: Bundle, spec: SoftSensor) -> Compari
 
 def _refuse_seen(rows: pd.DataFrame, bundles: dict[str, Bundle], spec: SoftSensor) -> None:
     for name, bundle in bundles.items():
-        seen = set(rows[spec.columns.experiment]) & set(bundle.metadata["experiments"])
+        seen = set(rows[spec.columns.experiment]) & set(bundle.origin.experiments)
         if seen:
             raise BundleRefused(
                 f"{name} was trained on experiment {min(seen)} of the hold-out: the two cannot be "

@@ -23,7 +23,7 @@ def model_card(
         metrics: what `evaluation.metrics` says of the hold-out.
         importance: what `explanation.importance` says.
     """
-    made = bundle.metadata
+    made = bundle.origin
     return "\n\n".join(
         [
             f"# {spec.name}",
@@ -45,12 +45,12 @@ def model_card(
             "Hyperparameters: "
             + "; ".join(
                 f"{member} ({', '.join(f'{k} {_number(v)}' for k, v in params.items())})"
-                for member, params in made["params"].items()
+                for member, params in made.params.items()
             ),
             "Weights:",
             _table(_weight_rows(bundle)),
             "Features: " + ", ".join(f"`{name}`" for name in bundle.features),
-            "Trained experiments: " + ", ".join(map(str, made["experiments"])),
+            "Trained experiments: " + ", ".join(map(str, made.experiments)),
         ]
     )
 
@@ -82,7 +82,7 @@ def weaknesses(bundle: Bundle, metrics: pd.DataFrame, spec: SoftSensor) -> list[
             found.append(f"{where}: intervals cover {line['coverage']:.0%} only")
     if (least := metrics["n"].min()) < RARE:
         found.append(f"some figures rest on {least} held-out phases only and are rough")
-    experiments = len(bundle.metadata["experiments"])
+    experiments = len(bundle.origin.experiments)
     found.append(
         f"{experiments} experiments of {bundle.reference['group'].nunique()} groups were trained "
         "on: recipes, water and textiles beyond them are extrapolation (flag `_outside_training`)"
@@ -144,12 +144,12 @@ def _importance_rows(importance: pd.DataFrame, spec: SoftSensor) -> list[list[st
 
 
 def _origin_rows(bundle: Bundle) -> list[list[str]]:
-    made = bundle.metadata
-    libraries = ", ".join(f"{name} {version}" for name, version in made["libraries"].items())
+    made = bundle.origin
+    libraries = ", ".join(f"{name} {version}" for name, version in made.libraries.items())
     rows = {
-        "trained": made["trained_at"],
-        "data": made["data_version"],
-        "code": made["code_version"],
+        "trained": made.trained_at,
+        "data": made.data_version,
+        "code": made.code_version,
         "features": bundle.definition,
         "libraries": libraries,
     }

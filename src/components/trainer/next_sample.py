@@ -29,7 +29,7 @@ def not_analysed(
     with engine.connect() as connection:
         rows = pd.read_sql(query, connection, params={"since": since})
     key = spec.columns.experiment
-    known = set(bundle.metadata["experiments"]) | set(bundle.holdout[key])
+    known = set(bundle.origin.experiments) | set(bundle.holdout[key])
     laboratory = folder / spec.files.laboratory
     if laboratory.is_file():
         known |= set(data_set.read_laboratory(laboratory, spec)[key])

@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from src.components.predictor.ensemble import total
+from src.components.predictor.members import Params
 from src.components.trainer import fitting
 from src.components.trainer.evaluation import typical_errors
 from src.soft_sensor import Sensor, SoftSensor
@@ -48,7 +49,7 @@ def sensor_sets(spec: SoftSensor, importance: pd.Series | None = None) -> Sets:
 
 def compare_sets(
     table: pd.DataFrame,
-    params: dict[str, fitting.Params],
+    params: dict[str, Params],
     sets: Sets,
     repeats: int,
     spec: SoftSensor,
@@ -91,7 +92,7 @@ def group_errors(
     parts: tuple[Sensor, ...],
     repeat: int,
     table: pd.DataFrame,
-    params: dict[str, fitting.Params],
+    params: dict[str, Params],
     spec: SoftSensor,
 ) -> pd.DataFrame:
     """Out-of-fold errors with some of the sensors.

@@ -12,15 +12,15 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from src.components.database.schema import initialise
-from src.components.inbox import transaction
 from src.components.inbox.hold import hold
 from src.components.inbox.states import Window
 from src.components.inbox.transaction import Outcome
+from src.components.predictor.scoring import Served
 from src.errors import NoModel
 from tests.integration.workbench import Workbench
 
 
-def _no_model() -> tuple[transaction.Predict, str]:
+def _no_model() -> Served:
     raise NoModel("none was promoted")
 
 
@@ -207,15 +207,15 @@ def test_whatever_fails_while_features_wait_for_the_model_ends_the_run(
     for experiment in range(120):
         bench.add(experiment, 1, 2)
 
-    def cut_one() -> tuple[transaction.Predict, str]:
+    def cut_one() -> Served:
         time.sleep(1)
         bench.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = (SELECT max(pid) "
             "FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'FETCH%')"
         )
-        return bench.predict, "1"
+        return bench.served()
 
-    def late() -> tuple[transaction.Predict, str]:
+    def late() -> Served:
         time.sleep(1)
         return _no_model()
 

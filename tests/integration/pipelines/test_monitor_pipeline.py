@@ -18,6 +18,7 @@ from src.cli.commands import main
 from src.components.drift_reporter.log import MonitoringLog, moment
 from src.components.ingestion import laboratory
 from src.components.ingestion.load import load_sensor_rows
+from src.components.registry.production import production
 from src.components.registry.versions import Registry
 from src.pipelines.predict_pipeline import predict
 from src.settings import Settings
@@ -44,7 +45,7 @@ def _archive(
     month = folder / f"month{first}"
     simulator.simulate(month, experiments=30, seconds=120, seed=3, first=first, fault=fault)
     load_sensor_rows(engine, spec, month / "sensors.csv")
-    predict()
+    predict(Settings())
     return month / "lab.csv"
 
 
@@ -249,8 +250,8 @@ def test_a_model_that_became_worse_is_found_by_laboratory_values_alone(
     assert body is not None
     assert "impress train --retrain" in body.get_content()
     assert "nonionic surfactant (nichtionischentenside): " in body.get_content()
-    production = Registry(Settings(), spec.name).production()
-    assert production and str(production.version) == "1", "nothing promotes itself"
+    version = production(Registry(Settings(), spec.name))
+    assert version and version.number == "1", "nothing promotes itself"
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from src.components.drift_reporter import checks
 from src.components.drift_reporter.drift_tests import ALARM, OK, WATCH
-from src.components.predictor.bundle import CLEAN, UNCERTAIN, quality_flags
+from src.components.predictor.flags import joined, quality_flags
+from src.components.predictor.judgement import Judgement
 from src.soft_sensor import Phase, SoftSensor
 from tests.builders.months import NO_PAST, YEAR, of_the_ledger, phases, plant
 from tests.builders.plant import MONTH
@@ -54,7 +55,7 @@ def test_healthy_months_are_hardly_ever_odd(spec: SoftSensor) -> None:
     for _ in range(12):
         month = works.phases(100, start=YEAR).assign(**counts)
         month["first_timestamp"] = month["last_timestamp"] - 1500
-        flags = quality_flags(month, usual, spec)
+        flags = joined(quality_flags(month, usual, spec))
         odd += bool(_odd(of_the_ledger(month).assign(flags=flags), usual, spec))
     assert odd <= 3
 
@@ -64,7 +65,7 @@ def test_every_check_says_how_many_rows_it_saw_and_how_much_has_changed(
 ) -> None:
     month, usual = pair
     past = {"experiments": 600, "days": 360.0, "last_timestamp": YEAR, "judged": 10, "open": 1}
-    found = checks.checks(month.assign(verdict=CLEAN), usual, past, spec)
+    found = checks.checks(month.assign(verdict=Judgement.CLEAN), usual, past, spec)
     assert set(found["indicator"]) == {
         *("mix", "missing", "out of bounds", "outside training"),
         *("stuck", "experiments", "uncertain"),
@@ -299,8 +300,12 @@ def test_numbers_of_experiments_vary_as_they_do_in_healthy_months(spec: SoftSens
 
 def test_more_open_verdicts_are_a_watch() -> None:
     past = NO_PAST | {"judged": 500, "open": 50}
-    usual = pd.DataFrame({"verdict": [UNCERTAIN] * 6 + [CLEAN] * 44 + [""] * 50})
-    more = pd.DataFrame({"verdict": [UNCERTAIN] * 20 + [CLEAN] * 30 + [""] * 50})
+    usual = pd.DataFrame(
+        {"verdict": [Judgement.UNCERTAIN] * 6 + [Judgement.CLEAN] * 44 + [""] * 50}
+    )
+    more = pd.DataFrame(
+        {"verdict": [Judgement.UNCERTAIN] * 20 + [Judgement.CLEAN] * 30 + [""] * 50}
+    )
     assert checks.uncertain(usual, past)[0]["status"] == OK
     (test,) = checks.uncertain(more, past)
     assert (test["status"], test["rows"], test["reference_rows"]) == (WATCH, 50, 500)
@@ -312,7 +317,7 @@ def test_more_open_verdicts_are_a_watch() -> None:
 @pytest.mark.parametrize(
     ("verdicts", "past"),
     [
-        pytest.param([UNCERTAIN] * 20, NO_PAST, id="no past"),
+        pytest.param([Judgement.UNCERTAIN] * 20, NO_PAST, id="no past"),
         pytest.param(["", ""], NO_PAST | {"judged": 500, "open": 50}, id="nothing judged"),
         pytest.param([None, None], NO_PAST | {"judged": 500, "open": 50}, id="old rows"),
     ],

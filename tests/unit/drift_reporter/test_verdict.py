@@ -16,7 +16,7 @@ from src.components.drift_reporter.verdict import (
     Verdict,
     judge,
 )
-from src.components.predictor.bundle import UNCERTAIN
+from src.components.predictor.judgement import Judgement
 from src.errors import DataError
 from src.soft_sensor import Confirmation, SoftSensor
 from tests.builders.months import (
@@ -126,7 +126,7 @@ def test_fewer_experiments_than_before_are_a_watch(
 def test_more_open_verdicts_than_before_are_a_watch(
     month: pd.DataFrame, usual: pd.DataFrame, spec: SoftSensor
 ) -> None:
-    unclear = month.assign(verdict=UNCERTAIN)
+    unclear = month.assign(verdict=Judgement.UNCERTAIN)
     assert _judge(unclear, usual, spec).status == OK  # without a past
     found = _judge(unclear, usual, spec, past=NO_PAST | {"judged": 100, "open": 5})
     assert (found.status, found.sensors) == (WATCH, [])

@@ -13,16 +13,8 @@ import skops.io
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.svm import SVR
 
-from src.components.predictor.bundle import (
-    CLEAN,
-    NOT_CLEAN,
-    UNCERTAIN,
-    Bundle,
-    impossible,
-    member_votes,
-    moved_to_bounds,
-    verdicts,
-)
+from src.components.predictor.bundle import Bundle
+from src.components.predictor.judgement import Judgement, moved_to_bounds, reject_reasons, verdicts
 from src.components.registry import bundle_files
 from src.components.trainer import fitting
 from src.errors import BundleRefused
@@ -46,7 +38,7 @@ def test_the_ensemble_lies_between_its_members(
     bundle: Bundle, table: pd.DataFrame, spec: SoftSensor
 ) -> None:
     """Guards against members that are scaled back one by one and summed."""
-    members = member_votes(bundle, table, spec)
+    members = bundle.member_votes(table, spec)
     assert list(members) == list(MEMBERS)
     predicted = bundle.predict(table, spec)
     for target in spec.target_names:
@@ -81,7 +73,7 @@ def test_a_little_beyond_the_bound_is_the_bound_and_far_beyond_is_refused(
     values[tension.name] = moved_to_bounds(raw, tension)
     assert values[tension.name].tolist() == [72.8, 75.0, 20.0]
     around = {f"{name}_{end}": values[name] for name in values for end in ("lower", "upper")}
-    reasons = impossible(values.assign(**around), spec)
+    reasons = reject_reasons(values.assign(**around), spec)
     assert reasons.tolist() == ["", "impossible_prediction", ""]
 
 
@@ -103,7 +95,7 @@ def test_a_missing_sensor_is_flagged_and_still_predicted(
         "druck1_out_of_bounds",
         "ph_missing",
     ]
-    assert predicted["verdict"][0] == UNCERTAIN
+    assert predicted["verdict"][0] == Judgement.UNCERTAIN
     assert bundle.predict(table, spec)["flags"].eq("").all()
 
 
@@ -130,13 +122,19 @@ def test_verdicts_need_the_whole_interval(spec: SoftSensor) -> None:
         [row(70, 2, 1), row(70, 9.5, 1), row(70, 30, 1), row(40, 2, 1), row(70, 2, 1)]
     )
     found = verdicts(predicted, pd.Series([0, 0, 0, 0, 1]), spec)
-    assert found.tolist() == [CLEAN, UNCERTAIN, NOT_CLEAN, NOT_CLEAN, ""]
+    assert found.tolist() == [
+        Judgement.CLEAN,
+        Judgement.UNCERTAIN,
+        Judgement.NOT_CLEAN,
+        Judgement.NOT_CLEAN,
+        "",
+    ]
 
 
 def test_a_saved_bundle_predicts_the_same(
     bundle: Bundle, table: pd.DataFrame, spec: SoftSensor, tmp_path: Path
 ) -> None:
-    sha256 = bundle_files.save(bundle.with_metadata(note="x"), tmp_path / "bundle")
+    sha256 = bundle_files.save(bundle.with_origin(data_version="x"), tmp_path / "bundle")
     loaded = bundle_files.load(tmp_path / "bundle", sha256)
     before, after = bundle.predict(table, spec), loaded.predict(table, spec)
     pd.testing.assert_frame_equal(before, after, check_exact=True)
@@ -145,7 +143,7 @@ def test_a_saved_bundle_predicts_the_same(
         pd.testing.assert_frame_equal(
             getattr(bundle, name), getattr(loaded, name), check_exact=True, check_names=False
         )
-    assert loaded.metadata == {"params": MEMBERS, "note": "x"}
+    assert loaded.origin == bundle.with_origin(data_version="x").origin
 
 
 def test_the_hold_out_is_saved_with_the_bundle(spec: SoftSensor, tmp_path: Path) -> None:
@@ -221,8 +219,8 @@ def test_a_type_outside_the_allow_list_is_refused(bundle: Bundle, tmp_path: Path
     forests = folder / "random_forest.skops"
     for content, complaint in (
         (pd.Series([1.0]), "types that are not allowed"),
-        ({"0-oberflaechenspannung": SVR()}, "holds something else than forests"),
-        (RandomForestRegressor(), "holds something else than forests"),
+        ({"0-oberflaechenspannung": SVR()}, "holds something other than forests"),
+        (RandomForestRegressor(), "holds something other than forests"),
     ):
         skops.io.dump(content, forests)
         _rehash(folder, forests)
@@ -285,7 +283,7 @@ def test_another_scale_of_a_target_is_refused(bundle: Bundle, spec: SoftSensor) 
 
 
 def _refused(bundle: Bundle, changed: SoftSensor) -> None:
-    with pytest.raises(BundleRefused, match="defines otherwise by now.*train and promote") as error:
+    with pytest.raises(BundleRefused, match="has since redefined.*train and promote") as error:
         bundle.check_contract(changed)
     assert "\n" not in str(error.value)
 

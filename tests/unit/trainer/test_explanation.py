@@ -65,7 +65,7 @@ def test_the_card_says_how_good_from_what_and_where_not(bundle: Bundle, spec: So
         bundle.definition,
         "scikit-learn 1",
         "extra_trees (n_estimators 10",
-        ", ".join(map(str, bundle.metadata["experiments"][:5])),
+        ", ".join(map(str, bundle.origin.experiments[:5])),
         "## Known weaknesses",
         "conductivity",
     ):

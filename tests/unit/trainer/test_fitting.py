@@ -115,7 +115,7 @@ def test_training_twice_gives_the_same_model_and_figures(spec: SoftSensor) -> No
     changed = table.copy()
     changed.loc[table["holdout"], spec.target_names] = 25.0
     bundles = [fitting.train(part, 2, fitting.DEFAULTS, spec) for part in (table, changed)]
-    assert bundles[0].metadata == bundles[1].metadata
+    assert bundles[0].origin == bundles[1].origin
     pd.testing.assert_frame_equal(bundles[0].reference, bundles[1].reference, check_exact=True)
     first, second = (bundle.estimate(table, spec) for bundle in bundles)
     pd.testing.assert_frame_equal(first, second, check_exact=True)
@@ -135,4 +135,4 @@ def test_a_search_begins_with_what_it_is_given(spec: SoftSensor) -> None:
         },
     }
     assert fitting.tune("extra_trees", table, 1, start, spec) == start["extra_trees"]
-    assert fitting.train(table, 0, start, spec).metadata["params"] == start
+    assert fitting.train(table, 0, start, spec).origin.params == start

@@ -62,7 +62,7 @@ def test_a_model_that_has_seen_the_hold_out_cannot_be_compared(
 ) -> None:
     honest = made_from(table, spec)
     first = int(honest.holdout["experimentnummer"].iloc[0])
-    cheat = honest.with_metadata(experiments=[first])
+    cheat = honest.with_origin(experiments=[first])
     with pytest.raises(BundleRefused, match=f"Production was trained on experiment {first}"):
         gate.compare(honest, cheat, spec)
     with pytest.raises(BundleRefused, match=f"the new version was trained on experiment {first}"):

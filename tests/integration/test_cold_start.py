@@ -11,7 +11,7 @@ from sqlalchemy import Engine, text
 PROGRAM = """
 import sys
 from src.pipelines.predict_pipeline import predict
-outcome = predict()
+outcome = predict(Settings())
 print(outcome.phases, *(name for name in {names} if name in sys.modules))
 """
 HEAVY = ("evidently", "optuna", "matplotlib", "mlflow", "prefect", "duckdb", "dvc")
