@@ -20,8 +20,11 @@ import typer
 
 from src.cli.commands import main
 from src.components.database.tables import latest_view, tables
+from src.components.inbox.states import State
+from src.components.predictor.flags import Flag
+from src.components.predictor.reasons import Reason
 from src.settings import variables
-from src.soft_sensor import SoftSensor
+from src.soft_sensor import RESERVED_COLUMNS, RESERVED_KEYS, SoftSensor
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTATION = ROOT / "Documentation"
@@ -288,7 +291,7 @@ def test_the_table_of_variables_has_every_setting(name: str) -> None:
     assert [variable for variable in variables() if variable not in shown] == []
 
 
-@pytest.mark.parametrize("name", ["files", "training", "prediction", "monitoring"])
+@pytest.mark.parametrize("name", ["files", "training", "prediction", "monitoring", "wording"])
 def test_the_defaults_of_params_yaml_are_those_of_the_program(name: str) -> None:
     _, _, text = section(DOCUMENTATION / "configuration.md", "params.yaml").partition(
         f"### {name}\n"
@@ -301,6 +304,13 @@ def test_the_defaults_of_params_yaml_are_those_of_the_program(name: str) -> None
     for key, field in fields.items():
         if isinstance(field.default, int | float | str):
             assert defaults[key] == str(field.default), key
+
+
+def test_every_reserved_name_is_in_the_configuration_and_no_other() -> None:
+    text = section(DOCUMENTATION / "configuration.md", "params.yaml")
+    rows = {row[0].partition(":")[0]: code_spans(row[-1]) for row in table_rows(text)}
+    assert set(rows["in `online`"]) == RESERVED_COLUMNS
+    assert set(rows["for `experiment` and `phase`"]) == RESERVED_KEYS
 
 
 # Links, paths and modules
@@ -525,6 +535,29 @@ def test_every_table_and_column_of_a_statement_exists(
         own = known | {alias for pair in aliases for alias in pair}
         faults += [word for word in words if word not in own]
     assert not named(document, faults)
+
+
+# Codes
+
+
+def first_codes(text: str, header: str) -> set[str]:
+    """Codes in the first column of the table with this header."""
+    rows = table_rows(text)
+    start = next(place for place, row in enumerate(rows) if row[0] == header)
+    return {span for row in rows[start + 1 :] for span in code_spans(row[0])}
+
+
+def test_every_state_and_reason_is_in_database_md() -> None:
+    states = section(DATABASE, "What happens to a row").partition("### ")[0]
+    assert first_codes(states, "state") == {*Reason, State.KEPT, State.WAITING}
+    replay = section(DATABASE, "Replaying rejected rows")
+    assert first_codes(replay, "reason") == set(Reason)
+
+
+def test_every_flag_is_in_usage_md() -> None:
+    text = section(DOCUMENTATION / "usage.md", "Reading a prediction")
+    codes = {code.removeprefix("<sensor>_") for code in first_codes(text, "flag")}
+    assert codes == set(Flag)
 
 
 # Messages
