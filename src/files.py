@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
+from uuid import uuid4
 
 
 def write_whole(file: Path, content: bytes) -> None:
@@ -13,11 +13,13 @@ def write_whole(file: Path, content: bytes) -> None:
     A file of that name is replaced; a reader sees the old content or the new, never a part.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".part", delete=False) as part:
-        part.write(content)
-        part.flush()
-        os.fsync(part.fileno())
-    os.replace(part.name, file)
+    # Not a file of `tempfile`: those are readable by this user only.
+    part = file.with_name(f"{file.name}.{uuid4().hex}.part")
+    with part.open("xb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.replace(part, file)
     folder = os.open(file.parent, os.O_RDONLY)  # or a power cut could lose the name of the file
     os.fsync(folder)
     os.close(folder)

@@ -332,6 +332,16 @@ class SoftSensor(_Record):
         return [target.name for target in self.targets]
 
     @property
+    def key_types(self) -> dict[str, type[int] | type[str]]:
+        """Type of the values of each key column."""
+        numbered = self.columns.experiment_type == "integer"
+        numeric_phases = isinstance(self.phases[0].value, int)
+        return {
+            self.columns.experiment: int if numbered else str,
+            self.columns.phase: int if numeric_phases else str,
+        }
+
+    @property
     def required_columns(self) -> list[str]:
         """Columns that every sensor file and the sensor table must have."""
         valid = [self.valid_rows.column] if self.valid_rows else []

@@ -24,6 +24,7 @@ from src.components.trainer import evaluation, explanation, fitting
 from src.components.trainer.model_card import model_card
 from src.components.transformation.training_table import laboratory_targets, training_table
 from src.errors import BundleRefused, NoModel
+from src.files import write_whole
 from src.logger import job
 from src.orchestration import flow, task
 from src.settings import Settings
@@ -40,25 +41,30 @@ def train(
     retrain: bool = False,
     cold: bool = False,
 ) -> str:
-    """Train on a data set folder and register the model. Returns its version.
+    """Train on a data set folder and register the model.
 
     Args:
-        retrain: use the hyperparameters of the Production version as they are.
-        cold: do not let the search begin with them.
+        trials: tuning trials per member, by default those of params.yaml.
+        retrain: use the hyperparameters of the Production version and do not search.
+        cold: start the search with the default hyperparameters, not with those of Production.
+
+    Returns:
+        The number of the new version.
     """
     spec = load_soft_sensor(settings.impress_params)
     start = fitting.DEFAULTS if cold else production_params(settings, spec, needed=retrain)
     table = prepare(Path(folder), spec)
-    bundle = fit(table, 0 if retrain else trials or spec.training.trials, start, spec)
+    searched = 0 if retrain else trials or spec.training.trials
+    bundle = fit(table, searched, start, spec)
     return evaluate_and_register(bundle, table, Path(folder), settings, spec)
 
 
 @task(retries=2)
 def production_params(settings: Settings, spec: SoftSensor, needed: bool) -> dict[str, Params]:
-    """Hyperparameters of the Production version, the defaults where there is none.
+    """Hyperparameters of the Production version, or the defaults if there is none.
 
     Raises:
-        NoModel, BundleRefused: when they are `needed` and there is none that can be read.
+        NoModel, BundleRefused: when they are `needed` and cannot be read.
     """
     registry = Registry(settings, spec.name)
     try:
@@ -96,8 +102,13 @@ def evaluate_and_register(
     settings: Settings,
     spec: SoftSensor,
 ) -> str:
-    """Measure on the hold-out, write the pages, log and register everything."""
-    training, holdout = table[~table["holdout"]], table[table["holdout"]].reset_index(drop=True)
+    """Evaluate on the hold-out, draw charts, write the model card, and register it all.
+
+    Returns:
+        The number of the new version.
+    """
+    training = table[~table["holdout"]]
+    holdout = table[table["holdout"]].reset_index(drop=True)
     predicted = bundle.predict(holdout, spec)
     errors = evaluation.metrics(predicted, holdout, training, spec)
     origin = {"data_version": dvc_data.version(folder), "code_version": code_version(settings)}
@@ -118,10 +129,9 @@ def evaluate_and_register(
         (pages / "model_card.md").write_text(card, encoding="utf-8")
         scores = evaluation.flat_metrics(errors)
         version = Registry(settings, spec.name).log(bundle, scores, origin, pages)
-    settings.artifacts.mkdir(parents=True, exist_ok=True)
-    (settings.artifacts / "metrics.json").write_text(json.dumps(scores, indent=1), encoding="utf-8")
-    shown = errors.round(3).to_string(index=False)
-    logger.info("version %s of %s; errors on the hold-out:\n%s", version, spec.name, shown)
+    write_whole(settings.artifacts / "metrics.json", json.dumps(scores, indent=1).encode())
+    lines = errors.round(3).to_string(index=False)
+    logger.info("version %s of %s; errors on the hold-out:\n%s", version, spec.name, lines)
     return version
 
 

@@ -61,20 +61,21 @@ def _read(inbox: Inbox, rows: str) -> pa.Table:
     import pyarrow as pa
     from pyarrow import csv
 
-    online = inbox.names.online
-    columns = [online.c[name] for name in inbox.spec.columns.online]
-    names = ", ".join(f't."{column.name}"' for column in columns)
+    columns = inbox.spec.columns.online
+    names = ", ".join(f't."{name}"' for name in columns)
     order = ", ".join(str(place + 1) for place in range(len(columns)))
-    query = f'SELECT {names} FROM "{online.name}" AS t, {rows} ORDER BY {order}'
+    query = f'SELECT {names} FROM "{inbox.names.online.name}" AS t, {rows} ORDER BY {order}'
     lines = io.BytesIO()
     run_copy(inbox.connection, f"COPY ({query}) TO STDOUT (FORMAT csv)", lines)
-    kinds = {"BIGINT": pa.int64(), "TEXT": pa.string()}
+    arrow_types = {int: pa.int64(), str: pa.string()}
+    types = dict.fromkeys(columns, pa.float64())
+    types |= {key: arrow_types[kind] for key, kind in inbox.spec.key_types.items()}
     return csv.read_csv(
         io.BytesIO(lines.getvalue()),
-        csv.ReadOptions(column_names=[column.name for column in columns]),
+        csv.ReadOptions(column_names=list(columns)),
         csv.ParseOptions(newlines_in_values=True),
         convert_options=csv.ConvertOptions(
-            column_types={c.name: kinds.get(c.type.compile(), pa.float64()) for c in columns},
+            column_types=types,
             null_values=[""],
             strings_can_be_null=True,
             quoted_strings_can_be_null=False,

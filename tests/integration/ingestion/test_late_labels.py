@@ -95,7 +95,7 @@ def test_features_of_another_definition_are_not_mixed_in(dataset: Path, home: Pa
     params = home / "params.yaml"
     content = params.read_text(encoding="utf-8")
     params.write_text(content.replace("high: 14,", "high: 13,"), encoding="utf-8")
-    with pytest.raises(DataError, match="archived.csv.*defines otherwise by now"):
+    with pytest.raises(DataError, match="archived.csv.*has since redefined"):
         prepare(dataset, load_soft_sensor(params))
     (dataset / "archived.csv").unlink()
     said = _run("collect")
