@@ -63,9 +63,7 @@ def monitor(
         with log.alone() as alone:
             if not alone:
                 log.journal.note_skipped(PIPELINE, code_version(settings))
-                logger.info("another report is under way; nothing to do")
                 return SKIPPED
-            log.journal.note_deaths(PIPELINE)
             with log.journal.run(PIPELINE, code_version(settings)) as run_id:
                 deliver_kept(log, run_id, settings)
                 window = log.window(since, until)

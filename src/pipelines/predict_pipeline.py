@@ -28,24 +28,17 @@ logger = logging.getLogger(__name__)
 def predict(
     settings: Settings, twins: bool = False, rescore: Window | None = None
 ) -> Outcome | None:
-    """Score what is due and remove what was kept long enough.
+    """Score what is due, and remove raw rows whose retention time is over.
 
-    Args:
-        twins: work on the test_ tables.
-        rescore: phases to score again with the present model.
-
-    Returns:
-        What became of the rows, None when another run holds the inbox.
+    Works on the test_ tables with `twins`; `rescore` are phases to score again. Returns what became
+    of the rows, None when another run holds the inbox.
     """
-    spec = load_soft_sensor(settings.impress_params)
-    prefix = "test_" if twins else ""
+    spec, prefix = load_soft_sensor(settings.impress_params), "test_" if twins else ""
     with connect(settings) as engine, hold(engine, prefix) as connection:
         journal = Journal(engine, spec, prefix)
         if connection is None:
             journal.note_skipped("predict", code_version(settings))
-            logger.info("another run holds the inbox; nothing to do")
             return None
-        journal.note_deaths("predict")
         with journal.run("predict", code_version(settings)) as run_id:
             inbox = Inbox(connection, spec, prefix)
             with transaction(inbox, run_id) as run:
@@ -56,9 +49,8 @@ def predict(
                             run.archive(score(features, model, spec))
                 run.set_aside()
                 outcome = run.complete(journal)
-            # The rows of a test do not belong into the archive.
             archive = None if twins else settings.raw_archive
-            purged = purge(inbox, run_id, archive)
+            purged = retention.purge(inbox, run_id, archive)
     logger.info("%s; %d purged", outcome, purged)
     return outcome
 
@@ -66,13 +58,9 @@ def predict(
 @task(retries=2)
 def fetch_production(settings: Settings, spec: SoftSensor) -> Served:
     """The model in production."""
-    from src.components.registry import cache
-    from src.components.registry.versions import Registry
+    from src.components.registry import cache, versions
 
-    return cache.fetch_production(Registry(settings, spec.name))
-
-
-purge = task()(retention.purge)
+    return cache.fetch_production(versions.Registry(settings, spec.name))
 
 
 if __name__ == "__main__":

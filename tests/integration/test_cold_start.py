@@ -11,6 +11,7 @@ from sqlalchemy import Engine, text
 PROGRAM = """
 import sys
 from src.pipelines.predict_pipeline import predict
+from src.settings import Settings
 outcome = predict(Settings())
 print(outcome.phases, *(name for name in {names} if name in sys.modules))
 """

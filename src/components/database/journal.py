@@ -39,8 +39,13 @@ class Journal:
     def run(self, pipeline: str, code_version: str) -> Iterator[int]:
         """Record a run from its start; yields its id.
 
-        The run completes its own row (see `complete`); one that raises is recorded as failed.
+        The run completes its row itself (see `complete`); one that raises is recorded as failed.
+        Only one run of a pipeline is under way at a time, so earlier ones without an end were
+        killed and are recorded as such.
         """
+        self._note_deaths(pipeline)
+        """
+        self._note_deaths(pipeline)
         statement = insert(self.runs).values(
             pipeline=pipeline,
             started_at=func.clock_timestamp(),
@@ -81,8 +86,9 @@ class Journal:
         )
         with self.engine.begin() as connection:
             connection.execute(statement)
+        logger.info("another run of %s is under way; nothing to do", pipeline)
 
-    def note_deaths(self, pipeline: str) -> None:
+    def _note_deaths(self, pipeline: str) -> None:
         """Record that runs without an end were killed.
 
         One that is still running overwrites this when it ends.

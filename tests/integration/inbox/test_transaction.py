@@ -11,10 +11,12 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
+from src.components.database.journal import Journal
 from src.components.database.schema import initialise
 from src.components.inbox.hold import hold
-from src.components.inbox.states import Window
-from src.components.inbox.transaction import Outcome
+from src.components.inbox.states import Inbox, Window
+from src.components.inbox.stock import STATES
+from src.components.inbox.transaction import Outcome, transaction
 from src.components.predictor.scoring import Served
 from src.errors import NoModel
 from tests.integration.workbench import Workbench
@@ -123,6 +125,25 @@ def test_what_cannot_be_scored_is_set_aside_with_its_reason(
     assert rejected["run_id"].tolist() == bench.table("runs")["id"].tolist() * 20
     assert len(bench.table("online_data")) == 30
     assert bench.table("runs")["outcome"].tolist() == ["partial"]
+
+
+def test_rows_in_a_state_that_nobody_knows_stay_where_they_are(
+    bench: Workbench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.add(1, 1, 20)
+    bench.add(2, 7, 30)
+    journal = Journal(bench.engine, bench.spec)
+    with hold(bench.engine) as connection, journal.run("predict", "commit") as run_id:
+        assert connection is not None
+        with transaction(Inbox(connection, bench.spec), run_id) as run:
+            run.take_stock()
+            connection.execute(text(f"UPDATE {STATES} SET state = 'invented'"))
+            run.set_aside()
+            outcome = run.complete(journal)
+    assert (outcome.rows, outcome.waiting, outcome.rejected) == (50, 50, 0)
+    assert len(bench.table("online_data")) == 50
+    assert bench.table("rejected_data").empty
+    assert "50 rows stay in the inbox: their state 'invented' is unknown" in caplog.text
 
 
 def test_a_rig_may_have_a_column_called_state(bench: Workbench) -> None:
