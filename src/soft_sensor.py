@@ -268,12 +268,15 @@ class Monitoring(_Record):
 
 
 class Wording(_Record):
-    """What reports call the things of this rig; the defaults fit any."""
+    """What reports call the things of this rig; the defaults fit any rig.
+
+    Each is part of a sentence, without a capital letter or a full stop.
+    """
 
     influences: str = "the process, its materials or its settings"  # what moves several sensors
     unseen_change: str = "a change of the process"  # that may leave all readings as they are
     sensor_check: str = "a reference instrument"  # to compare a suspicious sensor with
-    accepted_phases: str = "phases"  # whose verdict has released something
+    accepted_phases: str = "some phases"  # to have analysed when a sensor has drifted
 
 
 class SoftSensor(_Record):

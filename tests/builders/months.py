@@ -6,18 +6,19 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
+from src.components.drift_reporter import performance
+from src.components.drift_reporter.evidence import (
+    Earlier,
+    Evidence,
+    LaboratoryEvidence,
+    Past,
+    Period,
+)
 from src.soft_sensor import SoftSensor
 from tests.builders.plant import MONTH, Plant
 
 YEAR = 12 * MONTH  # s; a reference covers it, the month comes after it
-NO_PAST: dict[str, float] = {
-    "experiments": 0,
-    "days": 0.0,
-    "last_timestamp": 0.0,
-    "judged": 0,
-    "open": 0,
-}
-# What a test needs to know of the reports before: when they ended, and whom they found how sure.
+# What a test needs to know of earlier reports: when they ended, and what they found.
 NO_REPORTS = pd.DataFrame(
     columns=["until", "kind", "part", "indicator", "shift", "status", "p_holm"]
 ).astype({"until": "datetime64[us, UTC]"})
@@ -29,8 +30,36 @@ def plant(spec: SoftSensor, seed: int) -> Plant:
 
 
 def of_the_ledger(table: pd.DataFrame) -> pd.DataFrame:
-    """With flags and verdict, as the ledger has them of phases that are not odd in any way."""
+    """With flags and verdict, as the ledger has them for phases without any peculiarity."""
     return table.assign(flags="", verdict="")
+
+
+def compared(month: pd.DataFrame, reference: pd.DataFrame, spec: SoftSensor) -> Evidence:
+    """A month and its reference as evidence, without a past, laboratory values or reports.
+
+    Readings of the reference are within bounds and training, where it does not say otherwise.
+    """
+    flags = [sensor.out_of_bounds for sensor in spec.sensors]
+    flags += [sensor.outside_training for sensor in spec.sensors]
+    unsaid = [flag for flag in flags if flag not in reference]
+    unflagged = pd.DataFrame(0.0, index=reference.index, columns=unsaid)
+    end = pd.Timestamp(month["last_timestamp"].max(), unit="s", tz="UTC")
+    return Evidence(
+        period=Period(None, end),
+        version="1",
+        month=month,
+        reference=pd.concat([reference, unflagged], axis=1),
+        past=Past(),
+        laboratory=unanalysed(spec),
+        earlier=Earlier(accepted=[], tests=NO_REPORTS),
+    )
+
+
+def unanalysed(spec: SoftSensor) -> LaboratoryEvidence:
+    """No laboratory values have arrived; what errors are expected does not matter."""
+    measured = phases(spec, 5, 0)
+    expected = performance.errors(measured, measured, spec)
+    return LaboratoryEvidence(recent=expected.head(0), expected=expected)
 
 
 def phases(

@@ -44,8 +44,6 @@ class Journal:
         killed and are recorded as such.
         """
         self._note_deaths(pipeline)
-        """
-        self._note_deaths(pipeline)
         statement = insert(self.runs).values(
             pipeline=pipeline,
             started_at=func.clock_timestamp(),

@@ -13,11 +13,14 @@ from sqlalchemy import (
     Identity,
     Index,
     MetaData,
+    Select,
     Table,
     Text,
     func,
+    select,
+    text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSONB, distinct_on
 
 from src.soft_sensor import SoftSensor
 
@@ -112,6 +115,19 @@ def records(rows: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows of a frame as parameters of an INSERT, None where a value is missing."""
     complete = rows.astype(object).where(rows.notna(), None)
     return [dict(zip(complete.columns, row)) for row in complete.itertuples(index=False)]
+
+
+def newest_predictions(ledger: Table, spec: SoftSensor) -> Select[Any]:
+    """Rows of the ledger: of each phase the newest one among those that a `where` leaves."""
+    keys = [ledger.c[key] for key in spec.columns.keys]
+    return select(ledger).ext(distinct_on(*keys)).order_by(*keys, text(NEWEST_FIRST))
+
+
+def newest_values(laboratory: Table, spec: SoftSensor) -> Select[Any]:
+    """Laboratory values: of each phase the newest ones among those that a `where` leaves."""
+    keys = [laboratory.c[key] for key in spec.columns.keys]
+    newest_first = laboratory.c.loaded_at.desc()
+    return select(laboratory).ext(distinct_on(*keys)).order_by(*keys, newest_first)
 
 
 def latest_view(spec: SoftSensor, prefix: str = "") -> tuple[str, str]:
