@@ -20,6 +20,9 @@ import typer
 
 from src.cli.commands import main
 from src.components.database.tables import latest_view, tables
+from src.components.drift_reporter.checks import CHECKS
+from src.components.drift_reporter.indicators import SENSOR_INDICATORS, TARGET_INDICATORS
+from src.components.drift_reporter.performance import LOSSES
 from src.components.inbox.states import State
 from src.components.predictor.flags import Flag
 from src.components.predictor.reasons import Reason
@@ -454,6 +457,13 @@ def test_every_name_is_defined_in_the_file_named_with_it() -> None:
     assert pairs and not faults
 
 
+def test_every_recipe_for_an_addition_names_a_test() -> None:
+    recipes = re.split(r"^### ", section(CONTRIBUTING, "How to"), flags=re.M)
+    additions = [recipe for recipe in recipes if recipe.startswith("Add ")]
+    nameless = [recipe.splitlines()[0] for recipe in additions if "`test_" not in recipe]
+    assert len(additions) > 10 and nameless == []
+
+
 def test_every_fixture_in_the_table_exists() -> None:
     conftests = (ROOT / "tests").rglob("conftest.py")
     text = "".join(file.read_text(encoding="utf-8") for file in conftests)
@@ -554,6 +564,20 @@ def test_every_state_and_reason_is_in_database_md() -> None:
     assert first_codes(replay, "reason") == set(Reason)
 
 
+def test_every_test_of_a_month_is_in_monitoring_md() -> None:
+    monitoring = DOCUMENTATION / "monitoring.md"
+    drift = section(monitoring, "Sensor drift").partition("| verdict |")[0]
+    assert first_codes(drift, "indicator") == {each.name for each in SENSOR_INDICATORS}
+    others = {each.name for each in (*CHECKS, *TARGET_INDICATORS)}
+    changes = section(monitoring, "Changes other than sensor drift")
+    assert first_codes(changes, "check") == others
+    laboratory = code_spans(section(monitoring, "Is the model still right?"))
+    assert {each.name for each in LOSSES} <= set(laboratory)
+    to_do = {row[0] for row in table_rows(section(monitoring, "What to do"))}
+    advised = {span for cell in to_do for span in code_spans(cell)}
+    assert advised <= {each.name for each in (*SENSOR_INDICATORS, *CHECKS, *LOSSES)}
+
+
 def test_every_flag_is_in_usage_md() -> None:
     text = section(DOCUMENTATION / "usage.md", "Reading a prediction")
     codes = {code.removeprefix("<sensor>_") for code in first_codes(text, "flag")}
@@ -651,6 +675,18 @@ def test_every_quoted_message_is_printed_by_the_program() -> None:
 def test_the_results_of_commands_are_printed_by_the_program() -> None:
     assert len(quoted_results()) > 10
     assert unknown(quoted_results()) == []
+
+
+def test_the_drift_report_in_usage_md_is_worded_as_the_program_does(spec: SoftSensor) -> None:
+    text = section(DOCUMENTATION / "usage.md", "Reading a drift report")
+    report = text.partition("```\n")[2].partition("```")[0]
+    literal = [part for each in SENSOR_INDICATORS for part in re.split(r"\{.*?\}", each.words)]
+    advice = SENSOR_INDICATORS[0].advice.format(**spec.wording.model_dump())
+    assert [part for part in (*literal, advice) if part not in report] == []
+    sentences = re.findall(
+        r"^(?:Compared|Evaluated|A shift|The reference|\d+ analysed).*", report, re.M
+    )
+    assert len(sentences) == 5 and unknown(sentences) == []
 
 
 def test_every_message_of_another_program_is_quoted() -> None:
