@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from src.errors import DataError, ParamsError
 
-# PostgreSQL cuts identifiers at 63 bytes; the longest suffix that we add is "_out_of_bounds".
+# PostgreSQL cuts identifiers at 63 bytes; "_out_of_bounds" is the longest suffix of a column there.
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,48}")
 
 # Columns that the inbox and the table of rejected rows have besides those of the rig.
@@ -27,19 +27,23 @@ RESERVED_KEYS = frozenset(
         "clock_ahead",
         "first_row",
         "first_timestamp",
+        "flags",
         "fold",
         "group",
         "holdout",
         "last_row",
         "last_timestamp",
         "loaded_at",
+        "model_version",
         "n_rows",
         "n_samples",
         "predicted_at",
         "purged_at",
+        "run_id",
         "scored_from",
         "share",
         "state",
+        "verdict",
     }
 )
 _STATISTIC = re.compile(r"mean|std|median|percentile(\d{1,2})")
@@ -47,7 +51,9 @@ _STATISTIC = re.compile(r"mean|std|median|percentile(\d{1,2})")
 
 def _identifier(name: str) -> str:
     if not _IDENTIFIER.fullmatch(name):
-        raise ValueError(f"{name!r} is not a column name: letters, digits and _ only, at most 49")
+        raise ValueError(
+            f"{name!r} is not a column name: letters, digits and _, at most 49, no digit first"
+        )
     return name
 
 
@@ -150,13 +156,8 @@ class Sensor(Quantity):
 
     @property
     def out_of_bounds(self) -> str:
-        """Column that counts the readings of a phase outside the range, and the flag for some."""
+        """Column that counts the readings of a phase outside the range."""
         return f"{self.name}_out_of_bounds"
-
-    @property
-    def missing(self) -> str:
-        """Flag: a feature of the phase is missing."""
-        return f"{self.name}_missing"
 
     @property
     def outside_training(self) -> str:
@@ -203,7 +204,7 @@ class Target(Quantity):
 
     @property
     def score(self) -> str:
-        """Column of the out-of-fold error in units of the spread, see `predictor.intervals`."""
+        """Column of the out-of-fold error in units of the trees' disagreement, see `intervals`."""
         return f"{self.name}_score"
 
     @model_validator(mode="after")
@@ -273,10 +274,14 @@ class Wording(_Record):
     Each is part of a sentence, without a capital letter or a full stop.
     """
 
-    influences: str = "the process, its materials or its settings"  # what moves several sensors
-    unseen_change: str = "a change of the process"  # that may leave all readings as they are
-    sensor_check: str = "a reference instrument"  # to compare a suspicious sensor with
-    accepted_phases: str = "some phases"  # to have analysed when a sensor has drifted
+    # What can move several sensors at once.
+    influences: str = "the process, its materials or its settings"
+    # A change that may not show in any sensor.
+    unseen_change: str = "a change of the process"
+    # What a suspicious sensor is compared with.
+    sensor_check: str = "a reference instrument"
+    # Which phases the laboratory should check when a sensor has drifted.
+    accepted_phases: str = "some phases"
 
 
 class SoftSensor(_Record):
@@ -388,13 +393,23 @@ class SoftSensor(_Record):
             raise ValueError(f"columns.online lacks {', '.join(missing)}")
         return self
 
+    @model_validator(mode="after")
+    def _columns_of_the_ledger_are_unique(self) -> Self:
+        intervals = [end for target in self.targets for end in (target.lower, target.upper)]
+        counts = [sensor.out_of_bounds for sensor in self.sensors]
+        names = [*self.columns.keys, *self.target_names, *intervals, *self.features, *counts]
+        names += RESERVED_KEYS
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"two columns of the ledger would be called {', '.join(repeated)}")
+        return self
+
 
 def load_soft_sensor(path: Path) -> SoftSensor:
     """Read and check a params file.
 
     Raises:
         ParamsError: when it is missing, is not YAML, or breaks the contract; the message names
-            the line of each fault.
+            the line of each fault; a contradiction between entries has that of the first entry.
     """
     if not path.is_file():
         raise ParamsError(f"{path} not found: run from the repository or set IMPRESS_PARAMS")

@@ -33,7 +33,8 @@ def predict(
     Works on the test_ tables with `twins`; `rescore` are phases to score again. Returns what became
     of the rows, None when another run holds the inbox.
     """
-    spec, prefix = load_soft_sensor(settings.impress_params), "test_" if twins else ""
+    spec = load_soft_sensor(settings.impress_params)
+    prefix = "test_" if twins else ""
     with connect(settings) as engine, hold(engine, prefix) as connection:
         journal = Journal(engine, spec, prefix)
         if connection is None:
@@ -49,8 +50,7 @@ def predict(
                             run.archive(score(features, model, spec))
                 run.set_aside()
                 outcome = run.complete(journal)
-            archive = None if twins else settings.raw_archive
-            purged = retention.purge(inbox, run_id, archive)
+            purged = retention.purge(inbox, run_id, None if twins else settings.raw_archive)
     logger.info("%s; %d purged", outcome, purged)
     return outcome
 

@@ -57,7 +57,7 @@ def promote(settings: Settings, version: str | None = None, force: str | None = 
     """Make a version, the newest by default, Production if the gate lets it pass.
 
     Args:
-        force: why it should become Production even if it is worse; kept in the journal.
+        force: why it should become Production even if it is worse; kept in the history.
 
     Raises:
         BundleRefused: when the version cannot work at all, forced or not.

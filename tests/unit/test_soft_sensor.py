@@ -62,6 +62,8 @@ def test_a_fault_is_named_by_its_line(home: Path, old: str, new: str, complaint:
         ("value: 0, label", "value: rinse, label", "all numbers or all text"),
         ("reserv1, reserv2]", "reserv1, run_id]", "columns.online has run_id"),
         ("phase: waschen", "phase: state", "a key column is named state"),
+        ("phase: waschen", "phase: flags", "a key column is named flags"),
+        ("name: anionischetenside", "name: ph_mean", "the ledger would be called ph_mean"),
     ],
 )
 def test_parts_that_contradict_each_other_are_refused(

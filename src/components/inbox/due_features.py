@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Engine, text
 
 from src.components.database.tables import Tables
 from src.components.inbox.states import Inbox, State
-from src.components.inbox.stock import DUE_PHASES, DUE_ROWS, STATES
+from src.components.inbox.stock import DUE_PHASES, DUE_ROWS, STOCK
 from src.components.transformation.features import features_query, typed_features
 from src.soft_sensor import SoftSensor
 
@@ -73,7 +73,7 @@ def _shares(inbox: Inbox) -> list[Share]:
         SELECT array_agg({experiment}) AS experiments, array_agg({phase}) AS phases,
                array_agg(clock_ahead) AS clocks,
                min(first_row)::text AS first_row, max(last_row)::text AS last_row
-        FROM (SELECT *, ntile(:count) OVER (ORDER BY first_row) AS share FROM {STATES}
+        FROM (SELECT *, ntile(:count) OVER (ORDER BY first_row) AS share FROM {STOCK}
               WHERE state = :due) AS due
         GROUP BY share"""
     binds = {"count": inbox.spec.prediction.connections, "due": State.DUE}

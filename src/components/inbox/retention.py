@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from src.components.inbox import raw_archive
 from src.components.inbox.states import Inbox, State
-from src.components.inbox.stock import PURGE_PLAN, STATES
+from src.components.inbox.stock import PURGE_PLAN, STOCK
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ def _plan(inbox: Inbox) -> list[Batch]:
     plan = f"""
         CREATE TEMP TABLE {PURGE_PLAN} AS
         SELECT *, trunc((sum(n_rows) OVER (ORDER BY first_row, last_row) - 1) / :size) AS batch
-        FROM {STATES}
+        FROM {STOCK}
         WHERE (state = '{State.SCORED}' AND :retention = 0)
           OR (state = '{State.KEPT}'
               AND predicted_at <= now() - make_interval(secs => :retention))"""

@@ -88,6 +88,7 @@ class Inbox:
             WHEN last_timestamp > extract(epoch FROM now()) - :settle
               AND arrived_at > now() - make_interval(secs => :clock_limit) THEN '{State.WAITING}'
             WHEN inbox.n_samples = 0 THEN '{Reason.NO_VALID_ROWS}'
+            -- With any other number of rows, late ones have come: the phase is due again.
             WHEN ledger.n_samples = inbox.n_samples
               AND (coalesce(last_timestamp, '-Infinity') >= :since
                 AND (last_timestamp < :until OR :until = 'Infinity')) IS NOT TRUE

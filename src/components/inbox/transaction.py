@@ -17,7 +17,7 @@ from sqlalchemy import text
 from src.components.database.connection import run_copy
 from src.components.database.journal import Journal
 from src.components.inbox.states import Inbox, State, Window
-from src.components.inbox.stock import STATES
+from src.components.inbox.stock import STOCK
 from src.components.predictor.reasons import Reason
 
 if TYPE_CHECKING:
@@ -68,10 +68,10 @@ class Run:
             The number of due phases.
         """
         connection = self.inbox.connection
-        create = f"CREATE TEMP TABLE {STATES} AS {self.inbox.states()}"
+        create = f"CREATE TEMP TABLE {STOCK} AS {self.inbox.states()}"
         connection.execute(text(create), self.inbox.binds(rescore))
-        connection.execute(text(f"ANALYZE {STATES}"))
-        count = text(f"SELECT count(*) FROM {STATES} WHERE state = :due")
+        connection.execute(text(f"ANALYZE {STOCK}"))
+        count = text(f"SELECT count(*) FROM {STOCK} WHERE state = :due")
         due = int(connection.scalar(count, {"due": State.DUE}) or 0)
         if due:
             logger.info("%s: %d phases are due", self.inbox.names.online.name, due)
@@ -89,7 +89,7 @@ class Run:
     def _note_refusals(self, refused: pd.DataFrame) -> None:
         experiment, phase = self.inbox.keys
         update = text(f"""
-            UPDATE {STATES} SET state = :reason
+            UPDATE {STOCK} SET state = :reason
             WHERE {experiment} = :experiment AND {phase} = :phase""")
         rows = refused[[*self.inbox.spec.columns.keys, "reason"]].astype(object)
         for experiment_value, phase_value, reason in rows.itertuples(index=False):
@@ -98,21 +98,21 @@ class Run:
 
     def _copy(self, ledger: pd.DataFrame) -> None:
         columns = ", ".join(f'"{name}"' for name in ledger.columns)
-        # An empty text is a text; only in columns of numbers it means that there is none.
+        # Without this COPY would read the empty texts of these columns as NULL.
         texts = ", ".join((*self.inbox.keys, "verdict", "flags"))
         statement = f"""COPY "{self.inbox.names.archived.name}" ({columns}) FROM STDIN
             WITH (FORMAT csv, FORCE_NOT_NULL ({texts}))"""
-        # With this line ending a name that contains one of its characters is quoted.
+        # With this line ending pandas quotes names that contain a carriage return, as COPY needs.
         lines = io.StringIO(ledger.to_csv(index=False, header=False, lineterminator="\r\n"))
         run_copy(self.inbox.connection, statement, lines)
 
     def set_aside(self) -> None:
-        """Move the rows of phases that have a `Reason` to the rejected table."""
+        """Count what is still due as scored, and move the rows with a `Reason` to rejected_data."""
         connection = self.inbox.connection
-        scored = text(f"UPDATE {STATES} SET state = :scored WHERE state = :due")
+        scored = text(f"UPDATE {STOCK} SET state = :scored WHERE state = :due")
         connection.execute(scored, {"scored": State.SCORED, "due": State.DUE})
         reasons = {"reasons": list(Reason)}
-        refused = text(f"SELECT count(*) FROM {STATES} WHERE state = ANY(:reasons)")
+        refused = text(f"SELECT count(*) FROM {STOCK} WHERE state = ANY(:reasons)")
         if not connection.scalar(refused, reasons):
             return
         experiment, phase = self.inbox.keys
@@ -130,15 +130,16 @@ class Run:
         names = self.inbox.names
         columns = [f'"{name}"' for name in self.inbox.spec.columns.online]
         listed = ", ".join(columns)
+        # A rig may have a column called state; no column has a blank in its name.
         returned = ", ".join(f"t.{column}" for column in columns)
         return f"""
             WITH moved AS (
-              DELETE FROM "{names.online.name}" AS t USING {STATES} AS s
+              DELETE FROM "{names.online.name}" AS t USING {STOCK} AS s
               WHERE {same_phase} AND s.state = ANY(:reasons)
-              RETURNING {returned}, s.state AS "reason of the rejection"
+              RETURNING {returned}, s.state AS "the reason"
             )
             INSERT INTO "{names.rejected.name}" ({listed}, reason, run_id)
-            SELECT {listed}, "reason of the rejection", :run_id FROM moved"""
+            SELECT {listed}, "the reason", :run_id FROM moved"""
 
     def complete(self, journal: Journal) -> Outcome:
         """Count the rows by what became of them, and complete the run's line in the journal."""
@@ -153,7 +154,7 @@ class Run:
         return outcome
 
     def _outcome(self) -> Outcome:
-        query = text(f"SELECT state, sum(n_rows), count(*) FROM {STATES} GROUP BY state")
+        query = text(f"SELECT state, sum(n_rows), count(*) FROM {STOCK} GROUP BY state")
         rows: dict[str, int] = {}
         phases: dict[str, int] = {}
         for state, n_rows, n_phases in self.inbox.connection.execute(query):
