@@ -52,6 +52,7 @@ DEV = [
     "pre-commit",
     "pylint",
     "pytest",
+    "pytest-timeout",
     "pytest-xdist",
     "trustme",
     "types-psycopg2",

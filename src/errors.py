@@ -52,8 +52,8 @@ _REMEDIES = {
     "and that the server is running",
     "'prefect'": "install the extra `flows`, or unset PREFECT_API_URL",
     "'pyarrow'": "install the extra `archive`, or unset RAW_ARCHIVE",
-    "ModuleNotFoundError": "install requirements.txt; or, if an embedded part is missing, configure "
-    "a server instead (DB_HOSTNAME, MLFLOW_TRACKING_URI)",
+    "ModuleNotFoundError": "install requirements.txt; or, if an embedded part is missing, "
+    "configure a server instead (DB_HOSTNAME, MLFLOW_TRACKING_URI)",
 }
 
 

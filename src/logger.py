@@ -59,9 +59,7 @@ def job(name: str, folder: Path) -> Iterator[None]:
     with logging_to(name, folder) as file:
         try:
             yield
-        except (
-            Exception
-        ) as error:  # pylint: disable=broad-exception-caught  # the edge of a process
+        except Exception as error:  # pylint: disable=broad-exception-caught  # process edge
             line = advice(error)
             if line is None:
                 logger.exception("%s failed; see also %s", name, file)

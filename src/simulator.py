@@ -269,7 +269,7 @@ def lab_lines(rng: Generator, number: int, stamp: int, label: str, truth: Array)
 
 
 def phases_run(chance: float, fault: Fault) -> list[int]:
-    """Phases that take place: 3 % of experiments lack one; with fault `mix`, 75 % lack the rinse."""
+    """Phases that take place: 3 % of experiments lack one; with `mix`, 75 % lack the rinse."""
     if fault.name == "mix":
         return [1, 0] if chance < 0.25 else [1]
     return [1, 0] if chance < 0.97 else [int(chance < 0.985)]

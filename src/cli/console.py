@@ -281,8 +281,9 @@ def show_rejected(rejected: list[dict[str, Any]], spec: SoftSensor) -> None:
     totals: dict[str, int] = {}
     for phase in rejected:
         totals[phase["reason"]] = totals.get(phase["reason"], 0) + phase["n_rows"]
+    remedies: dict[str, str] = {reason: reason.remedy for reason in Reason}
     for reason, count in totals.items():
-        console.print(f"[bold]{reason}[/]: {count} rows; {Reason(reason).remedy}", soft_wrap=True)
+        console.print(f"[bold]{reason}[/]: {count} rows; {remedies[reason]}", soft_wrap=True)
     rows = []
     for phase in rejected[:SHOWN]:
         keys = ["" if phase[key] is None else str(phase[key]) for key in spec.columns.keys]

@@ -159,7 +159,7 @@ def _show_targets(prediction: Prediction, bundle: Bundle | None, spec: SoftSenso
         for member, votes in bundle.member_votes(prediction.row, spec).items():
             cells = []
             for name in spec.target_names:
-                cells.append(f"{votes[name].iloc[0]:.4g} x {bundle.weights.loc[member, name]:.2f}")
+                cells.append(f"{votes[name].iloc[0]:.4g} x {bundle.weights[name][member]:.2f}")
             rows.append([member, *cells])
     show_table(heading, ["", *(target.title for target in spec.targets)], rows)
 
@@ -174,10 +174,10 @@ def _show_contributions(prediction: Prediction, bundle: Bundle, spec: SoftSensor
     except ModuleNotFoundError:
         show_line("Install the extra `train` to see the contributions of the sensors.")
         return
-    average = [f"{values.loc[BASE_VALUE, name]:.4g}" for name in spec.target_names]
+    average = [f"{values[name][BASE_VALUE]:.4g}" for name in spec.target_names]
     rows = [["average of this phase", *average]]
     for sensor in spec.sensors:
-        moved = [f"{values.loc[sensor.name, name]:+.3g}" for name in spec.target_names]
+        moved = [f"{values[name][sensor.name]:+.3g}" for name in spec.target_names]
         rows.append([sensor.title, *moved])
     headers = ["", *(f"{target.title} [{target.unit}]" for target in spec.targets)]
     show_table("contributions of the sensors (SHAP); they sum to the prediction", headers, rows)

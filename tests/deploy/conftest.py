@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +14,9 @@ from typing import Any
 
 import boto3
 import pytest
-import requests
 
 from src.settings import Settings
+from tests.processes import answers, free_port, running, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
@@ -46,7 +44,6 @@ class Terraform:
             capture_output=True,
             text=True,
             check=False,
-            timeout=180,
         )
         assert done.returncode == code, f"terraform {arguments[0]}: {done.stdout}{done.stderr}"
         return done.stdout
@@ -60,40 +57,23 @@ class Terraform:
 @pytest.fixture(name="aws", scope="session")
 def fixture_aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """A moto server of the tests' own; the environment that makes it AWS."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     log_file = tmp_path_factory.mktemp("moto") / "log"
-    with (
-        log_file.open("wb") as log,
-        subprocess.Popen(
-            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-            stdout=log,
-            stderr=log,
-        ) as process,
-    ):
-        try:
-            url = f"http://127.0.0.1:{port}"
-            _wait(url, process, log_file)
-            yield {
-                "AWS_ENDPOINT_URL": url,
-                "AWS_ACCESS_KEY_ID": "testing",
-                "AWS_SECRET_ACCESS_KEY": "testing",
-                "AWS_DEFAULT_REGION": REGION,
-                "AWS_MAX_ATTEMPTS": "1",
-            }
-        finally:
-            process.terminate()
-
-
-def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    end = time.monotonic() + 60
-    while time.monotonic() < end and process.poll() is None:
-        try:
-            requests.get(f"{url}/moto-api/", timeout=5).raise_for_status()
-            return
-        except requests.RequestException:
-            time.sleep(0.2)
-    pytest.fail(f"moto does not answer: {log.read_text('utf-8')}")
+    with log_file.open("wb") as log, running(command, stdout=log, stderr=log) as process:
+        wait_for(
+            lambda: answers(f"{url}/moto-api/"),
+            f"an answer of moto, whose log is {log_file}",
+            alive=lambda: process.poll() is None,
+        )
+        yield {
+            "AWS_ENDPOINT_URL": url,
+            "AWS_ACCESS_KEY_ID": "testing",
+            "AWS_SECRET_ACCESS_KEY": "testing",
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_MAX_ATTEMPTS": "1",
+        }
 
 
 @pytest.fixture(name="terraform", scope="session")
@@ -123,19 +103,11 @@ def fixture_terraform(tmp_path_factory: pytest.TempPathFactory) -> Terraform:
     plugins = os.environ.get("TF_PLUGIN_DIR")
     if plugins:
         terraform.run("init", "-input=false", f"-plugin-dir={plugins}")
-    elif not _registry_answers():
+    elif not answers("https://registry.terraform.io/.well-known/terraform.json"):
         pytest.skip("no AWS provider: no registry.terraform.io, and TF_PLUGIN_DIR names no folder")
     else:
         terraform.run("init", "-input=false")
     return terraform
-
-
-def _registry_answers() -> bool:
-    try:
-        registry = "https://registry.terraform.io/.well-known/terraform.json"
-        return requests.get(registry, timeout=10).ok
-    except requests.RequestException:
-        return False
 
 
 @pytest.fixture(name="cloud", scope="session")

@@ -41,7 +41,7 @@ def push(client: Any, task: str, git_hash: str) -> None:
 def rollback(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run deploy/rollback as its user does."""
     command = [sys.executable, str(ROOT / "deploy" / "rollback"), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def definition(client: Any, task: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,12 @@ from tests.faults.rig import Rig
 
 
 @pytest.fixture(name="rig")
-def fixture_rig(engine: Engine, spec: SoftSensor, production: Path, home: Path) -> Rig:
+def fixture_rig(engine: Engine, spec: SoftSensor, production: Path, home: Path) -> Iterator[Rig]:
     """An empty database, a Production model, and the params of the repository to be changed."""
     assert production.is_dir()
-    return Rig(engine, spec, home)
+    rig = Rig(engine, spec, home)
+    yield rig
+    rig.end()
 
 
 @pytest.fixture(name="at_once")

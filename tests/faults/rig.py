@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import time
 from collections import Counter
-from collections.abc import Callable
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ from src.logger import job
 from src.pipelines.predict_pipeline import predict
 from src.settings import Settings
 from src.soft_sensor import SoftSensor
+from tests.processes import DEADLINE
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
@@ -60,6 +59,7 @@ class Rig:
         self.folder = folder
         self.environment = dict(os.environ)
         self.arrived: dict[int, tuple[Any, Any, bool]] = {}  # number: experiment, phase, valid
+        self.started: list[ForkServerProcess] = []
 
     def arrive(self, experiment: int | None, phase: int | None, rows: int, **values: Any) -> None:
         """Rows of one phase, a second apart, the newest `age` s ago; `values` replace columns."""
@@ -92,7 +92,14 @@ class Rig:
         """Start one prediction."""
         process = FORKS.Process(target=_main, args=(self.environment, str(self.folder)))
         process.start()
+        self.started.append(process)
         return process
+
+    def end(self) -> None:
+        """End the predictions that a test which failed has left running."""
+        for process in self.started:
+            process.kill()
+            process.join()
 
     def run(self) -> int:
         """Run one prediction to its end. Returns its exit code."""
@@ -136,16 +143,8 @@ class Rig:
         assert "running" not in set(runs["outcome"]), "the journal knows how every run ended"
 
 
-def finish(process: ForkServerProcess, timeout: float = 60) -> int:
+def finish(process: ForkServerProcess) -> int:
     """Wait for a process. Returns its exit code."""
-    process.join(timeout)
+    process.join(DEADLINE)
     assert process.exitcode is not None, "it hangs"
     return process.exitcode
-
-
-def wait_for(condition: Callable[[], bool], what: str, timeout: float = 30) -> None:
-    """Wait until something is so."""
-    end = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < end, f"waited in vain for {what}"
-        time.sleep(0.02)

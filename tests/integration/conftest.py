@@ -6,11 +6,9 @@ As in production the environment names them; a test may change a variable before
 from __future__ import annotations
 
 import os
-import socket
 import ssl
 import subprocess
 import sys
-import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -22,7 +20,6 @@ from threading import Thread
 from typing import Any
 
 import pytest
-import requests
 import trustme
 from aiosmtpd.controller import Controller
 from aiosmtpd.handlers import Mailbox
@@ -35,6 +32,7 @@ from src.components.registry.versions import Registry
 from src.settings import Settings
 from src.soft_sensor import SoftSensor
 from tests.integration.workbench import Workbench
+from tests.processes import DEADLINE, answers, free_port, running, wait_for
 
 USER, PASSWORD = "impress@example.org", "s3cret-of-the-tests"
 
@@ -42,8 +40,7 @@ USER, PASSWORD = "impress@example.org", "s3cret-of-the-tests"
 @pytest.fixture(name="closed_port")
 def fixture_closed_port() -> int:
     """A port that nothing listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+    return free_port()
 
 
 @pytest.fixture(name="impress")
@@ -52,7 +49,7 @@ def fixture_impress() -> Callable[..., subprocess.CompletedProcess[str]]:
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "src.cli", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+        return subprocess.run(command, capture_output=True, text=True, check=False)
 
     return run
 
@@ -109,7 +106,7 @@ def fixture_serve_mail(
     with ExitStack() as ends:
 
         def serve(handler: Any, **options: Any) -> None:
-            place = {"hostname": "127.0.0.1", "port": closed_port}
+            place = {"hostname": "127.0.0.1", "port": closed_port, "ready_timeout": DEADLINE}
             controller = Controller(handler, **place, **{**usual, **options})
             controller.start()
             ends.callback(controller.stop)
@@ -160,35 +157,33 @@ class Server:
 
     def wait(self, health: str) -> None:
         """Wait for the first healthy answer."""
-        end = time.monotonic() + 90
-        while time.monotonic() < end and self.process.poll() is None:
-            try:
-                requests.get(f"{self.url}/{health}", timeout=5).raise_for_status()
-                return
-            except requests.RequestException:
-                time.sleep(0.3)
-        pytest.fail(f"{self.url} does not answer: {(self.folder / 'log').read_text('utf-8')}")
+        try:
+            wait_for(
+                lambda: answers(f"{self.url}/{health}"),
+                f"an answer of {self.url}",
+                alive=lambda: self.process.poll() is None,
+            )
+        except AssertionError as error:
+            error.add_note((self.folder / "log").read_text("utf-8"))
+            raise
 
 
 @contextmanager
 def _server(command: str, folder: Path, **environment: str) -> Iterator[Server]:
-    """Start `python -m command`, with {port} and {folder} filled in; end it at the end."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    """Run `python -m command`, with {port} and {folder} filled in, until the block ends."""
+    port = free_port()
+    arguments = command.format(port=port, folder=folder).split()
     with (
         (folder / "log").open("wb") as log,
-        subprocess.Popen(
-            [sys.executable, "-m", *command.format(port=port, folder=folder).split()],
+        running(
+            [sys.executable, "-m", *arguments],
             env={**_unconfigured(), **environment, "DO_NOT_TRACK": "1"},
             cwd=folder,
             stdout=log,
             stderr=log,
         ) as process,
     ):
-        try:
-            yield Server(process, f"http://127.0.0.1:{port}", folder)
-        finally:
-            process.terminate()
+        yield Server(process, f"http://127.0.0.1:{port}", folder)
 
 
 def _unconfigured() -> dict[str, str]:
@@ -268,7 +263,6 @@ def fixture_trained(
         env={**_unconfigured(), **configured},
         cwd=home,
         check=True,
-        timeout=120,
     )
     promote(Registry(Settings(mlflow_tracking_uri=mlflow.url), "laundry"), "1", "the first")
     return mlflow.folder / "store"

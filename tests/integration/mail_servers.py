@@ -14,8 +14,11 @@ from typing import Any
 
 from aiosmtpd.smtp import AuthResult
 
+from tests.processes import DEADLINE
+
 TAKEN, GREY = "250 OK", "450 greylisted"
 LOST, HELD = "the answer gets lost", "no answer for long"
+PAUSE, MANY = 0.05, 400  # s between two bytes of a slow server, and how many: 20 s in all
 
 
 class Clerk:
@@ -61,7 +64,7 @@ class Clerk:
         self.tries.append(str(message["Message-ID"]))
         answer = self.answers.pop(0) if self.answers else TAKEN
         if answer == HELD:
-            await asyncio.sleep(60)
+            await asyncio.sleep(DEADLINE)
         if answer in (TAKEN, LOST):
             self.taken.append(message)
         if answer == LOST:
@@ -79,7 +82,7 @@ class Unreliable(StreamRequestHandler):
     """Serves STARTTLS, but becomes slow at one step, and goes in the midst of the data."""
 
     server: SmallServer
-    timeout = 20.0  # s for a read, so that a test cannot hang
+    timeout = 60.0  # s for a read, so that no thread of a server stays
 
     def __init__(self, *arguments: Any, step: str, certificate: ssl.SSLContext) -> None:
         self.step, self.certificate = step, certificate
@@ -88,14 +91,14 @@ class Unreliable(StreamRequestHandler):
     def handle(self) -> None:
         """Serve until the client has enough of it."""
         with suppress(OSError):
-            self.drip("greeting", b"220 " + b"x" * 200)
+            self.drip("greeting", b"220 " + b"x" * MANY)
             self.say(b"220 here")
             self.answer(b"250-here\r\n250 STARTTLS")
             self.answer(b"220 go on")
-            self.drip("handshake", b"\x16\x03\x03\x40\x00" + bytes(200))
+            self.drip("handshake", b"\x16\x03\x03\x40\x00" + bytes(MANY))
             self.request = self.certificate.wrap_socket(self.request, server_side=True)
             self.rfile = self.request.makefile("rb")
-            self.drip("answer", b"250 " + b"x" * 200)
+            self.drip("answer", b"250 " + b"x" * MANY)
             for answer in (b"250 here", b"250 sender", b"250 recipient", b"354 go on"):
                 self.answer(answer)
             if self.step == "reading":
@@ -104,16 +107,20 @@ class Unreliable(StreamRequestHandler):
         self.request.close()
 
     def drip(self, step: str, answer: bytes) -> None:
-        """Send a byte now and then, for ten seconds at most, if this is the step."""
-        for byte in answer if self.step == step else b"":
+        """If this is the step, send a byte now and then, for longer than the test's limits."""
+        if self.step != step:
+            return
+        for byte in answer:
             self.say(bytes([byte]), end=b"")
-            self.server.over.wait(0.05)
+            self.server.over.wait(PAUSE)
+        self.server.outlasted = not self.server.over.is_set()
 
     def read_slowly(self) -> None:
-        """Read a little now and then, for ten seconds at most."""
-        for _ in range(200):
-            if not self.server.over.wait(0.05):
+        """Read a little now and then, for longer than the test's limits."""
+        for _ in range(MANY):
+            if not self.server.over.wait(PAUSE):
                 self.request.recv(1000)
+        self.server.outlasted = not self.server.over.is_set()
 
     def answer(self, answer: bytes) -> None:
         """Answer a line."""
@@ -131,11 +138,13 @@ class SmallServer(ThreadingTCPServer):
     Attributes:
         tries: connections so far.
         over: whether its handlers should come to an end.
+        outlasted: whether a slow handler came to its end before its client went away.
     """
 
     def __init__(self, *arguments: Any) -> None:
         self.tries = 0
         self.over = Event()
+        self.outlasted = False
         super().__init__(*arguments)
 
     def server_bind(self) -> None:

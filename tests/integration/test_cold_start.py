@@ -26,7 +26,6 @@ def _predict() -> list[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.split()

@@ -13,6 +13,7 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode
 
 from src.soft_sensor import SoftSensor
+from tests.processes import DEADLINE
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOK = ROOT / "src" / "notebooks" / "exploration.ipynb"
@@ -66,7 +67,8 @@ def _run(notebook: NotebookNode, folder: Path) -> None:
     for cell in _code(notebook):
         cell.outputs, cell.execution_count = [], None
     where = {"metadata": {"path": str(folder)}}
-    NotebookClient(notebook, kernel_name="python3", timeout=120, resources=where).execute()
+    client = NotebookClient(notebook, kernel_name="python3", timeout=DEADLINE, resources=where)
+    client.execute()
 
 
 @pytest.mark.usefixtures("kernel_home")

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from src.simulator import (
@@ -215,7 +215,6 @@ class TestLaboratory:
 class TestPhysics:
     """Laws that hold for all inputs."""
 
-    @settings(deadline=None)
     @given(concentrations, concentrations, st.floats(1, 10), st.sampled_from(RECIPES))
     def test_more_surfactant_never_raises_the_tension(
         self, anionic: float, nonionic: float, factor: float, recipe: Recipe
@@ -225,7 +224,6 @@ class TestPhysics:
         )
         assert 30 < more <= less + 1e-9 <= WATER_TENSION + 2e-9
 
-    @settings(deadline=None)
     @given(st.floats(0, 1), st.floats(1, 50), st.sampled_from(RECIPES))
     def test_tension_stays_above_the_cmc(self, share: float, excess: float, recipe: Recipe) -> None:
         at_cmc = np.array([share * recipe.cmc[0], (1 - share) * recipe.cmc[1]])
@@ -233,7 +231,6 @@ class TestPhysics:
         tensions = surface_tension(anionic, nonionic, recipe)
         assert tensions[1] == pytest.approx(tensions[0])
 
-    @settings(deadline=None)
     @given(st.floats(0, 100), st.floats(0, 100), st.floats(0, 12), st.floats(0.1, 5))
     def test_a_rinse_creates_nothing(
         self, bath: float, textile: float, exchange: float, release: float
@@ -268,7 +265,6 @@ class TestPhysics:
         assert (rinsed.loc[both, TARGETS[1:]] < washed.loc[both, TARGETS[1:]]).to_numpy().all()
         assert (rinsed.loc[both, TARGETS[0]] > washed.loc[both, TARGETS[0]]).all()
 
-    @settings(deadline=None)
     @given(st.floats(0, 50), st.floats(0, 50), st.floats(0.01, 10))
     def test_alkali_raises_and_acid_lowers_the_ph(
         self, alkali: float, acid: float, more: float

@@ -76,3 +76,11 @@ def test_broken_yaml_and_a_missing_file_say_what_to_do(home: Path) -> None:
         load_soft_sensor(_changed(home, "name: laundry ", "name: [laundry "))
     with pytest.raises(ParamsError, match="set IMPRESS_PARAMS"):
         load_soft_sensor(home / "absent.yaml")
+
+
+def test_keys_have_the_type_that_params_give_them(spec: SoftSensor) -> None:
+    assert spec.key_types == {"experimentnummer": int, "waschen": int}
+    columns = spec.columns.model_copy(update={"experiment_type": "text"})
+    phase = spec.phases[0].model_copy(update={"value": "wash"})
+    named = spec.model_copy(update={"columns": columns, "phases": (phase,)})
+    assert named.key_types == {"experimentnummer": str, "waschen": str}

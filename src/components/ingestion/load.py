@@ -95,5 +95,6 @@ def _check_keys(connection: Connection, file: Path, spec: SoftSensor) -> None:
     expected = ", ".join(f"{each.value} ({each.name})" for each in spec.phases)
     raise DataError(
         f"{file}, line {line}: {experiment}={experiment_value}, {phase}={phase_value}, "
-        f"{timestamp}={time}: none may be empty and {phase} is one of {expected}; nothing was loaded"
+        f"{timestamp}={time}: none may be empty and {phase} is one of {expected}; nothing was "
+        "loaded"
     )

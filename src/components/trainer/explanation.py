@@ -169,7 +169,7 @@ def shapley_chart(values: pd.DataFrame, title: str, spec: SoftSensor, file: Path
         colours = np.where(moved < 0, "tab:blue", "tab:red")
         axis.barh(titles, moved, color=colours)
         axis.axvline(0, color="grey", linewidth=0.8)
-        average = values.loc[BASE_VALUE, target.name]
+        average = values[target.name][BASE_VALUE]
         prediction = values[target.name].sum()
         axis.set(
             title=f"{target.title}: average {average:.3g}, here {prediction:.3g}",

@@ -22,8 +22,8 @@ def not_analysed(
 ) -> pd.DataFrame:
     """Newest predictions of experiments without laboratory values, one row per phase.
 
-    An experiment counts as analysed when the bundle has it in training or hold-out, or when it is in
-    the laboratory file of the data set folder, if there is one.
+    An experiment counts as analysed when the bundle has it in training or hold-out, or when it is
+    in the laboratory file of the data set folder, if there is one.
 
     Args:
         since: Unix seconds; only phases that ended then or later.

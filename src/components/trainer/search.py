@@ -35,8 +35,8 @@ def tune_members(
     """
     logger.info("tuning %s, %d trials each, in parallel", ", ".join(MEMBERS), trials)
     tune_one = partial(tune, fold_errors=fold_errors, trials=trials, start=start, seed=seed)
-    # Processes, because fitting a forest holds the interpreter lock. Each fit uses one thread, which
-    # keeps results the same whatever the number of cores.
+    # Processes, because fitting a forest holds the interpreter lock. Each fit uses one thread,
+    # which keeps results the same whatever the number of cores.
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
         best = dict(zip(MEMBERS, pool.map(tune_one, MEMBERS)))
     logger.info("best hyperparameters: %s", best)

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import pandas as pd
@@ -20,6 +21,7 @@ from src.components.inbox.hold import hold
 from src.components.ingestion.load import load_sensor_rows
 from src.soft_sensor import SoftSensor
 from tests.integration.workbench import Workbench
+from tests.processes import wait_for
 
 CLOSED_PORT = "9"
 
@@ -38,6 +40,13 @@ def _fails(result: Result, *parts: str) -> None:
     assert "Traceback" not in result.output
     logs = list(Path("logs").glob("*.log"))
     assert any("Traceback" in log.read_text(encoding="utf-8") for log in logs)
+
+
+def _configured_at(postgres: Engine) -> datetime:
+    """When the server, which lets in this new connection, last read its configuration."""
+    with postgres.connect() as connection:
+        moment: datetime = connection.execute(text("SELECT pg_conf_load_time()")).scalar_one()
+    return moment
 
 
 def test_wrong_use_exits_with_2() -> None:
@@ -72,8 +81,10 @@ def test_a_wrong_password_says_so_and_stays_secret(
         connection.execute(text("CREATE ROLE stranger LOGIN PASSWORD 'right'"))
         rules = Path(str(connection.scalar(text("SHOW hba_file"))))
     rules.write_text("local all stranger scram-sha-256\nlocal all all trust\n", encoding="utf-8")
+    before = _configured_at(postgres)
     with postgres.connect() as connection:
         connection.execute(text("SELECT pg_reload_conf()"))
+    wait_for(lambda: _configured_at(postgres) > before, "a server that has read its rules again")
     monkeypatch.setenv("DB_USERNAME", "stranger")
     monkeypatch.setenv("DB_PASSWORD", "wrong-secret")
     result = _run("predict")

@@ -7,6 +7,7 @@ import threading
 import pandas as pd
 from sqlalchemy import Engine
 
+from src.components.database.locks import LOCK
 from src.components.drift_reporter import evidence
 from src.components.drift_reporter.drift_tests import OK, TOO_FEW
 from src.components.drift_reporter.log import PIPELINE, MonitoringLog
@@ -15,6 +16,8 @@ from src.components.ingestion.load import load_sensor_rows
 from src.soft_sensor import SoftSensor
 from tests.conftest import TEST_DATA
 from tests.integration.workbench import Workbench
+from tests.postgres import somebody_waits
+from tests.processes import DEADLINE, wait_for
 
 
 def _report(engine: Engine, spec: SoftSensor, outcome: str) -> int:
@@ -42,17 +45,17 @@ def test_a_report_waits_for_a_prediction_that_is_under_way(
 
     def predict(features: pd.DataFrame) -> pd.DataFrame:
         inside.set()
-        assert release.wait(30)
+        assert release.wait(DEADLINE)
         return _fifties(features, spec)
 
-    run = threading.Thread(target=Workbench(engine, spec).score, args=(predict,))
+    run = threading.Thread(target=Workbench(engine, spec).score, args=(predict,), daemon=True)
     run.start()
-    assert inside.wait(30)
+    wait_for(inside.is_set, "a prediction", run.is_alive)
     seen: list[int] = []
-    report = threading.Thread(target=lambda: seen.append(_report(engine, spec, OK)))
+    report = threading.Thread(target=lambda: seen.append(_report(engine, spec, OK)), daemon=True)
     report.start()
-    report.join(timeout=1)
-    assert report.is_alive(), "the report must not overtake the prediction"
+    what = "a report that waits for the prediction"
+    wait_for(lambda: somebody_waits(engine, LOCK), what, report.is_alive)
     release.set()
     run.join()
     report.join()

@@ -20,6 +20,7 @@ from src.components.inbox.transaction import Outcome, transaction
 from src.components.predictor.scoring import Served
 from src.errors import NoModel
 from tests.integration.workbench import Workbench
+from tests.processes import DEADLINE, wait_for
 
 
 def _no_model() -> Served:
@@ -214,8 +215,8 @@ def test_without_a_model_the_connections_that_compute_are_stopped(bench: Workben
     with pytest.raises(NoModel):
         bench.score(fetch=_no_model)
     with bench.engine.connect() as connection:
-        others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
-        assert connection.scalar(text(others)) == 1
+        others = text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
+        wait_for(lambda: connection.scalar(others) == 1, "an end of the connections")
     assert bench.score().phases == 40
 
 
@@ -227,9 +228,18 @@ def test_whatever_fails_while_features_wait_for_the_model_ends_the_run(
     bench.set(batch=1, connections=connections)
     for experiment in range(120):
         bench.add(experiment, 1, 2)
+    idle = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+        "AND query LIKE 'FETCH%' AND state = 'idle in transaction' "
+        "AND state_change < now() - interval '0.3 s'"
+    )
+
+    def wait_until_all_are_held_up() -> None:
+        with bench.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            wait_for(lambda: connection.scalar(idle) == connections, "connections held up")
 
     def cut_one() -> Served:
-        time.sleep(1)
+        wait_until_all_are_held_up()
         bench.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = (SELECT max(pid) "
             "FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'FETCH%')"
@@ -237,7 +247,7 @@ def test_whatever_fails_while_features_wait_for_the_model_ends_the_run(
         return bench.served()
 
     def late() -> Served:
-        time.sleep(1)
+        wait_until_all_are_held_up()
         return _no_model()
 
     with pytest.raises(OperationalError, match="terminating connection|closed the connection"):
@@ -262,13 +272,13 @@ def test_one_run_at_a_time_holds_the_inbox(bench: Workbench) -> None:
 
     def slowly(features: pd.DataFrame) -> pd.DataFrame:
         inside.set()
-        assert release.wait(30)
+        assert release.wait(DEADLINE)
         return bench.predict(features)
 
     outcomes: list[Outcome] = []
-    first = threading.Thread(target=lambda: outcomes.append(bench.score(slowly)))
+    first = threading.Thread(target=lambda: outcomes.append(bench.score(slowly)), daemon=True)
     first.start()
-    assert inside.wait(30)
+    wait_for(inside.is_set, "a prediction", first.is_alive)
     with hold(bench.engine, wait=0.1) as connection:
         assert connection is None
     with hold(bench.engine, "test_", wait=0.1) as connection:

@@ -23,7 +23,8 @@ from src.components.registry.versions import Registry
 from src.pipelines.predict_pipeline import predict
 from src.settings import Settings
 from src.soft_sensor import SoftSensor
-from tests.faults.rig import wait_for
+from tests.postgres import somebody_waits
+from tests.processes import running, wait_for
 
 WAITING = 4712  # an advisory lock that makes a run wait where it is to be killed
 
@@ -159,14 +160,18 @@ def test_a_run_that_is_killed_after_its_message_was_taken_repeats_the_work_and_n
                 "FOR EACH STATEMENT EXECUTE FUNCTION pause()"
             )
         )
-    query = text(f"SELECT count(*) FROM pg_locks WHERE objid = {WAITING} AND NOT granted")
     with engine.connect() as connection:
         connection.execute(text(f"SELECT pg_advisory_lock({WAITING})"))
         connection.commit()
         command = [sys.executable, "-m", "src.cli", "monitor"]
-        with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
-            wait_for(lambda: bool(connection.scalar(query)), "the run", timeout=60)
+        with running(command, stderr=subprocess.DEVNULL) as process:
+            wait_for(
+                lambda: somebody_waits(engine, WAITING),
+                "a run that waits to write its tests",
+                alive=lambda: process.poll() is None,
+            )
             process.kill()
+            process.wait()
         connection.commit()
     assert len(_mail(smtp)) == 1
     assert _run("monitor").exit_code == 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,8 @@ from typing import Any
 import pytest
 import requests
 from sqlalchemy import Engine
+
+from tests.processes import DEADLINE, wait_for
 
 PIPELINES = Path(__file__).resolve().parents[3] / "src" / "pipelines"
 Impress = Callable[..., subprocess.CompletedProcess[str]]
@@ -26,7 +27,7 @@ def fixture_configured(secrets: dict[str, str], monkeypatch: pytest.MonkeyPatch)
 
 def ask(api: str, kind: str, **question: Any) -> list[dict[str, Any]]:
     """What the server has of a kind."""
-    answer = requests.post(f"{api}/{kind}/filter", json=question, timeout=30)
+    answer = requests.post(f"{api}/{kind}/filter", json=question, timeout=DEADLINE)
     answer.raise_for_status()
     return list(answer.json())
 
@@ -37,16 +38,20 @@ def newest_run(api: str, flow: str) -> dict[str, Any]:
     return ask(api, "flow_runs", sort="EXPECTED_START_TIME_DESC", limit=1, **named)[0]
 
 
-def task_runs(api: str, run: dict[str, Any]) -> dict[str, str]:
-    """State types of a flow run's task runs by task name; the server notes them a bit later."""
+def completed_tasks(api: str, run: dict[str, Any], expected: set[str]) -> None:
+    """Wait until the server knows that these tasks of a flow run, and all others, are completed.
+
+    It notes a task run a little later than the flow run that it belongs to.
+    """
     of_run = {"flow_runs": {"id": {"any_": [run["id"]]}}}
-    for _ in range(100):
+
+    def completed() -> bool:
         tasks = ask(api, "task_runs", **of_run)
-        found = {task["name"].rsplit("-", 1)[0]: task["state_type"] for task in tasks}
-        if found and set(found.values()) <= {"COMPLETED", "FAILED", "CRASHED"}:
-            break
-        time.sleep(0.2)
-    return found
+        states = {task["name"].rsplit("-", 1)[0]: task["state_type"] for task in tasks}
+        assert not set(states.values()) & {"FAILED", "CRASHED"}, states
+        return expected <= states.keys() and set(states.values()) == {"COMPLETED"}
+
+    wait_for(completed, f"the completed task runs {expected}")
 
 
 def log_of(api: str, run: dict[str, Any]) -> str:
@@ -70,9 +75,7 @@ def test_train_is_a_completed_flow_run(
     assert run["state_type"] == "COMPLETED"
     asked = {"folder": str(small_dataset), "trials": 1}
     assert run["parameters"] == {**asked, "retrain": False, "cold": False}
-    tasks = task_runs(prefect, run)
-    assert {"prepare", "evaluate_and_register"} <= tasks.keys()
-    assert set(tasks.values()) == {"COMPLETED"}
+    completed_tasks(prefect, run, {"prepare", "evaluate_and_register"})
     assert "errors on the hold-out" in log_of(prefect, run)
     assert secrets_in(prefect, run, secrets) == []
 
@@ -84,7 +87,7 @@ def test_predict_and_monitor_are_completed_flow_runs(
     with inbox.begin() as connection:  # too few for a report, which takes long to draw
         connection.exec_driver_sql("DELETE FROM online_data WHERE experimentnummer > 5")
     script = [sys.executable, str(PIPELINES / "predict_pipeline.py")]
-    predicted = subprocess.run(script, capture_output=True, text=True, check=False, timeout=120)
+    predicted = subprocess.run(script, capture_output=True, text=True, check=False)
     assert predicted.returncode == 0, predicted.stderr
     monitored = impress("monitor")
     assert monitored.returncode == 0, monitored.stderr
@@ -94,8 +97,7 @@ def test_predict_and_monitor_are_completed_flow_runs(
     ):
         run = newest_run(prefect, flow)
         assert run["state_type"] == "COMPLETED"
-        states = task_runs(prefect, run)
-        assert tasks <= states.keys() and set(states.values()) == {"COMPLETED"}
+        completed_tasks(prefect, run, tasks)
         assert words in log_of(prefect, run)
         assert secrets_in(prefect, run, secrets) == []
 
@@ -125,6 +127,6 @@ def test_without_a_server_prefect_is_not_even_imported() -> None:
         "print(predict(Settings()).phases > 40, 'prefect' in sys.modules)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=120
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
     assert done.stdout == "True False\n", done.stderr

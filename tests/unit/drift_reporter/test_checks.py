@@ -244,7 +244,7 @@ def test_the_mix_of_one_or_three_kinds_of_phases(spec: SoftSensor) -> None:
     assert checks.mix(_dealt(50, 50), _dealt(500, 500), three)["status"] == OK
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(*(st.integers(0, 60) for _ in range(4)))
 def test_any_numbers_of_phases_have_a_mix(
     spec: SoftSensor, washing: int, rinsing: int, washed: int, rinsed: int

