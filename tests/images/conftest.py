@@ -38,7 +38,7 @@ from tests.integration.conftest import (
 )
 
 # pylint: enable=unused-import
-from tests.postgres import postgres_server
+from tests.postgres import folder_for_postgres, postgres_server
 from tests.processes import free_port
 
 TASKS = ("predict", "monitor")
@@ -156,7 +156,7 @@ def fixture_image(images: dict[str, Image], request: pytest.FixtureRequest) -> I
 def fixture_postgres() -> Iterator[Engine]:
     """The embedded PostgreSQL, but on a port of 127.0.0.1; an engine of its administrator."""
     port = free_port()
-    with postgres_server(port):
+    with folder_for_postgres() as folder, postgres_server(folder / "data", port):
         url = f"postgresql+psycopg2://postgres@/postgres?host=127.0.0.1&port={port}"
         yield create_engine(url, poolclass=NullPool)
 

@@ -237,6 +237,7 @@ def fixture_secrets() -> dict[str, str]:
 def fixture_trained(
     servers: tuple[Server, Server],
     secrets: dict[str, str],
+    params: Path,
     small_dataset: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
@@ -251,7 +252,7 @@ def fixture_trained(
     home = tmp_path_factory.mktemp("trained")
     configured = {
         **secrets,
-        "IMPRESS_PARAMS": str(Path(__file__).resolve().parents[2] / "params.yaml"),
+        "IMPRESS_PARAMS": str(params),
         "PREFECT_HOME": str(home),
         "PREFECT_API_URL": f"{prefect.url}/api",
         "MLFLOW_TRACKING_URI": mlflow.url,

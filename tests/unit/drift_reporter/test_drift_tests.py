@@ -54,6 +54,7 @@ def _one_sensor(spec: SoftSensor) -> SoftSensor:
     return spec.model_copy(update={"sensors": spec.sensors[:1]})
 
 
+@pytest.mark.slow
 def test_healthy_months_hardly_ever_alarm(pairs: list[Pair], spec: SoftSensor) -> None:
     """At a true 1 % of 30, more than 3 alarms have a chance of 1 in 4,500.
 
@@ -64,6 +65,7 @@ def test_healthy_months_hardly_ever_alarm(pairs: list[Pair], spec: SoftSensor) -
     assert sum((tests["status"] != OK).any() for tests in found) <= 6
 
 
+@pytest.mark.slow
 def test_nor_do_they_after_a_reference_of_100_phases(spec: SoftSensor) -> None:
     """At a true 1 % of 12, more than 2 have a chance of 1 in 4,900."""
     works = plant(spec, 3)
@@ -74,6 +76,7 @@ def test_nor_do_they_after_a_reference_of_100_phases(spec: SoftSensor) -> None:
     assert sum(_alarming(tests) for tests in found) <= 2
 
 
+@pytest.mark.slow
 def test_another_mix_of_phases_is_no_drift_and_is_called_mix(spec: SoftSensor) -> None:
     """80 washing phases of 100; at a true 1 % of 10, more than 2 alarms: 1 in 8,800."""
     works, alarms = plant(spec, 4), 0
@@ -87,6 +90,7 @@ def test_another_mix_of_phases_is_no_drift_and_is_called_mix(spec: SoftSensor) -
     assert alarms <= 2
 
 
+@pytest.mark.slow
 def test_half_a_standard_deviation_is_found_and_the_right_sensor_accused(
     pairs: list[Pair], spec: SoftSensor
 ) -> None:
@@ -294,6 +298,7 @@ def test_too_few_rows_give_no_test(large: Pair, spec: SoftSensor) -> None:
     assert np.isnan(drift_tests.smallest_shift(tests, spec))
 
 
+@pytest.mark.slow
 def test_the_smallest_shift_is_found_in_80_percent_of_months(spec: SoftSensor) -> None:
     """Of a sensor without peers, which see more.
 
@@ -329,6 +334,7 @@ def test_the_onset_is_the_day_on_which_a_fault_begins(
     assert abs(found.timestamp() - begin) <= 3 * 3600
 
 
+@pytest.mark.slow
 def test_a_fault_from_the_beginning_has_no_onset(spec: SoftSensor) -> None:
     """A few lucky rows are taken for health in some 5 % of months: of 40, more than 7 have a chance
     of 1 in 1,400."""
@@ -365,7 +371,7 @@ def _text_experiments(spec: SoftSensor) -> SoftSensor:
         pytest.param(_one_sensor, id="one sensor"),
         pytest.param(_text_phases, id="text phases"),
         pytest.param(_text_experiments, id="text experiments"),
-        pytest.param(lambda _: HYDRAULICS, id="17 sensors and one phase"),
+        pytest.param(lambda _: HYDRAULICS, id="17 sensors and one phase", marks=pytest.mark.slow),
     ],
 )
 def test_other_soft_sensors_find_their_fault(make: Any, spec: SoftSensor) -> None:

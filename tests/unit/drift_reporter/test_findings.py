@@ -166,6 +166,7 @@ def test_sensors_that_moved_together_are_read_as_the_process(
     assert {finding.advice for finding in found} == {ADVICE["process"]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1.0, 2.0])
 @pytest.mark.parametrize(
     "names, process",
@@ -278,6 +279,7 @@ def test_notes_tell_what_could_not_be_seen(
     assert not any("chance of 80 %" in line for line in lines)
 
 
+@pytest.mark.slow
 def test_notes_tell_how_the_reference_itself_would_have_been_called(spec: SoftSensor) -> None:
     usual = plant(spec, 3).phases(300, months=4)
     tried = backtest(usual, spec)

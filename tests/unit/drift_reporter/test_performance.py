@@ -60,6 +60,7 @@ def _status(tests: pd.DataFrame, part: str, indicator: str) -> str:
     return str(chosen["status"].item())
 
 
+@pytest.mark.slow
 def test_healthy_laboratory_values_hardly_ever_alarm(
     usual: pd.DataFrame, linear: SoftSensor
 ) -> None:
@@ -70,6 +71,7 @@ def test_healthy_laboratory_values_hardly_ever_alarm(
     assert sum((tests["status"] == ALARM).any() for tests in found) <= 4
 
 
+@pytest.mark.slow
 def test_values_off_by_half_a_standard_deviation_are_found_in_30_rows(
     usual: pd.DataFrame, linear: SoftSensor
 ) -> None:

@@ -171,6 +171,7 @@ def test_titles_do_no_harm_in_html(spec: SoftSensor) -> None:
     assert evil in summary.text()
 
 
+@pytest.mark.slow
 def test_the_page_begins_with_our_words_and_agrees_with_the_verdict(
     page: str, summary: Summary
 ) -> None:
@@ -184,12 +185,14 @@ def test_the_page_begins_with_our_words_and_agrees_with_the_verdict(
     assert "Dataset Drift is detected" in page
 
 
+@pytest.mark.slow
 def test_the_page_holds_its_pictures(page: str) -> None:
     pictures = re.findall('<img src="data:image/png;base64,([^"]+)"', _own_words(page))
     assert len(pictures) == 2
     assert all(b64decode(picture).startswith(PNG) for picture in pictures)
 
 
+@pytest.mark.slow
 def test_the_page_needs_no_network(page: str) -> None:
     head = page[: page.index("<body")]
     assert not re.search(r"<script[^>]+src=", page)
@@ -198,6 +201,7 @@ def test_the_page_needs_no_network(page: str) -> None:
     assert set(re.findall('<img src="([a-z]+:)', page)) == {"data:"}
 
 
+@pytest.mark.slow
 def test_the_page_of_a_healthy_month_shows_no_drift(spec: SoftSensor, tmp_path: Path) -> None:
     two = _only(spec, 2)
     tables, file = _tables(two, 0.0), tmp_path / "report.html"
@@ -218,6 +222,7 @@ def test_a_month_of_too_few_rows_has_a_page_of_words(spec: SoftSensor, tmp_path:
     assert GREY in page and "nothing can be said of it" in page
 
 
+@pytest.mark.slow
 def test_a_sensor_without_values_does_not_keep_the_page_from_being_written(
     spec: SoftSensor, tmp_path: Path
 ) -> None:
@@ -234,6 +239,7 @@ def test_a_sensor_without_values_does_not_keep_the_page_from_being_written(
     assert len(_called(page)) == 4 * 2 + len(spec.targets)
 
 
+@pytest.mark.slow
 def test_each_accused_sensor_has_a_picture_but_not_more_than_two(
     spec: SoftSensor, tmp_path: Path
 ) -> None:
@@ -257,6 +263,7 @@ def test_a_first_healthy_report_has_no_pictures(spec: SoftSensor, tmp_path: Path
     assert not report.draw(verdict, tables, first, spec, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("other", ["one sensor", "17 sensors and one phase"])
 def test_other_soft_sensors_have_a_report(other: str, spec: SoftSensor, tmp_path: Path) -> None:
     rig = {

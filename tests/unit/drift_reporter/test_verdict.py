@@ -219,7 +219,7 @@ def _reported(*verdicts: Verdict) -> pd.DataFrame:
     return pd.concat(reports, ignore_index=True)
 
 
-@pytest.mark.parametrize("fault", ["drift", "stuck"])
+@pytest.mark.parametrize("fault", ["drift", pytest.param("stuck", marks=pytest.mark.slow)])
 def test_a_first_alarm_waits_and_the_second_is_one(
     month: pd.DataFrame, usual: pd.DataFrame, patient: SoftSensor, fault: str
 ) -> None:
@@ -275,6 +275,7 @@ def test_without_a_rule_the_first_alarm_counts_and_history_does_not(
     assert (found.status, found.sensors, found.unconfirmed) == (ALARM, ["ph"], [])
 
 
+@pytest.mark.slow
 def test_the_backtest_of_a_healthy_year_has_hardly_an_alarm(spec: SoftSensor) -> None:
     """At a true 1 % of 12 months, more than one has a chance of 1 in 160."""
     tried = verdict.backtest(plant(spec, 1).phases(600, months=12), spec)
@@ -286,6 +287,7 @@ def test_the_backtest_of_a_healthy_year_has_hardly_an_alarm(spec: SoftSensor) ->
     assert ((tried["sensors"] != "") == (tried["status"] == ALARM)).all()
 
 
+@pytest.mark.slow
 def test_the_backtest_names_the_month_and_the_sensor_that_were_odd(spec: SoftSensor) -> None:
     usual = plant(spec, 3).phases(600, months=12)
     may = pd.to_datetime(usual["last_timestamp"], unit="s").dt.month == 5

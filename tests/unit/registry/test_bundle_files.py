@@ -33,11 +33,23 @@ def fixture_bundle(table: pd.DataFrame, spec: SoftSensor) -> Bundle:
     return fitting.assemble(table, MEMBERS, spec)
 
 
+@pytest.fixture(name="saved", scope="module")
+def fixture_saved(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder of the saved bundle, and the hash of its manifest."""
+    folder = tmp_path_factory.mktemp("saved") / "bundle"
+    return folder, bundle_files.save(bundle.with_origin(data_version="x"), folder)
+
+
+@pytest.fixture(name="folder")
+def fixture_folder(saved: tuple[Path, str], tmp_path: Path) -> Path:
+    """A copy of the saved bundle that a test may spoil."""
+    return Path(shutil.copytree(saved[0], tmp_path / "bundle"))
+
+
 def test_a_saved_bundle_predicts_the_same(
-    bundle: Bundle, table: pd.DataFrame, spec: SoftSensor, tmp_path: Path
+    bundle: Bundle, saved: tuple[Path, str], table: pd.DataFrame, spec: SoftSensor
 ) -> None:
-    sha256 = bundle_files.save(bundle.with_origin(data_version="x"), tmp_path / "bundle")
-    loaded = bundle_files.load(tmp_path / "bundle", sha256)
+    loaded = bundle_files.load(*saved)
     before, after = bundle.predict(table, spec), loaded.predict(table, spec)
     pd.testing.assert_frame_equal(before, after, check_exact=True)
     pd.testing.assert_frame_equal(bundle.reference, loaded.reference, check_exact=True)
@@ -75,9 +87,8 @@ def test_names_of_digits_are_still_names_after_saving(spec: SoftSensor, tmp_path
     pd.testing.assert_frame_equal(loaded.estimate(rows, named), bundle.estimate(rows, named))
 
 
-def test_no_file_of_a_bundle_is_a_pickle(bundle: Bundle, tmp_path: Path) -> None:
-    bundle_files.save(bundle, tmp_path / "bundle")
-    names = {file.name for file in (tmp_path / "bundle").iterdir()}
+def test_no_file_of_a_bundle_is_a_pickle(folder: Path) -> None:
+    names = {file.name for file in folder.iterdir()}
     assert names == {
         "random_forest.skops",
         "extra_trees.skops",
@@ -87,37 +98,33 @@ def test_no_file_of_a_bundle_is_a_pickle(bundle: Bundle, tmp_path: Path) -> None
         "reference.csv",
         "holdout.csv",
     }
-    with np.load(tmp_path / "bundle" / "xgboost.npz", allow_pickle=False) as arrays:
+    with np.load(folder / "xgboost.npz", allow_pickle=False) as arrays:
         assert {array.dtype for array in arrays.values()} == {np.dtype("uint8")}
 
 
 @pytest.mark.parametrize(
     "name", ["contract.json", "reference.csv", "holdout.csv", "xgboost.npz", "manifest.json"]
 )
-def test_a_changed_byte_is_refused(bundle: Bundle, tmp_path: Path, name: str) -> None:
-    sha256 = bundle_files.save(bundle, tmp_path / "bundle")
-    file = tmp_path / "bundle" / name
+def test_a_changed_byte_is_refused(saved: tuple[Path, str], folder: Path, name: str) -> None:
+    file = folder / name
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
     with pytest.raises(BundleRefused, match="fetch it again"):
-        bundle_files.load(tmp_path / "bundle", sha256)
+        bundle_files.load(folder, saved[1])
 
 
-def test_a_missing_and_an_added_file_are_refused(bundle: Bundle, tmp_path: Path) -> None:
-    bundle_files.save(bundle, tmp_path / "bundle")
-    shutil.copytree(tmp_path / "bundle", tmp_path / "more")
-    (tmp_path / "more" / "extra.json").write_text("{}")
-    (tmp_path / "bundle" / "xgboost.npz").unlink()
-    for folder in ("bundle", "more"):
+def test_a_missing_and_an_added_file_are_refused(folder: Path, tmp_path: Path) -> None:
+    more = Path(shutil.copytree(folder, tmp_path / "more"))
+    (more / "extra.json").write_text("{}")
+    (folder / "xgboost.npz").unlink()
+    for changed in (folder, more):
         with pytest.raises(BundleRefused, match="changed since it was made"):
-            bundle_files.load(tmp_path / folder)
+            bundle_files.load(changed)
 
 
-def test_a_type_outside_the_allow_list_is_refused(bundle: Bundle, tmp_path: Path) -> None:
+def test_a_type_outside_the_allow_list_is_refused(folder: Path) -> None:
     """Even where every hash is right: whoever can write a manifest cannot widen the list."""
-    folder = tmp_path / "bundle"
-    bundle_files.save(bundle, folder)
     forests = folder / "random_forest.skops"
     for content, complaint in (
         (pd.Series([1.0]), "types that are not allowed"),
@@ -130,9 +137,7 @@ def test_a_type_outside_the_allow_list_is_refused(bundle: Bundle, tmp_path: Path
             bundle_files.load(folder)
 
 
-def test_a_pickle_among_the_boosted_trees_is_not_loaded(bundle: Bundle, tmp_path: Path) -> None:
-    folder = tmp_path / "bundle"
-    bundle_files.save(bundle, folder)
+def test_a_pickle_among_the_boosted_trees_is_not_loaded(folder: Path) -> None:
     boosting = folder / "xgboost.npz"
     harmful = np.array([{"pickled": True}], dtype=object)
     np.savez(boosting, allow_pickle=True, **{"0-oberflaechenspannung": harmful})
@@ -141,9 +146,7 @@ def test_a_pickle_among_the_boosted_trees_is_not_loaded(bundle: Bundle, tmp_path
         bundle_files.load(folder)
 
 
-def test_a_bundle_of_an_older_version_is_refused(bundle: Bundle, tmp_path: Path) -> None:
-    folder = tmp_path / "bundle"
-    bundle_files.save(bundle, folder)
+def test_a_bundle_of_an_older_version_is_refused(folder: Path) -> None:
     contract = folder / "contract.json"
     old = {k: v for k, v in json.loads(contract.read_text()).items() if k != "definition"}
     contract.write_text(json.dumps(old), encoding="utf-8")

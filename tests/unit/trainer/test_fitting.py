@@ -109,6 +109,7 @@ def test_the_better_member_weighs_more(spec: SoftSensor) -> None:
     assert both.loc["high", "oberflaechenspannung"] in (0.7, 0.8)
 
 
+@pytest.mark.slow
 def test_training_twice_gives_the_same_model_and_figures(spec: SoftSensor) -> None:
     """Whatever the held-out labels are: the search does not see them either."""
     table = phase_table(20, spec, noise=0.1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
+from src.components.predictor.bundle import Bundle
 from src.components.trainer import gate
 from src.errors import BundleRefused
 from src.soft_sensor import SoftSensor
@@ -17,8 +18,13 @@ def fixture_table(spec: SoftSensor) -> pd.DataFrame:
     return phase_table(80, spec, noise=0.05)
 
 
-def test_a_model_is_no_worse_than_itself(table: pd.DataFrame, spec: SoftSensor) -> None:
-    bundle = made_from(table, spec)
+@pytest.fixture(name="bundle", scope="module")
+def fixture_bundle(table: pd.DataFrame, spec: SoftSensor) -> Bundle:
+    """The present model."""
+    return made_from(table, spec)
+
+
+def test_a_model_is_no_worse_than_itself(bundle: Bundle, spec: SoftSensor) -> None:
     comparison = gate.compare(bundle, bundle, spec)
     assert not comparison.worse
     assert comparison.table["p"].tolist() == [1.0] * 4
@@ -26,26 +32,27 @@ def test_a_model_is_no_worse_than_itself(table: pd.DataFrame, spec: SoftSensor) 
 
 
 def test_a_model_of_shuffled_labels_is_worse_in_everything(
-    table: pd.DataFrame, spec: SoftSensor
+    table: pd.DataFrame, bundle: Bundle, spec: SoftSensor
 ) -> None:
     wrong = table.copy()
     training = ~table["holdout"]
     wrong.loc[training] = shuffled(table[training].reset_index(drop=True), spec).to_numpy()
     wrong = wrong.astype(table.dtypes)
-    comparison = gate.compare(made_from(wrong, spec), made_from(table, spec), spec)
+    comparison = gate.compare(made_from(wrong, spec), bundle, spec)
     assert comparison.worse == [*spec.target_names, gate.ALL_TARGETS]
 
 
-def test_another_model_that_is_as_good_passes(table: pd.DataFrame, spec: SoftSensor) -> None:
-    comparison = gate.compare(made_from(table, spec, MEMBERS), made_from(table, spec), spec)
+def test_another_model_that_is_as_good_passes(
+    table: pd.DataFrame, bundle: Bundle, spec: SoftSensor
+) -> None:
+    comparison = gate.compare(made_from(table, spec, MEMBERS), bundle, spec)
     assert not comparison.worse
     assert (comparison.table["p"] < 1).any()
 
 
 def test_the_errors_are_those_of_the_same_held_out_phases(
-    table: pd.DataFrame, spec: SoftSensor
+    table: pd.DataFrame, bundle: Bundle, spec: SoftSensor
 ) -> None:
-    bundle = made_from(table, spec)
     tension = spec.target_names[0]
     sparse = table.copy()
     sparse.loc[sparse.index[sparse["holdout"]][0], tension] = float("nan")
@@ -58,12 +65,11 @@ def test_the_errors_are_those_of_the_same_held_out_phases(
 
 
 def test_a_model_that_has_seen_the_hold_out_cannot_be_compared(
-    table: pd.DataFrame, spec: SoftSensor
+    bundle: Bundle, spec: SoftSensor
 ) -> None:
-    honest = made_from(table, spec)
-    first = int(honest.holdout["experimentnummer"].iloc[0])
-    cheat = honest.with_origin(experiments=[first])
+    first = int(bundle.holdout["experimentnummer"].iloc[0])
+    cheat = bundle.with_origin(experiments=[first])
     with pytest.raises(BundleRefused, match=f"Production was trained on experiment {first}"):
-        gate.compare(honest, cheat, spec)
+        gate.compare(bundle, cheat, spec)
     with pytest.raises(BundleRefused, match=f"the new version was trained on experiment {first}"):
-        gate.compare(cheat, honest, spec)
+        gate.compare(cheat, bundle, spec)

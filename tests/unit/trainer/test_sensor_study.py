@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pandas as pd
+import pytest
 
 from src.components.trainer.sensor_study import compare_sets, sensor_sets
 from src.soft_sensor import SoftSensor, load_soft_sensor
@@ -27,6 +28,7 @@ def test_many_sensors_are_compared_in_named_sets() -> None:
     assert len(sets) == 1 + 17 + 2 * 16
 
 
+@pytest.mark.slow
 def test_the_sensor_that_matters_is_worth_its_price(spec: SoftSensor) -> None:
     everything, useless = spec.sensors, spec.sensors[:2]
     sets = {"all": everything, "without": useless, "alone": spec.sensors[-1:]}

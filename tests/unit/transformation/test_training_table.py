@@ -125,7 +125,7 @@ def test_the_hold_out_does_not_depend_on_the_other_experiments(
 numbers_of_experiments = st.integers(1, 10**6)
 
 
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(
     st.sets(numbers_of_experiments, min_size=60, max_size=80),
     st.lists(st.sets(numbers_of_experiments, max_size=40), max_size=3),
