@@ -18,6 +18,11 @@ from src.soft_sensor import SoftSensor
 from tests.builders.plant import MONTH, Plant
 
 YEAR = 12 * MONTH  # s; a reference covers it, the month comes after it
+# No report of another rig may use them.
+WORDS_OF_A_LAUNDRY = (
+    *("rinse", "rinsing", "washing", "textile", "recipe", "water", "detergent"),
+    *("programme", "laundry"),
+)
 # What a test needs to know of earlier reports: when they ended, and what they found.
 NO_REPORTS = pd.DataFrame(
     columns=["until", "kind", "part", "indicator", "shift", "status", "p_holm"]
@@ -57,7 +62,7 @@ def compared(month: pd.DataFrame, reference: pd.DataFrame, spec: SoftSensor) -> 
 
 def unanalysed(spec: SoftSensor) -> LaboratoryEvidence:
     """No laboratory values have arrived; what errors are expected does not matter."""
-    measured = phases(spec, 5, 0)
+    measured = phases(spec, 5, 0).assign(**dict.fromkeys(spec.target_names, 1.0))
     expected = performance.errors(measured, measured, spec)
     return LaboratoryEvidence(recent=expected.head(0), expected=expected)
 

@@ -19,14 +19,14 @@ from statsmodels.stats.multitest import multipletests
 from src.components.drift_reporter.indicators import (
     LEVEL,
     PEER,
-    SENSOR_INDICATORS,
     Baseline,
     own_values,
     peer_values,
+    sensor_indicator,
 )
 from src.components.drift_reporter.rank_tests import Array, Columns, Sample, shift_tests
 from src.components.drift_reporter.status import Status
-from src.soft_sensor import Sensor, SoftSensor
+from src.soft_sensor import SoftSensor
 
 # The likelihood that a change point must gain over a shift from the first row on. 99 % of months
 # with such a shift gain less (simulated, phases of an experiment correlated by 0.5).
@@ -120,6 +120,12 @@ def sensors_at_fault(tests: pd.DataFrame) -> list[str]:
     return [str(name) for name in identified["part"].drop_duplicates()]
 
 
+def most_significant(name: str, tests: pd.DataFrame) -> str:
+    """The indicator of a sensor with the smallest p."""
+    own = tests[tests["part"] == name]
+    return str(own.nsmallest(1, "p")["indicator"].iloc[0])
+
+
 def smallest_shift(tests: pd.DataFrame, spec: SoftSensor) -> float:
     """The shift of a level that this month would have shown with a probability of 80 %, in SD.
 
@@ -133,23 +139,19 @@ def smallest_shift(tests: pd.DataFrame, spec: SoftSensor) -> float:
 
 
 def onset(
-    sensor: Sensor,
-    tests: pd.DataFrame,
+    name: str,
+    indicator_name: str,
     month: pd.DataFrame,
     reference: pd.DataFrame,
     spec: SoftSensor,
 ) -> pd.Timestamp | None:
-    """Since when a sensor has been off within the month; None when from the first row on.
+    """Since when an indicator of a sensor has been off; None when from the first row of the month.
 
-    The change point of its most significant indicator that explains most, between rows like the
-    reference and rows off by a constant: the largest gain of likelihood of normal scores (Hinkley,
-    Biometrika 57, 1970).
-
-    Args:
-        tests: what `drift` returns.
+    The change point that explains most, between rows like the reference and rows off by a constant:
+    the largest gain of likelihood of normal scores (Hinkley, Biometrika 57, 1970).
     """
-    most_significant = tests[tests["part"] == sensor.name].nsmallest(1, "p")["indicator"].iloc[0]
-    indicator = {each.name: each for each in SENSOR_INDICATORS}[most_significant]
+    sensor = spec.sensor(name)
+    indicator = sensor_indicator(indicator_name)
     baseline = Baseline(reference, spec, spec.sensors)
     reference_values = np.asarray(indicator.values(sensor, reference, baseline), dtype=float)
     values = np.asarray(indicator.values(sensor, month, baseline), dtype=float)

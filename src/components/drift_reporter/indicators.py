@@ -142,6 +142,11 @@ TARGET_INDICATORS: tuple[Indicator[Target], ...] = (
 )
 
 
+def sensor_indicator(name: str) -> Indicator[Sensor]:
+    """The indicator of that name; KeyError when there is none."""
+    return {indicator.name: indicator for indicator in SENSOR_INDICATORS}[name]
+
+
 def own_values(table: pd.DataFrame, baseline: Baseline) -> Columns:
     """The indicators that need no other sensor: of all sensors, and of the targets."""
     columns: Columns = {}

@@ -17,7 +17,7 @@ Codes = NDArray[np.intp]
 Columns = dict[tuple[str, str], Array]  # (sensor or target, indicator) to its values, (rows,)
 
 MONTHS = 6  # a reference of at least so many months shows how much months differ normally
-ENDS = ["part", "indicator", "reference_rows", "rows"]
+LABELS = ["part", "indicator", "reference_rows", "rows"]
 NUMBERS = ["shift", "statistic", "error", "p"]
 
 
@@ -89,7 +89,7 @@ def shift_tests(columns: Columns, sample: Sample, min_rows: int) -> pd.DataFrame
         statistic = shift / error
         p = float(2 * student.sf(abs(statistic), freedom))
         tests.append((part, indicator, reference_rows, month_rows, shift, statistic, error, p))
-    table = pd.DataFrame(tests, columns=[*ENDS, *NUMBERS])
+    table = pd.DataFrame(tests, columns=[*LABELS, *NUMBERS])
     return table.astype(dict.fromkeys(NUMBERS, float))
 
 

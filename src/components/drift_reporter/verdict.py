@@ -67,7 +67,8 @@ def judge(evidence: Evidence, spec: SoftSensor) -> Verdict:
     short = _short(month, reference, spec)
     onsets = {}
     for name in drifted:
-        onsets[name] = drift_tests.onset(spec.sensor(name), drifts, month, reference, spec)
+        indicator = drift_tests.most_significant(name, drifts)
+        onsets[name] = drift_tests.onset(name, indicator, month, reference, spec)
     return Verdict(
         status=_status(set(tests["status"]), bool(short)),
         sensors=[name for name in suspects if name not in unconfirmed],
