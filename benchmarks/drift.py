@@ -49,12 +49,11 @@ def ramp(size: float) -> Effect:
 
 def noisy(month: pd.DataFrame, name: str, _: Plant) -> None:
     """Half as much variance again within a phase."""
-    centre = month[f"{name}_median"]
-    month[f"{name}_std"] *= np.sqrt(1.5)
-    for statistic in ("percentile25", "percentile75"):
-        month[f"{name}_{statistic}"] = centre + np.sqrt(1.5) * (
-            month[f"{name}_{statistic}"] - centre
-        )
+    sensor = SPEC.sensor(name)
+    month[sensor.spread] *= np.sqrt(1.5)
+    for quartile in (sensor.feature("percentile25"), sensor.feature("percentile75")):
+        distance = month[quartile] - month[sensor.level]
+        month[quartile] = month[sensor.level] + np.sqrt(1.5) * distance
 
 
 def stuck(last: float) -> Effect:
@@ -62,9 +61,9 @@ def stuck(last: float) -> Effect:
 
     def effect(month: pd.DataFrame, name: str, _: Plant) -> None:
         rows = _age(month) >= 1 - last
-        names = [f"{name}_{s}" for s in ("mean", "median", "percentile25", "percentile75")]
-        month.loc[rows, names] = month.loc[rows, f"{name}_median"].iloc[0]
-        month.loc[rows, f"{name}_std"] = 0.0
+        sensor = SPEC.sensor(name)
+        month.loc[rows, _locations(name)] = month.loc[rows, sensor.level].iloc[0]
+        month.loc[rows, sensor.spread] = 0.0
 
     return effect
 
@@ -74,14 +73,20 @@ def lost(share: float) -> Effect:
 
     def effect(month: pd.DataFrame, name: str, plant: Plant) -> None:
         rows = plant.random.random(len(month)) < share
-        month.loc[rows, [f"{name}_{statistic}" for statistic in SPEC.statistics]] = np.nan
+        month.loc[rows, SPEC.features_of(SPEC.sensor(name))] = np.nan
 
     return effect
 
 
 def _add(month: pd.DataFrame, name: str, offset: Any) -> None:
-    for statistic in ("mean", "median", "percentile25", "percentile75"):
-        month[f"{name}_{statistic}"] += offset
+    for feature in _locations(name):
+        month[feature] += offset
+
+
+def _locations(name: str) -> list[str]:
+    """The features that move with the readings: all but the spread."""
+    sensor = SPEC.sensor(name)
+    return [feature for feature in SPEC.features_of(sensor) if feature != sensor.spread]
 
 
 def _age(month: pd.DataFrame) -> pd.Series:
@@ -148,7 +153,7 @@ def draw(case: Case, size: int, plant: Plant) -> tuple[pd.DataFrame, pd.DataFram
             phase = table[SPEC.columns.phase]
             for sensor in SPEC.sensors:
                 # Of the process and not of the probe: in each phase by its own measure.
-                unit = table.groupby(phase)[f"{sensor.name}_median"].std()
+                unit = table.groupby(phase)[sensor.level].std()
                 offsets = plant.random.normal(0, case.wander, period.max() + 1)
                 _add(table, sensor.name, offsets[period] * phase.map(unit))
             plant.predict(table)

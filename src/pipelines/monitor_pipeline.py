@@ -63,10 +63,8 @@ def monitor(
                 evidence = gather_evidence(log, period, month, model)
                 verdict = judge(evidence, spec)
                 written = write_report(verdict, evidence, spec, settings.artifacts / "reports")
-                details = {"rows": len(month), "sensors": verdict.sensors}
-                details["report"] = str(written.page)
-                scheduled_alarm = verdict.status == Status.ALARM and not period.requested
-                if always_mail or scheduled_alarm:
+                details = {"report": str(written.page)}
+                if always_mail or (verdict.status == Status.ALARM and not period.requested):
                     details["mail"] = deliver(written, run_id, log, settings)
                 # Last, and at once: a run that fails earlier is repeated as a whole.
                 log.complete(run_id, evidence, verdict, details)

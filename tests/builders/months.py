@@ -109,7 +109,7 @@ def phases(
             percent = statistic.removeprefix("percentile")
             quantile = norm.ppf(float(percent) / 100) if percent.isdecimal() else 0.0
             values = spread if statistic == "std" else level + quantile * spread
-            features[f"{sensor.name}_{statistic}"] = values
+            features[sensor.feature(statistic)] = values
     for target in spec.target_names:
         features[target] = varied() + apart
     return table.assign(**features)
@@ -117,8 +117,9 @@ def phases(
 
 def moved(table: pd.DataFrame, name: str, offset: float, spec: SoftSensor) -> pd.DataFrame:
     """As if a sensor had read `offset` more: all its statistics but the standard deviation."""
-    statistics = [f"{name}_{each}" for each in spec.statistics if each != "std"]
-    return table.assign(**(table[statistics] + offset))
+    sensor = spec.sensor(name)
+    features = [feature for feature in spec.features_of(sensor) if feature != sensor.spread]
+    return table.assign(**(table[features] + offset))
 
 
 def within(values: pd.Series, table: pd.DataFrame, spec: SoftSensor) -> float:
@@ -128,4 +129,4 @@ def within(values: pd.Series, table: pd.DataFrame, spec: SoftSensor) -> float:
 
 def unit(name: str, table: pd.DataFrame, spec: SoftSensor) -> float:
     """Standard deviation of a sensor's level within the phases."""
-    return within(table[f"{name}_median"], table, spec)
+    return within(table[spec.sensor(name).level], table, spec)

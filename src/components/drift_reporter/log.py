@@ -206,16 +206,22 @@ class MonitoringLog:
             connection.execute(update.values(details=noted))
 
     def complete(
-        self, run_id: int, evidence: Evidence, verdict: Verdict, details: dict[str, Any]
+        self, run_id: int, evidence: Evidence, verdict: Verdict, details: dict[str, str]
     ) -> None:
-        """Store a verdict with its tests, and mark the period as reported, in one transaction."""
+        """Store a verdict with its tests, and mark the period as reported, in one transaction.
+
+        Args:
+            details: where the report and the message are.
+        """
         period = evidence.period
-        ends = {
+        own = {
             "since": period.since.isoformat() if period.since else None,
             "until": period.until.isoformat(),
             "asked_for": period.requested,
+            "rows": len(evidence.month),
+            "sensors": verdict.sensors,
         }
-        noted = self._runs.c.details.op("||")(cast({**ends, **details}, JSONB))
+        noted = self._runs.c.details.op("||")(cast({**own, **details}, JSONB))
         stored = [column.name for column in self._tests.columns]
         rows = verdict.tests.assign(run_id=run_id).reindex(columns=stored)
         with self.engine.begin() as connection:
