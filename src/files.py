@@ -7,15 +7,18 @@ from pathlib import Path
 from uuid import uuid4
 
 
-def write_whole(file: Path, content: bytes) -> None:
+def write_whole(file: Path, content: bytes, private: bool = False) -> None:
     """Write a file so that it appears complete, and on disk, or not at all.
 
     A file of that name is replaced; a reader sees the old content or the new, never a part.
+
+    Args:
+        private: only this user may read it; otherwise the umask decides.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    # Not a file of `tempfile`: those are readable by this user only.
     part = file.with_name(f"{file.name}.{uuid4().hex}.part")
-    with part.open("xb") as stream:
+    mode = 0o600 if private else 0o666
+    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as stream:
         stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())

@@ -153,7 +153,7 @@ def fixture_trained_home(
             patch.delenv(name, raising=False)
         patch.setenv("IMPRESS_HOME", str(folder))
         patch.setenv("IMPRESS_PARAMS", str(params))
-        train(Settings(), str(small_dataset), trials=0)
+        train(Settings(), str(small_dataset), trials=1)
         promote(Registry(Settings(), "laundry"), "1", "the first")
     return folder
 

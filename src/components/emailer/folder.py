@@ -44,7 +44,7 @@ class Folder:
         """Write a message as a whole or not at all, over an earlier copy if there is one."""
         new = self.path / f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{_mark(message)}.eml"
         file = next(iter(self._copies(message)), new)
-        write_whole(file, message.as_bytes())
+        write_whole(file, message.as_bytes(), private=True)
         logger.info("message written to %s", file)
         return file
 

@@ -53,7 +53,7 @@ def _put(root: str, name: str, content: bytes) -> None:
         with store_of.open_output_stream(f"{prefix}/{name}") as stream:
             stream.write(content)
         return
-    write_whole(Path(root) / name, content)
+    write_whole(Path(root) / name, content, private=True)
 
 
 def _read(inbox: Inbox, rows: str) -> pa.Table:

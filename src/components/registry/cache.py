@@ -139,7 +139,7 @@ def _remember(registry: Registry, version: Version) -> None:
         "folder": _folder(registry, version).name,
         "sha256": version.tags[BUNDLE_SHA256],
     }
-    write_whole(_pointer(registry), json.dumps(known).encode())
+    write_whole(_pointer(registry), json.dumps(known).encode(), private=True)
 
 
 def _folder(registry: Registry, version: Version) -> Path:
