@@ -11,11 +11,11 @@ CODE := src tests benchmarks setup.py
 demo: .venv/installed
 	$(BIN)/impress demo
 
-# Two processes; tests of servers that start slowly run in one of them
+# Two processes, each with its own servers; a file's tests stay in one process
 test: .venv/installed
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 2 --dist loadfile
 
-# Builds both images with podman and runs them: ten minutes, and two more for a base at the first time
+# Builds both images with podman and runs them: ten minutes, plus two for the base image the first time
 test-images: .venv/installed
 	IMAGES_CACHE=$(or $(IMAGES_CACHE),.cache/images) $(BIN)/pytest tests/images
 
@@ -25,8 +25,8 @@ lint: .venv/installed
 	$(BIN)/pylint --score=n $(CODE)
 	$(BIN)/mypy src tests benchmarks
 
-# Images, workflow, Terraform and the tree's secrets. Names in SQL are checked and values bound (B608),
-# programs are called with fixed words (B404, B603), asserts narrow a type (B101).
+# Images, workflow, Terraform, and secrets in the tree. Bandit skips B608 (names in SQL are checked, values
+# bound), B404 and B603 (programs are called with fixed arguments) and B101 (asserts narrow a type).
 lint-deploy: .venv/installed .venv-deploy/installed
 	$(BIN)/black --check --quiet deploy/rollback
 	$(BIN)/isort --check deploy/rollback
@@ -48,11 +48,11 @@ format: .venv/installed
 	$(BIN)/black --quiet $(CODE)
 	$(BIN)/isort $(CODE)
 
-# The registry of this checkout in a browser
+# This checkout's registry in a browser
 ui: .venv/installed
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///artifacts/mlflow.db
 
-# What a prediction costs beside the bare query and the plain path; allow 15 GB of disk, ten minutes
+# A prediction run compared with the bare query and with plain pandas; allow 15 GB of disk, ten minutes
 benchmark: .venv/installed
 	$(BIN)/python benchmarks/inbox.py $(ROWS)
 

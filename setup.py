@@ -1,4 +1,4 @@
-"""Packaging. Exact versions are in constraints.txt, so that they are said once."""
+"""Packaging. Versions are pinned in constraints.txt and nowhere else."""
 
 from setuptools import find_packages, setup
 
@@ -14,13 +14,13 @@ PREDICT = [
     "skops",
     "SQLAlchemy",
     "typer",
-    # The same module without 700 MB of GPU libraries, built for Linux only.
+    # The same module without 700 MB of GPU libraries; exists for Linux only.
     "xgboost-cpu; platform_system == 'Linux'",
     "xgboost; platform_system != 'Linux'",
 ]
-# Flows of Prefect where a Prefect server is: its client is a tenth of Prefect itself.
+# Prefect flows against an existing server: the client is a tenth the size of Prefect itself.
 FLOWS = ["prefect-client"]
-# Raw rows are kept as Parquet before they are purged (RAW_ARCHIVE).
+# Raw rows are stored as Parquet before they are purged (RAW_ARCHIVE).
 ARCHIVE = ["pyarrow"]
 MONITOR = [*PREDICT, "evidently", "Jinja2", "matplotlib", "scipy", "statsmodels"]
 TRAIN = [
@@ -64,7 +64,8 @@ DEV = [
 setup(
     name="impress",
     version="0.4.0",
-    description="A soft sensor for washing and rinsing water, and its batch life",
+    description="A soft sensor for wash and rinse water, with the batch jobs that train, run and "
+    "monitor it",
     license="MIT",
     python_requires=">=3.11",
     packages=find_packages(include=["src", "src.*"]),

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -29,6 +29,7 @@ from sklearn.preprocessing import StandardScaler
 
 from benchmarks.worlds import soft_sensor, training_data, world
 from src.components.predictor import ensemble
+from src.components.predictor.members import MEMBERS
 from src.components.trainer import fitting
 from src.components.trainer.evaluation import relative_error, typical_errors
 from src.soft_sensor import SoftSensor
@@ -100,8 +101,8 @@ def cross_validate(table: pd.DataFrame, variant: Variant, repeat: int, spec: Sof
         for where, name, instead, wanted in replaced:
             if wanted:
                 changes.enter_context(patch.object(where, name, instead))
-        builders = {**fitting.BUILDERS, "gaussian_process": gaussian_process}
-        changes.enter_context(patch.object(fitting, "BUILDERS", builders))
+        process = replace(MEMBERS["extra_trees"], name="gaussian_process", build=gaussian_process)
+        changes.enter_context(patch.dict(MEMBERS, {process.name: process}))
         for training, validation in splitter.split(table, groups=table["group"]):
             part = table.iloc[training].assign(holdout=False)
             if variant.impute:

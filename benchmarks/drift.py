@@ -1,7 +1,7 @@
-"""How often an alarm is false, how often a fault is found, and who is accused.
+"""How often an alarm is false, how often a fault is found, and which sensor is identified.
 
-`python -m benchmarks.drift [MONTHS] [FOLDER]` draws MONTHS months (300) of every case and size, two
-processes side by side, and writes a picture to FOLDER. Beside ours stands the usual rule: a
+`python -m benchmarks.drift [MONTHS] [FOLDER]` draws MONTHS months (300) of every case and size, in
+two processes, and writes a picture to FOLDER. It compares our tests with the usual rule: a
 Kolmogorov-Smirnov test of every column, an alarm when any p is below 0.05.
 """
 
@@ -21,40 +21,39 @@ from matplotlib.figure import Figure
 from scipy.stats import ks_2samp
 
 from src.components.drift_reporter import checks, drift_tests, performance
-from src.components.drift_reporter.drift_tests import ALARM, OK
+from src.components.drift_reporter.status import Status
 from src.soft_sensor import load_soft_sensor
+from tests.builders.months import compared
 from tests.builders.plant import MONTH, Plant, units
 
-SENSOR = load_soft_sensor(Path("params.yaml"))
+SPEC = load_soft_sensor(Path("params.yaml"))
 SIZES = (20, 100, 500, 2000)
 LABORATORY = 30  # rows
-NO_PAST = {"experiments": 0, "days": 0.0, "last_timestamp": 0.0, "judged": 0, "open": 0}
 
 Effect = Callable[[pd.DataFrame, str, Plant], None]
 
 
 def shifted(size: float) -> Effect:
     """The sensor reads `size` standard deviations too much."""
-    return lambda month, name, _: _add(month, name, size * units(SENSOR)[name])
+    return lambda month, name, _: _add(month, name, size * units(SPEC)[name])
 
 
 def ramp(size: float) -> Effect:
     """An offset that grows from 0 to `size` standard deviations over the month."""
 
     def effect(month: pd.DataFrame, name: str, _: Plant) -> None:
-        _add(month, name, _age(month) * size * units(SENSOR)[name])
+        _add(month, name, _age(month) * size * units(SPEC)[name])
 
     return effect
 
 
 def noisy(month: pd.DataFrame, name: str, _: Plant) -> None:
     """Half as much variance again within a phase."""
-    centre = month[f"{name}_median"]
-    month[f"{name}_std"] *= np.sqrt(1.5)
-    for statistic in ("percentile25", "percentile75"):
-        month[f"{name}_{statistic}"] = centre + np.sqrt(1.5) * (
-            month[f"{name}_{statistic}"] - centre
-        )
+    sensor = SPEC.sensor(name)
+    month[sensor.spread] *= np.sqrt(1.5)
+    for quartile in (sensor.feature("percentile25"), sensor.feature("percentile75")):
+        distance = month[quartile] - month[sensor.level]
+        month[quartile] = month[sensor.level] + np.sqrt(1.5) * distance
 
 
 def stuck(last: float) -> Effect:
@@ -62,9 +61,9 @@ def stuck(last: float) -> Effect:
 
     def effect(month: pd.DataFrame, name: str, _: Plant) -> None:
         rows = _age(month) >= 1 - last
-        names = [f"{name}_{s}" for s in ("mean", "median", "percentile25", "percentile75")]
-        month.loc[rows, names] = month.loc[rows, f"{name}_median"].iloc[0]
-        month.loc[rows, f"{name}_std"] = 0.0
+        sensor = SPEC.sensor(name)
+        month.loc[rows, _locations(name)] = month.loc[rows, sensor.level].iloc[0]
+        month.loc[rows, sensor.spread] = 0.0
 
     return effect
 
@@ -74,14 +73,20 @@ def lost(share: float) -> Effect:
 
     def effect(month: pd.DataFrame, name: str, plant: Plant) -> None:
         rows = plant.random.random(len(month)) < share
-        month.loc[rows, [f"{name}_{statistic}" for statistic in SENSOR.statistics]] = np.nan
+        month.loc[rows, SPEC.features_of(SPEC.sensor(name))] = np.nan
 
     return effect
 
 
 def _add(month: pd.DataFrame, name: str, offset: Any) -> None:
-    for statistic in ("mean", "median", "percentile25", "percentile75"):
-        month[f"{name}_{statistic}"] += offset
+    for feature in _locations(name):
+        month[feature] += offset
+
+
+def _locations(name: str) -> list[str]:
+    """The features that move with the readings: all but the spread."""
+    sensor = SPEC.sensor(name)
+    return [feature for feature in SPEC.features_of(sensor) if feature != sensor.spread]
 
 
 def _age(month: pd.DataFrame) -> pd.Series:
@@ -99,7 +104,7 @@ class Case:  # pylint: disable=too-many-instance-attributes  # a plain list of w
     washing: float | None = None  # share of washing phases in the month
     missing: float = 0.0  # share of phases of the reference in which the sensor has no values
     reference: int = 1000  # rows
-    said: str = ""  # the check that should say it
+    check: str = ""  # that should report it
     concept: float = 0.0  # shift of the laboratory values, in SD within a phase, in 30 rows
 
     @property
@@ -119,10 +124,10 @@ CASES = [
     Case("1 SD, reference of 100 rows", shifted(1.0), reference=100),
     Case("noise variance x 1.5", noisy),
     Case("ramp to 1 SD", ramp(1.0)),
-    Case("stuck all month", stuck(1.0), said="stuck"),
-    Case("stuck in the last 30 %", stuck(0.3), said="stuck"),
-    Case("mix 50/50 to 80/20", washing=0.8, said="mix"),
-    Case("missing 5 to 20 %", lost(0.2), missing=0.05, said="missing"),
+    Case("stuck all month", stuck(1.0), check="stuck"),
+    Case("stuck in the last 30 %", stuck(0.3), check="stuck"),
+    Case("mix 50/50 to 80/20", washing=0.8, check="mix"),
+    Case("missing 5 to 20 %", lost(0.2), missing=0.05, check="missing"),
     Case("missing 5 %, as before", lost(0.05), missing=0.05),
     Case("30 laboratory values as before", concept=1e-9),
     Case("30 laboratory values + 0.5 SD", concept=0.5),
@@ -131,12 +136,12 @@ CASES = [
 
 def draw(case: Case, size: int, plant: Plant) -> tuple[pd.DataFrame, pd.DataFrame, str]:
     """A reference of twelve months, the month after it, and the sensor that something befell."""
-    name = str(plant.random.choice([sensor.name for sensor in SENSOR.sensors]))
+    name = str(plant.random.choice([sensor.name for sensor in SPEC.sensors]))
     reference = plant.phases(case.reference, months=12)
     size = max(size, LABORATORY) if case.concept else size
     month = plant.phases(size if case.washing is None else 4 * size, start=12 * MONTH)
     if case.washing is not None:
-        washing = month[SENSOR.columns.phase] == 1
+        washing = month[SPEC.columns.phase] == 1
         share = round(case.washing * size)
         month = pd.concat([month[washing].iloc[:share], month[~washing].iloc[: size - share]])
         month = month.reset_index(drop=True)
@@ -145,10 +150,10 @@ def draw(case: Case, size: int, plant: Plant) -> tuple[pd.DataFrame, pd.DataFram
     if case.wander:
         for table in (reference, month):
             period = (table["last_timestamp"] // MONTH).astype(int)
-            phase = table[SENSOR.columns.phase]
-            for sensor in SENSOR.sensors:
+            phase = table[SPEC.columns.phase]
+            for sensor in SPEC.sensors:
                 # Of the process and not of the probe: in each phase by its own measure.
-                unit = table.groupby(phase)[f"{sensor.name}_median"].std()
+                unit = table.groupby(phase)[sensor.level].std()
                 offsets = plant.random.normal(0, case.wander, period.max() + 1)
                 _add(table, sensor.name, offsets[period] * phase.map(unit))
             plant.predict(table)
@@ -159,87 +164,90 @@ def draw(case: Case, size: int, plant: Plant) -> tuple[pd.DataFrame, pd.DataFram
 
 
 def trial(case: Case, size: int, seed: int) -> dict[str, object]:
-    """One month: what ours says, and the usual rule."""
-    plant = Plant(SENSOR, np.random.default_rng([seed, size, CASES.index(case)]))
+    """One month: our tests, and the usual rule."""
+    plant = Plant(SPEC, np.random.default_rng([seed, size, CASES.index(case)]))
     reference, month, name = draw(case, size, plant)
     if case.concept:
         return _laboratory(case, reference, month)
-    tests = drift_tests.drift(month, reference, SENSOR)
-    checked = checks.checks(month, reference, NO_PAST, SENSOR)
-    accused = tests.loc[tests["rank"] == 1, "part"].head(1).tolist()
-    named = set(tests.loc[tests["rank"].notna(), "part"])
-    odd = checked[checked["status"] != OK]
+    tests = drift_tests.drift(month, reference, SPEC)
+    checked = checks.checks(compared(month, reference, SPEC), SPEC)
+    at_fault = drift_tests.sensors_at_fault(tests)
+    reported = checked[checked["status"] != Status.NO_DRIFT]
     return {
-        "alarm": (pd.concat([tests["status"], checked["status"]]) == ALARM).any(),
-        "watch": (tests["status"] != OK).any() or not odd.empty,
-        "first": bool(accused) and accused == [name],
-        "accused": bool(accused),
-        "innocent": bool(named - {name}),
+        "alarm": (pd.concat([tests["status"], checked["status"]]) == Status.ALARM).any(),
+        "watch": (tests["status"] != Status.NO_DRIFT).any() or not reported.empty,
+        "first": at_fault[:1] == [name],
+        "identified": bool(at_fault),
+        "innocent": bool(set(at_fault) - {name}),
         "usual": usual_rule(month, reference),
-        "said": (odd["indicator"] == case.said).any(),
+        "reported": (reported["indicator"] == case.check).any(),
     }
 
 
 def _laboratory(case: Case, reference: pd.DataFrame, month: pd.DataFrame) -> dict[str, object]:
-    """Thirty laboratory values against the errors known so far; the targets are as they are."""
-    names = [f"{name}_measured" for name in SENSOR.target_names]
-    phase = reference[SENSOR.columns.phase]
-    unit = (reference[names] - reference.groupby(phase)[names].transform("mean")).std()
-    errors = []
-    for table, offset in ((month.iloc[:LABORATORY], case.concept), (reference, 0.0)):
-        error = table[names] + offset * unit - table[SENSOR.target_names].to_numpy()
-        found = error.set_axis(SENSOR.target_names, axis=1)
-        widths = (reference[names] - reference[SENSOR.target_names].to_numpy()).abs().quantile(0.9)
-        inside = (
-            (error.abs() <= widths)
-            .astype(float)
-            .set_axis([f"{name}_inside" for name in SENSOR.target_names], axis=1)
-        )
-        errors.append(
-            pd.concat([table[[*SENSOR.columns.keys, "last_timestamp"]], found, inside], axis=1)
-        )
-    tests = performance.tests(errors[0], errors[1], SENSOR)
-    return {"alarm": (tests["status"] == ALARM).any(), "watch": (tests["status"] != OK).any()}
+    """Thirty laboratory values compared with the expected errors; the targets are unchanged."""
+    recent = _errors(month.iloc[:LABORATORY], reference, case.concept)
+    expected = _errors(reference, reference, 0.0)
+    status = performance.tests(recent, expected, SPEC)["status"]
+    return {"alarm": (status == Status.ALARM).any(), "watch": (status != Status.NO_DRIFT).any()}
+
+
+def _errors(table: pd.DataFrame, reference: pd.DataFrame, offset: float) -> pd.DataFrame:
+    """Errors of the predictions of the plant, on the linear scale, as `performance.errors`.
+
+    Args:
+        offset: of the laboratory values, in SD within a phase.
+    """
+    errors = table[[*SPEC.columns.keys, "last_timestamp"]].copy()
+    phase = reference[SPEC.columns.phase]
+    for target in SPEC.targets:
+        values = reference[target.measured]
+        unit = (values - values.groupby(phase).transform("mean")).std()
+        width = (values - reference[target.name]).abs().quantile(0.9)
+        error = table[target.measured] + offset * unit - table[target.name]
+        errors[target.name] = error
+        errors[performance.inside(target)] = (error.abs() <= width).astype(float)
+    return errors
 
 
 def usual_rule(month: pd.DataFrame, reference: pd.DataFrame) -> bool:
     """Kolmogorov-Smirnov on every column, phase and measured targets among them."""
-    columns = [*SENSOR.features, SENSOR.columns.phase, *SENSOR.target_names]
+    columns = [*SPEC.features, SPEC.columns.phase, *SPEC.target_names]
     return any(ks_2samp(reference[name], month[name]).pvalue < 0.05 for name in columns)
 
 
 def _trials(job: tuple[int, int, int]) -> dict[str, object]:
     case, size, months = CASES[job[0]], *job[1:]
     gc.freeze()  # multipletests collects garbage at each call: leave it little to look through
-    found = pd.DataFrame([trial(case, size, seed) for seed in range(months)])
-    share = found.mean() * 100
-    if "first" in found:
-        accused = found["accused"].sum()
-        share["first"] = 100 * found["first"].sum() / accused if accused else np.nan
+    trials = pd.DataFrame([trial(case, size, seed) for seed in range(months)])
+    share = trials.mean() * 100
+    if "first" in trials:
+        identified = trials["identified"].sum()
+        share["first"] = 100 * trials["first"].sum() / identified if identified else np.nan
     return {"case": case.name, "rows": size} | {str(name): share[name] for name in share.index}
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """One row a case: alarm / watch / said as what it is, by rows; accusations; the usual rule."""
+    """One row per case: alarm / watch / reported by its check, by rows; sensors; the usual rule."""
     sizes = " | ".join(f"{size:,} rows" for size in SIZES)
     lines = [f"| % of months | {sizes} | accused first / innocent named | usual rule |"]
     lines.append(f"| --- |{' ---: |' * (len(SIZES) + 2)}")
-    names = {case.name: case.said for case in CASES}
+    names = {case.name: case.check for case in CASES}
     for case, rows in table.groupby("case", sort=False):
         by_size = rows.set_index("rows")
-        said = ["said"] if names[str(case)] else []
-        cells = [_pair(by_size, size, "alarm", "watch", *said) for size in SIZES]
+        reported = ["reported"] if names[str(case)] else []
+        cells = [_pair(by_size, size, "alarm", "watch", *reported) for size in SIZES]
         cells += [_pair(by_size, 100, "first", "innocent"), _pair(by_size, 100, "usual")]
         lines.append(f"| {case} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def _pair(by_size: pd.DataFrame, size: int, *names: str) -> str:
-    """Figures of one size; who was accused is said where at least half of the months accuse."""
+    """Figures of one size; sensors only where one was identified in at least half of the months."""
     if size not in by_size.index:
         return ""
     row = by_size.loc[size]
-    if "first" in names and not row["accused"] >= 50:
+    if "first" in names and not row["identified"] >= 50:
         return ""
     return " / ".join(f"{row[name]:.1f}" for name in names if pd.notna(row[name]))
 

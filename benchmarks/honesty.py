@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.worlds import soft_sensor, world
-from src.components.predictor.bundle import CLEAN, NOT_CLEAN, UNCERTAIN
+from src.components.predictor.judgement import Judgement
 from src.components.trainer import fitting
 from src.soft_sensor import SoftSensor
 
@@ -79,11 +79,13 @@ def main(trials: int, seeds: int) -> None:
     judged = pd.concat([verdicts for _, verdicts in worlds], ignore_index=True)
     table = pd.crosstab(judged["truth"], judged["verdict"])
     table = table.reindex(
-        ["clean", "not clean"], columns=[CLEAN, UNCERTAIN, NOT_CLEAN], fill_value=0
+        ["clean", "not clean"],
+        columns=[Judgement.CLEAN, Judgement.UNCERTAIN, Judgement.NOT_CLEAN],
+        fill_value=0,
     )
     print(f"\n{table.to_string()}\n")
     counts = table.to_numpy()
-    for at, verdict, wrong in ((0, CLEAN, 1), (2, NOT_CLEAN, 0)):
+    for at, verdict, wrong in ((0, Judgement.CLEAN, 1), (2, Judgement.NOT_CLEAN, 0)):
         share = counts[wrong, at] / max(counts[:, at].sum(), 1)
         every = counts[wrong, at] / counts[wrong].sum()
         rinses = table.index[wrong]

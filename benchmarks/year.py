@@ -19,7 +19,7 @@ import pandas as pd
 from sqlalchemy import text
 
 from src.components.database.connection import connect
-from src.components.drift_reporter.drift_tests import ALARM
+from src.components.drift_reporter.status import Status
 from src.settings import Settings
 
 EXPERIMENTS, SECONDS, MONTHS, FIRST_BAD = 60, 300, 12, 7
@@ -111,7 +111,7 @@ def main(folder: str | None = None) -> None:
             outcome, words = newest_report()
             off = max(0.0, DRIFT * (number - FIRST_BAD + 1))
             print(f"month {number:2}: pH off by up to {off:.2f}: {outcome} ({words})", flush=True)
-            if outcome != ALARM:
+            if outcome != Status.ALARM:
                 impress("monitor --accept")
             if number < MONTHS:
                 let_a_month_pass()

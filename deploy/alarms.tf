@@ -33,11 +33,11 @@ resource "aws_sns_topic_policy" "alarms" {
   })
 }
 
-# A task that ended badly, among them a check that found no good run, or that never started: then no
+# A task that failed (including a check that found no good run), or that never started, in which case no
 # container has an exit code.
 resource "aws_cloudwatch_event_rule" "failed" {
   name        = "${var.name}-failed"
-  description = "a task ended with another exit code than 0, or did not start"
+  description = "a task exited with a code other than 0, or did not start"
   event_pattern = jsonencode({
     source      = ["aws.ecs"]
     detail-type = ["ECS Task State Change"]
@@ -65,7 +65,7 @@ resource "aws_cloudwatch_event_target" "failed" {
       task    = "$.detail.taskArn"
       when    = "$.detail.stoppedAt"
     }
-    # One JSON string a line is what EventBridge takes for plain text.
+    # EventBridge renders one JSON string per line as plain text.
     input_template = <<-E
       "impress <command> failed at <when>: exit code <exit>, <reason>"
       "Exit codes: 1 failed, or no good run for too long; 3 rows were rejected; none: did not start."
@@ -91,9 +91,9 @@ resource "aws_cloudwatch_metric_alarm" "not_started" {
   ok_actions          = [aws_sns_topic.alarms.arn]
 }
 
-# An alarm sees seven days at most, and a good week has but one run. So the checks look back, and these
-# alarms look after the checks: whatever keeps them from answering, the scheduler itself among it,
-# leaves a day without a line.
+# A CloudWatch alarm looks back at most seven days, and a normal week has one run. So the checks query the
+# history, and these alarms monitor the checks: whatever keeps them from answering, including a stopped
+# scheduler, leaves a day without a line.
 resource "aws_cloudwatch_log_metric_filter" "checked" {
   for_each       = local.tasks
   name           = "${var.name}-checked-${each.key}"
@@ -110,7 +110,7 @@ resource "aws_cloudwatch_log_metric_filter" "checked" {
 resource "aws_cloudwatch_metric_alarm" "unchecked" {
   for_each            = local.tasks
   alarm_name          = "${var.name}-unchecked-${each.key}"
-  alarm_description   = "For a day nobody could say when ${each.key} last had a good run."
+  alarm_description   = "For a day no check could tell when ${each.key} last had a good run."
   namespace           = var.name
   metric_name         = aws_cloudwatch_log_metric_filter.checked[each.key].metric_transformation[0].name
   statistic           = "Sum"

@@ -1,9 +1,9 @@
-# A PostgreSQL of its own (create_database), which only the tasks reach.
+# A separate PostgreSQL (create_database), reachable only by the tasks.
 locals {
   database = var.create_database ? 1 : 0
 }
 
-# Drawn anew at each apply, kept by none: what counts is what password_version last wrote.
+# Generated at each apply and not stored: the valid one is what password_version last wrote.
 ephemeral "aws_secretsmanager_random_password" "database" {
   count               = local.database
   password_length     = 40

@@ -13,7 +13,7 @@ resource "aws_iam_openid_connect_provider" "github" {
   client_id_list = ["sts.amazonaws.com"]
 }
 
-# Taken by the workflow of one branch of one repository; pull requests and forks have other subjects.
+# Assumed by the workflow of one branch of one repository; pull requests and forks have other subjects.
 resource "aws_iam_role" "github" {
   name = "${var.name}-github"
   assume_role_policy = jsonencode({
@@ -35,8 +35,8 @@ resource "aws_iam_role_policy_attachment" "github" {
   policy_arn = aws_iam_policy.release.arn
 }
 
-# What pushing images and deploy/rollback need, and no more. A policy of its own, as a user with keys
-# may have it instead of the role.
+# Exactly what pushing images and deploy/rollback need. A separate policy, because a user with keys may
+# have it instead of the role.
 resource "aws_iam_policy" "release" {
   name = "${var.name}-release"
   policy = jsonencode({

@@ -1,4 +1,4 @@
-# terraform test: what plans say. They change nothing, but ask AWS (in tests/deploy moto) who is asking.
+# terraform test: assertions on plans. They change nothing, but ask AWS (moto in tests/deploy) for the account.
 
 variables {
   region            = "eu-central-1"

@@ -1,4 +1,4 @@
-# One image for each task, named by the git hash that it was built from.
+# One image for each task, tagged with the git hash that it was built from.
 locals {
   tasks = toset(["predict", "monitor"])
 }
@@ -14,7 +14,7 @@ resource "aws_ecr_repository" "image" {
   }
 }
 
-# The last images stay for rolling back.
+# The last images are kept for rollbacks.
 resource "aws_ecr_lifecycle_policy" "image" {
   for_each   = local.tasks
   repository = aws_ecr_repository.image[each.key].name
@@ -22,7 +22,7 @@ resource "aws_ecr_lifecycle_policy" "image" {
     rules = [
       {
         rulePriority = 1
-        description  = "what no tag names"
+        description  = "untagged images"
         selection = {
           tagStatus   = "untagged"
           countType   = "sinceImagePushed"
@@ -46,8 +46,8 @@ resource "aws_ecr_lifecycle_policy" "image" {
   })
 }
 
-# Which images are in use is said here and nowhere else. deploy/rollback writes it, for the workflow
-# too; Terraform reads it, so that an apply keeps the images that it finds.
+# The only record of which images are in use. Written by deploy/rollback, also for the workflow; read by
+# Terraform, so that an apply keeps the current images.
 resource "aws_ssm_parameter" "image_tag" {
   name           = "/${var.name}/image_tag"
   description    = "git hash of the images in use; written by deploy/rollback"

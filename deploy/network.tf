@@ -2,10 +2,10 @@ locals {
   own          = var.network == null ? 1 : 0
   vpc_id       = var.network == null ? aws_vpc.this[0].id : var.network.vpc_id
   task_subnets = var.network == null ? aws_subnet.tasks[*].id : var.network.task_subnets
-  # A NAT gateway costs more than all else here, and a public address lets nobody in.
+  # A NAT gateway costs more than everything else here, and a public address alone lets nobody in.
   public = var.network == null ? true : var.network.public
   port   = tonumber(coalesce(lookup(var.environment, "DB_PORT", null), "5432"))
-  # Everything that the tasks call beside the database; ECR, SSM and logs too are HTTPS.
+  # Everything that the tasks call besides the database; ECR, SSM and logs use HTTPS too.
   open_ports = toset(["443", coalesce(lookup(var.environment, "SMTP_PORT", null), "587")])
 }
 
@@ -54,7 +54,7 @@ resource "aws_route_table_association" "tasks" {
   route_table_id = aws_route_table.tasks[0].id
 }
 
-# No rule lets anybody in.
+# No inbound rules.
 resource "aws_security_group" "tasks" {
   name        = "${var.name}-tasks"
   description = "the tasks call out, nothing calls them"

@@ -4,12 +4,12 @@ output "github_variables" {
 }
 
 output "release_policy_arn" {
-  description = "for a user with keys, where the workflow has no role"
+  description = "for a user with keys, if the workflow has no role"
   value       = aws_iam_policy.release.arn
 }
 
 output "secrets" {
-  description = "parameters whose values are to be put by hand"
+  description = "parameters whose values must be entered by hand"
   value = [
     for name, parameter in aws_ssm_parameter.secret : parameter.name
     if !(var.create_database && contains(["DB_USERNAME", "DB_PASSWORD"], name))

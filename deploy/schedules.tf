@@ -1,5 +1,5 @@
 locals {
-  # The checks ask the archive itself when a run was last good, and fail where that is too long ago.
+  # The checks query the archive for the last good run, and fail if it was too long ago.
   starts = merge(
     { for task in local.tasks : task => {
       task       = task
@@ -32,7 +32,7 @@ resource "aws_scheduler_schedule" "this" {
     })
 
     ecs_parameters {
-      # Without a revision: the newest active one, which is how a new image gets to its schedules.
+      # Without a revision: the newest active one, so that schedules pick up a new image.
       task_definition_arn = aws_ecs_task_definition.this[each.value.task].arn_without_revision
       launch_type         = "FARGATE"
 
@@ -54,7 +54,7 @@ resource "aws_scheduler_schedule" "this" {
   }
 }
 
-# Starts that the scheduler has given up.
+# Starts that the scheduler has given up on.
 resource "aws_sqs_queue" "not_started" {
   name                      = "${var.name}-not-started"
   message_retention_seconds = 1209600

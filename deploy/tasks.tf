@@ -1,8 +1,8 @@
 locals {
   home = "/var/lib/impress"
 
-  # Every name that src/settings.py reads and that is neither a secret nor set by the image. Empty
-  # counts as not set.
+  # Every variable that src/settings.py reads and that is neither a secret nor set by the image. An empty
+  # one counts as not set.
   not_set = {
     DB_HOSTNAME         = ""
     DB_PORT             = ""
@@ -41,8 +41,8 @@ resource "aws_cloudwatch_log_group" "task" {
   retention_in_days = var.log_days
 }
 
-# Terraform makes the place; the value is put there by hand, once (README.md), and never read back. A
-# write-only value stands in no state and no plan, and is written anew only with a new version.
+# Terraform creates the parameter; the value is entered by hand, once (README.md), and never read back. A
+# write-only value is in no state and no plan, and is written again only with a new version.
 resource "aws_ssm_parameter" "secret" {
   for_each         = var.secrets
   name             = "/${var.name}/${each.key}"
@@ -60,14 +60,14 @@ resource "aws_ecs_task_definition" "this" {
   memory                   = var.sizes[each.key].memory
   execution_role_arn       = aws_iam_role.execution.arn
   task_role_arn            = aws_iam_role.task.arn
-  # The state follows the revisions that deploy/rollback registers: they are no drift.
+  # The state follows the revisions that deploy/rollback registers, so they do not count as drift.
   track_latest = true
 
   runtime_platform {
     operating_system_family = "LINUX"
     cpu_architecture        = "X86_64"
   }
-  # The only place where the container may write; it ends with the task.
+  # The only writable place in the container; discarded with the task.
   volume {
     name = "home"
   }
@@ -83,7 +83,7 @@ resource "aws_ecs_task_definition" "this" {
     readonlyRootFilesystem = true
     linuxParameters        = { capabilities = { drop = ["ALL"] }, initProcessEnabled = true }
     mountPoints            = [{ sourceVolume = "home", containerPath = local.home, readOnly = false }]
-    # A transaction that is told to end has the longest time that Fargate grants.
+    # A run that is told to stop gets the longest time that Fargate grants.
     stopTimeout = 120
     environment = [for name, value in local.environment : { name = name, value = value }]
     secrets = [
@@ -100,7 +100,7 @@ resource "aws_ecs_task_definition" "this" {
   }])
 
   lifecycle {
-    # Or there would be a moment without an active revision.
+    # Otherwise there would be a moment without an active revision.
     create_before_destroy = true
   }
 }
@@ -153,7 +153,7 @@ resource "aws_iam_role_policy" "execution" {
   })
 }
 
-# What the program may do: nothing, or write its raw archive.
+# What the program may do: nothing, except write its raw archive if there is one.
 resource "aws_iam_role" "task" {
   name               = "${var.name}-task"
   assume_role_policy = local.by_ecs_tasks

@@ -10,12 +10,12 @@ variable "name" {
 }
 
 variable "alarm_email" {
-  description = "who is told when something fails; AWS asks this address for confirmation"
+  description = "address that is notified of failures; AWS asks it for confirmation"
   type        = string
 }
 
 variable "environment" {
-  description = "what is not secret, by the names of src/settings.py; a name left out is not set"
+  description = "settings that are not secret, named as in src/settings.py; omitted ones are not set"
   type        = map(string)
 
   validation {
@@ -29,7 +29,7 @@ variable "environment" {
 }
 
 variable "secrets" {
-  description = "names of the secrets that the tasks are handed; leave out what you do not use"
+  description = "names of the secrets passed to the tasks; omit those that you do not use"
   type        = set(string)
   default = [
     "DB_USERNAME",
@@ -55,13 +55,13 @@ variable "github_repository" {
 }
 
 variable "github_branch" {
-  description = "the branch whose workflow may do so"
+  description = "branch whose workflow may push images"
   type        = string
   default     = "main"
 }
 
 variable "github_oidc_provider_arn" {
-  description = "GitHub's identity provider where the account has it already: there can be but one"
+  description = "GitHub's identity provider, if the account already has it: there can be only one"
   type        = string
   default     = null
 }
@@ -82,7 +82,7 @@ variable "time_zone" {
 }
 
 variable "good_run_within_days" {
-  description = "an older last good run is a failure; it is looked for every twelve hours"
+  description = "maximum age of the last good run; checked every twelve hours"
   type        = map(number)
   default = {
     predict = 8
@@ -91,10 +91,10 @@ variable "good_run_within_days" {
 }
 
 # Measured with MLflow: predict took 410 MB and 5 s of a core for 1,200 phases, monitor 510 MB and 12 s
-# for a report on as many, a check 260 MB and 3 s. So 512 MB would not do, and the smallest cpu makes
-# 5 s of a core to 20.
+# for a report on the same number, a check 260 MB and 3 s. So 512 MB would be too little, and the smallest
+# CPU size turns 5 s of a core into 20.
 variable "sizes" {
-  description = "CPU units (1024 are one core) and memory in MB; Fargate knows certain pairs only"
+  description = "CPU units (1024 are one core) and memory in MB; Fargate supports only certain pairs"
   type        = map(object({ cpu = number, memory = number }))
   default = {
     predict = { cpu = 256, memory = 1024 }
@@ -109,7 +109,7 @@ variable "log_days" {
 }
 
 variable "network" {
-  description = "an existing network; without it one is made. public: its task subnets have no NAT"
+  description = "an existing network; without it one is created. public: its task subnets have no NAT"
   type = object({
     vpc_id           = string
     task_subnets     = list(string)
@@ -120,18 +120,18 @@ variable "network" {
 }
 
 variable "database_cidr" {
-  description = "where an existing database is, such as 203.0.113.7/32: the tasks may call it only"
+  description = "address of an existing database, such as 203.0.113.7/32: the tasks may call no other"
   type        = string
   default     = null
 
   validation {
     condition     = var.create_database || var.database_cidr != null
-    error_message = "database_cidr: the tasks are shut in and must be let out to the database."
+    error_message = "database_cidr: the tasks have no other outbound access and must be allowed to reach the database."
   }
 }
 
 variable "create_database" {
-  description = "make a PostgreSQL on RDS, with a password that nobody has seen"
+  description = "create a PostgreSQL on RDS, with a generated password that nobody sees"
   type        = bool
   default     = false
 }

@@ -1,11 +1,11 @@
 terraform {
-  # 1.11 brought write-only arguments, by which no secret comes into the state.
+  # 1.11 introduced write-only arguments, which keep secrets out of the state.
   required_version = ">= 1.11"
 
   required_providers {
     aws = {
       source = "hashicorp/aws"
-      # The one that the tests run with.
+      # The version that the tests use.
       version = "5.100.0"
     }
   }

@@ -1,6 +1,6 @@
-"""Named errors: a mistake or a state that the reader of the message can mend.
+"""Named errors, for mistakes and states that the reader of the message can fix.
 
-Everything else that goes wrong is left as it is and ends a run with its traceback.
+Anything else that goes wrong is not caught and ends a run with its traceback.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ class DataError(ImpressError):
 
 
 class BundleRefused(ImpressError):
-    """A model bundle is damaged, changed, or asks for what the loader does not allow."""
+    """A model bundle is damaged, was altered, or asks for what the loader does not allow."""
 
 
 class NoModel(ImpressError):
-    """The registry has no such model version, or cannot be asked and nothing is cached."""
+    """The registry has no such model version, or cannot be reached and nothing is cached."""
 
 
 class RegistryUnavailable(ImpressError):
@@ -31,39 +31,43 @@ class RegistryUnavailable(ImpressError):
 
 
 class InboxHeld(ImpressError):
-    """Another run is at work on the inbox."""
+    """Another run is working on the inbox."""
 
 
 class DeliveryError(ImpressError):
     """The message could not be handed to the mail server."""
 
 
-# What to do about errors of libraries, by a word of their type or message.
+# What to do about errors of libraries, by a word of their type or message; the first match counts.
 _REMEDIES = {
     "UndefinedTable": "run `impress init` first",
     "UndefinedColumn": "run `impress init` to add what is missing",
-    "InsufficientPrivilege": "let the owner of the tables grant it to DB_USERNAME, or TEMPORARY "
-    "that of the database",
-    "PermissionError": "let this user write there; see RAW_ARCHIVE and IMPRESS_HOME",
+    "InsufficientPrivilege": "ask the owner of the tables to grant it to DB_USERNAME, or to grant "
+    "TEMPORARY on the database",
+    "PermissionError": "give this user write access there; see RAW_ARCHIVE and IMPRESS_HOME",
     "AWS Error": "check RAW_ARCHIVE and the credentials and region of AWS",
     "UnicodeDecodeError": "save the file as UTF-8",
-    "ConnectError": "check PREFECT_API_URL and that the server runs",
+    "ConnectError": "check PREFECT_API_URL and that the server is running",
     "OperationalError": "check DB_HOSTNAME, DB_PORT, DB_NAME, DB_USERNAME, DB_PASSWORD, DB_SSLMODE "
-    "and that the server runs",
-    "'prefect'": "install the extra `flows`, or do without PREFECT_API_URL",
-    "'pyarrow'": "install the extra `archive`, or do without RAW_ARCHIVE",
-    "ModuleNotFoundError": "install requirements.txt; or, where it is about an embedded part, name "
-    "a server instead (DB_HOSTNAME, MLFLOW_TRACKING_URI)",
+    "and that the server is running",
+    "'prefect'": "install the extra `flows`, or unset PREFECT_API_URL",
+    "'pyarrow'": "install the extra `archive`, or unset RAW_ARCHIVE",
+    "ModuleNotFoundError": "install requirements.txt; or, if an embedded part is missing, "
+    "configure a server instead (DB_HOSTNAME, MLFLOW_TRACKING_URI)",
 }
 
 
 def advice(error: BaseException) -> str | None:
-    """One line of cause and remedy for an error that a user can mend, None for any other.
+    """Cause and remedy in one line, for an error that a user can fix; None for any other.
 
-    Library errors keep their type on the way up; only here, at the edge, they get words.
+    Errors of libraries keep their type on the way up; they are put into words only here, at the
+    edge.
     """
     if isinstance(error, ImpressError):
         return str(error)
-    cause = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"
-    remedy = next((remedy for word, remedy in _REMEDIES.items() if word in cause), None)
-    return f"{cause}: {remedy}" if remedy else None
+    lines = str(error).strip().splitlines()
+    cause = f"{type(error).__name__}: {lines[0] if lines else ''}"
+    for word, remedy in _REMEDIES.items():
+        if word in cause:
+            return f"{cause}: {remedy}"
+    return None

@@ -1,4 +1,4 @@
-"""Logging to the console and to logs/<pipeline>-<UTC time>.log, set up by a main only."""
+"""Logging to the console and to logs/<job>-<UTC time>.log, set up only where a process starts."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _CHATTY = (
 
 @contextmanager
 def logging_to(name: str, folder: Path) -> Iterator[Path]:
-    """Log INFO and above to the console and to a new file of `folder`, which is given."""
+    """Log INFO and above to the console and to a new file in `folder`; yields the file."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%S}.log"
     console = logging.StreamHandler(sys.stderr)
     console.addFilter(lambda record: not getattr(record, "file_only", False))
-    # Delayed: commands that have nothing to log leave no file.
+    # Opened with the first line, so that a command without one leaves no file.
     writer = logging.FileHandler(file, encoding="utf-8", delay=True)
     root = logging.getLogger()
     root.setLevel(logging.INFO)
@@ -50,20 +50,20 @@ def logging_to(name: str, folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def job(name: str, folder: Path) -> Iterator[None]:
-    """Run a job under its log file and end the process with exit code 1 where it fails.
+    """Run a job with its own log file, and exit with code 1 if it fails.
 
-    A failure that its reader can mend is one line on the console, with the traceback in the file
-    only; any other shows its traceback on both.
+    A failure that the user can fix is one line on the console, with the traceback only in the file;
+    any other failure shows its traceback in both.
     """
     logger = logging.getLogger(name)
     with logging_to(name, folder) as file:
         try:
             yield
-        except Exception as error:  # pylint: disable=broad-exception-caught  # a process' edge
+        except Exception as error:  # pylint: disable=broad-exception-caught  # process edge
             line = advice(error)
             if line is None:
-                logger.exception("%s failed; this is also in %s", name, file)
+                logger.exception("%s failed; see also %s", name, file)
             else:
                 logger.error("%s", line)
-                logger.info("where it happened", exc_info=True, extra={"file_only": True})
+                logger.info("traceback:", exc_info=True, extra={"file_only": True})
             sys.exit(1)

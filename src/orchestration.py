@@ -7,32 +7,51 @@ our runs; so it is not even imported.
 from __future__ import annotations
 
 import functools
+import inspect
 import logging
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from contextvars import ContextVar
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 from src.settings import Settings
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
+# Whether the present code runs inside a flow of Prefect, so that its tasks are Prefect's too.
+_in_prefect: ContextVar[bool] = ContextVar("_in_prefect", default=False)
 
-def flow(function: Callable[P, R]) -> Callable[P, R]:
+
+def flow(
+    function: Callable[Concatenate[Settings, P], R],
+) -> Callable[Concatenate[Settings, P], R]:
     """Make `function` a Prefect flow of its own name when Prefect is configured.
 
-    Its arguments are shown in Prefect's UI: no secret may be one of them.
+    Its first argument, the settings, stays unknown to Prefect; all others are shown in its UI, so
+    no secret may be one of them.
     """
 
     @functools.wraps(function)
-    def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        settings = Settings()
+    def call(settings: Settings, *args: P.args, **kwargs: P.kwargs) -> R:
         settings.export()
         if not settings.prefect_api_url:
-            return function(*args, **kwargs)
-        run: Callable[P, R] = _prefect().flow(function, persist_result=False)
+            return function(settings, *args, **kwargs)
+
+        @functools.wraps(function)
+        def with_settings(*args: P.args, **kwargs: P.kwargs) -> R:
+            token = _in_prefect.set(True)
+            try:
+                return function(settings, *args, **kwargs)
+            finally:
+                _in_prefect.reset(token)
+
+        signature = inspect.signature(function)
+        shown = list(signature.parameters.values())[1:]
+        vars(with_settings)["__signature__"] = signature.replace(parameters=shown)
+        run: Callable[P, R] = _prefect().flow(with_settings, persist_result=False)
         return run(*args, **kwargs)
 
-    return call
+    return cast(Callable[Concatenate[Settings, P], R], call)
 
 
 def task(retries: int = 0) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -41,12 +60,12 @@ def task(retries: int = 0) -> Callable[[Callable[P, R]], Callable[P, R]]:
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         @functools.wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            # Prefect walks through the arguments of a task; tables, models and settings are none
-            # of its business, so to Prefect it has none.
+            # Prefect inspects the arguments of a task. Tables, models and settings are not for its
+            # eyes, so Prefect gets a function without arguments.
             def run() -> R:
                 return function(*args, **kwargs)
 
-            if not Settings().prefect_api_url:
+            if not _in_prefect.get():
                 return run()
             wrapped: Callable[[], R] = _prefect().task(
                 run,

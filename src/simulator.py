@@ -1,17 +1,18 @@
-"""Experiments from physics, with known truth and injectable faults.
+"""Simulated experiments from physics, with known truth and injectable faults.
 
 An experiment is one wash (W1) and one rinse (S1). Five solutes are followed through both: dosed by
-a recipe, partly held by the textile, carried over into the rinse, washed out there. The sensors see
-alkali, turbidity, temperature and pump; the surfactants, which the laboratory measures, only as
-they are dosed and diluted with the rest. Doses, textiles and tap water vary, so a part of the truth
-is out of any model's reach.
+a recipe, partly held by the textile, carried over into the rinse, and washed out there. The sensors
+respond to alkali, turbidity, temperature and pump; to the surfactants, which the laboratory
+measures, only because these are dosed and diluted with the rest. Doses, textiles and tap water
+vary, so part of the truth is out of reach of any model.
 
-Rates are per phase: a shorter one is a faster programme. It is sampled in its last twenty-fifth,
-one minute of 25: `truth.csv` holds the mean concentrations of that moment and their tension.
+Rates are per phase: a shorter phase is a faster programme. A phase is sampled in its last
+twenty-fifth, one minute of 25: `truth.csv` holds the mean concentrations during that time and their
+tension.
 
-Experiment k starts (k - 1) x 3 hours after 2026-01-05T06:00:00Z (phases of more than an hour: x 3
-`seconds`), its rinse two minutes after its wash. It has its own random stream: how many others
-there are makes no difference to it, and a fault changes what it says but none of the draws.
+Experiment k starts (k - 1) x 3 hours after 2026-01-05T06:00:00Z (with phases of more than an hour,
+x 3 `seconds`), its rinse two minutes after its wash. Each has its own random stream, so it does not
+depend on how many others there are, and a fault changes readings but no random draw.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ ASSAY_LIMITS = (-np.inf, 0.0, 1.05), (np.inf, 445.0, 1000.0)  # low, high: mN/m,
 
 
 def column(*values: float) -> Array:
-    """One value per row, (m, 1), to stand beside rows of time."""
+    """One value per row, (m, 1), to combine with rows of time (m, n)."""
     return np.array(values, dtype=float)[:, None]
 
 
@@ -70,7 +71,7 @@ OTHER_PRODUCT = column(0.45, 2.2, 1, 1, 1)  # factors of a surfactant mix unseen
 
 @dataclass(frozen=True)
 class Recipe:
-    """A washing programme: what goes in and how its surfactants act."""
+    """A washing programme: what is dosed and how its surfactants act."""
 
     name: str
     solutes: Array  # (5, 1)
@@ -90,10 +91,10 @@ RECIPES = (
 
 
 @dataclass(frozen=True)
-class Run:  # pylint: disable=too-many-instance-attributes  # one for each circumstance
-    """What one experiment happens to be like."""
+class Run:  # pylint: disable=too-many-instance-attributes  # one attribute per circumstance
+    """The circumstances of one experiment."""
 
-    recipe: Recipe  # as really dosed
+    recipe: Recipe  # as actually dosed
     held: Array  # (5, 1) share of the dose that the textile holds when the wash ends
     carry_over: float  # share of the wash bath that the textile takes into the rinse
     tap_conductivity: float  # uS/cm at 25 C
@@ -106,7 +107,7 @@ class Run:  # pylint: disable=too-many-instance-attributes  # one for each circu
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong, with which sensor, and for how many experiments."""
+    """A fault, its sensor, and for how many experiments it has lasted."""
 
     name: str
     sensor: str
@@ -167,7 +168,7 @@ def autocorrelated(rng: Generator, shape: tuple[int, int], memory: float) -> Arr
 
 
 def draw_run(rng: Generator, product: Array) -> Run:
-    """Recipe, with its solutes times `product`, textile, water and pump of one experiment."""
+    """Draw recipe (its solutes times `product`), textile, water and pump of one experiment."""
     recipe = RECIPES[rng.integers(len(RECIPES))]
     solutes = recipe.solutes * product * np.exp(DOSING * rng.normal() + rng.normal(0, MIXING))
     acid, exchanges = recipe.acid * rng.lognormal(0, 0.3), recipe.exchanges * rng.lognormal(0, 0.4)
@@ -193,7 +194,7 @@ def wash(run: Run, time: Array) -> Array:
 
 
 def rinse(run: Run, time: Array) -> Array:
-    """State of the bath as in `wash`: all is washed out, and some recipes end with a souring."""
+    """State of the bath as in `wash`: solutes are washed out, and some recipes end by souring."""
     _, flow = pump(np.array(run.speed), run.resistance)
     exchange = run.recipe.exchanges * flow
     held = run.recipe.solutes * run.held
@@ -216,8 +217,8 @@ def read_fault(fault: str | None) -> Fault:
 
 
 def faulty(fault: Fault, readings: Array, noise: Array, rng: Generator) -> Array:
-    """Readings (n,) of the sensor at fault, from the sound ones and the noise in them."""
-    # A loose plug loses stretches, not single readings.
+    """Readings (n,) of the faulty sensor, from the correct ones and their noise."""
+    # A loose plug loses runs of readings, not single ones.
     lost = np.repeat(rng.random(readings.size // 40 + 1) < 0.85, 40)[: readings.size]
     effects: dict[str, Array] = {
         "offset": readings + 0.15 * SPANS[fault.sensor],
@@ -241,13 +242,13 @@ def sensor_readings(rng: Generator, run: Run, state: Array, fault: Fault) -> Arr
     noise = autocorrelated(rng, true.shape, 0.8) * NOISE * true
     readings: Array = np.maximum(true + noise, 0)
     at = SENSORS.index(fault.sensor)
-    # A spawned stream leaves the experiment's own where it is.
+    # A spawned stream leaves the state of the experiment's own stream as it is.
     readings[at] = faulty(fault, readings[at], noise[at], rng.spawn(1)[0])
     return readings
 
 
 def sensor_lines(columns: dict[str, NDArray[Any]]) -> str:
-    """Lines of sensors.csv; what is not simulated stays empty, and so does what is not a number."""
+    """Lines of sensors.csv; columns that are not simulated and NaN are left empty."""
     names = HEADERS["sensors.csv"].split(";")
     formats = {name: "%d" if data.dtype.kind == "i" else "%.4g" for name, data in columns.items()}
     # One format per line is several times faster than a data frame's writer.
@@ -257,7 +258,7 @@ def sensor_lines(columns: dict[str, NDArray[Any]]) -> str:
 
 
 def lab_lines(rng: Generator, number: int, stamp: int, label: str, truth: Array) -> Iterator[str]:
-    """Lines of lab.csv: one to three replicates, at times a row that is no phase's; -1 for gaps."""
+    """Lines of lab.csv: one to three replicates, sometimes a row of no phase; -1: not measured."""
     stray = str(rng.choice(["Leerwert", "W2", "defekt"]))
     for remark in [label] * int(rng.integers(1, 4)) + [stray] * (rng.random() < 0.1):
         true = truth if remark == label else np.array([WATER_TENSION, 0, 0])
@@ -268,7 +269,7 @@ def lab_lines(rng: Generator, number: int, stamp: int, label: str, truth: Array)
 
 
 def phases_run(chance: float, fault: Fault) -> list[int]:
-    """Phases that take place: 3 % of the experiments lack one; with `mix` 75 % lack the rinse."""
+    """Phases that take place: 3 % of experiments lack one; with `mix`, 75 % lack the rinse."""
     if fault.name == "mix":
         return [1, 0] if chance < 0.25 else [1]
     return [1, 0] if chance < 0.97 else [int(chance < 0.985)]
@@ -315,8 +316,11 @@ def simulate(
 ) -> None:
     """Write sensors.csv, lab.csv and truth.csv of experiments `first`, `first` + 1, ...
 
-    A phase has 80 to 120 % of `seconds` rows. `fault` is one of FAULTS, with a sensor if wanted
-    (`gain:ph`; conductivity without); a ramp grows from `first` on. Others are a ValueError.
+    A phase has 80 to 120 % of `seconds` rows. `fault` is one of FAULTS, optionally with a sensor
+    (`gain:ph`; by default conductivity); a ramp grows from `first` on.
+
+    Raises:
+        ValueError: for an unknown fault or sensor.
     """
     wrong = read_fault(fault)
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
 """The contract of a soft sensor: params.yaml as typed, frozen records.
 
-Everything that is particular to a rig is said in that file and read here. The names of the features
-are derived here and nowhere else.
+Everything that is particular to a rig is stated in that file and read here. The names of all
+columns that belong to a sensor or a target are derived here and nowhere else.
 """
 
 from __future__ import annotations
@@ -15,19 +15,45 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from src.errors import DataError, ParamsError
 
-# PostgreSQL cuts identifiers at 63 bytes; the longest suffix we add is "_out_of_bounds".
+# PostgreSQL cuts identifiers at 63 bytes; "_out_of_bounds" is the longest suffix of a column there.
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,48}")
-# Columns that our tables have besides the rig's, and what a run notes beside the keys of a phase.
-_OURS = {"arrived_at", "reason", "run_id", "rejected_at"}
-_STOCK = {"state", "n_rows", "n_samples", "first_timestamp", "last_timestamp", "clock_ahead"}
-_STOCK |= {"first_row", "last_row", "predicted_at", "purged_at", "scored_from", "batch", "share"}
-_STOCK |= {"group", "holdout", "fold", "loaded_at"}
+
+# Columns that the inbox and the table of rejected rows have besides those of the rig.
+RESERVED_COLUMNS = frozenset({"arrived_at", "reason", "run_id", "rejected_at"})
+# Columns that stand beside the keys of a phase while it is scored, trained on or purged.
+RESERVED_KEYS = frozenset(
+    {
+        "batch",
+        "clock_ahead",
+        "first_row",
+        "first_timestamp",
+        "flags",
+        "fold",
+        "group",
+        "holdout",
+        "last_row",
+        "last_timestamp",
+        "loaded_at",
+        "model_version",
+        "n_rows",
+        "n_samples",
+        "predicted_at",
+        "purged_at",
+        "run_id",
+        "scored_from",
+        "share",
+        "state",
+        "verdict",
+    }
+)
 _STATISTIC = re.compile(r"mean|std|median|percentile(\d{1,2})")
 
 
 def _identifier(name: str) -> str:
     if not _IDENTIFIER.fullmatch(name):
-        raise ValueError(f"{name!r} is not a column name: letters, digits and _ only, at most 49")
+        raise ValueError(
+            f"{name!r} is not a column name: letters, digits and _, at most 49, no digit first"
+        )
     return name
 
 
@@ -114,6 +140,30 @@ class Sensor(Quantity):
 
     price: float = 0.0
 
+    def feature(self, statistic: str) -> str:
+        """Column of one of its statistics over a phase."""
+        return f"{self.name}_{statistic}"
+
+    @property
+    def level(self) -> str:
+        """Column of its median over a phase."""
+        return self.feature("median")
+
+    @property
+    def spread(self) -> str:
+        """Column of its standard deviation over a phase."""
+        return self.feature("std")
+
+    @property
+    def out_of_bounds(self) -> str:
+        """Column that counts the readings of a phase outside the range."""
+        return f"{self.name}_out_of_bounds"
+
+    @property
+    def outside_training(self) -> str:
+        """Flag: a feature is beyond the range of the training rows of its phase."""
+        return f"{self.name}_outside_training"
+
 
 class Limit(_Record):
     """What counts as clean."""
@@ -136,6 +186,26 @@ class Target(Quantity):
 
     limit: Limit | None = None
     scale: Literal["linear", "log"] = "linear"
+
+    @property
+    def lower(self) -> str:
+        """Column of the lower end of its prediction interval."""
+        return f"{self.name}_lower"
+
+    @property
+    def upper(self) -> str:
+        """Column of the upper end of its prediction interval."""
+        return f"{self.name}_upper"
+
+    @property
+    def measured(self) -> str:
+        """Column of the laboratory value beside a prediction."""
+        return f"{self.name}_measured"
+
+    @property
+    def score(self) -> str:
+        """Column of the out-of-fold error in units of the trees' disagreement, see `intervals`."""
+        return f"{self.name}_score"
 
     @model_validator(mode="after")
     def _positive(self) -> Self:
@@ -189,13 +259,29 @@ class Confirmation(_Record):
 
 
 class Monitoring(_Record):
-    """When a change is worth a word."""
+    """Thresholds for reporting a change."""
 
     alarm: Annotated[float, Field(gt=0, lt=1)] = 0.01
     watch: Annotated[float, Field(gt=0, lt=1)] = 0.05
     min_shift: Annotated[float, Field(ge=0)] = 0.3
     min_rows: Annotated[int, Field(ge=4)] = 8
     confirm: Confirmation = Confirmation(need=1, of=1)
+
+
+class Wording(_Record):
+    """What reports call the things of this rig; the defaults fit any rig.
+
+    Each is part of a sentence, without a capital letter or a full stop.
+    """
+
+    # What can move several sensors at once.
+    influences: str = "the process, its materials or its settings"
+    # A change that may not show in any sensor.
+    unseen_change: str = "a change of the process"
+    # What a suspicious sensor is compared with.
+    sensor_check: str = "a reference instrument"
+    # Which phases the laboratory should check when a sensor has drifted.
+    accepted_phases: str = "some phases"
 
 
 class SoftSensor(_Record):
@@ -213,6 +299,7 @@ class SoftSensor(_Record):
     training: Training = Training()
     prediction: Prediction = Prediction()
     monitoring: Monitoring = Monitoring()
+    wording: Wording = Wording()
 
     @property
     def features(self) -> list[str]:
@@ -221,18 +308,30 @@ class SoftSensor(_Record):
 
     def features_of(self, sensor: Sensor) -> list[str]:
         """Names of one sensor's features."""
-        return [f"{sensor.name}_{statistic}" for statistic in self.statistics]
+        return [sensor.feature(statistic) for statistic in self.statistics]
+
+    def sensor(self, name: str) -> Sensor:
+        """The sensor of that name; KeyError when there is none."""
+        return {sensor.name: sensor for sensor in self.sensors}[name]
+
+    def target(self, name: str) -> Target:
+        """The target of that name; KeyError when there is none."""
+        return {target.name: target for target in self.targets}[name]
+
+    def phase(self, value: PhaseValue) -> Phase:
+        """The phase of that value; KeyError when there is none."""
+        return {phase.value: phase for phase in self.phases}[value]
 
     def experiment_key(self, words: str) -> int | str:
         """The value of the experiment column that a user means.
 
         Raises:
-            DataError: when experiments are numbered and it is no number.
+            DataError: when experiments are numbered and it is not a number.
         """
         if self.columns.experiment_type == "text":
             return words
         if not words.isdecimal():
-            raise DataError(f"{words!r} is no experiment: they are numbered, see params.yaml")
+            raise DataError(f"{words!r} is not an experiment: they are numbered, see params.yaml")
         return int(words)
 
     @property
@@ -240,9 +339,26 @@ class SoftSensor(_Record):
         """Names of the targets."""
         return [target.name for target in self.targets]
 
+    @property
+    def key_types(self) -> dict[str, type[int] | type[str]]:
+        """Type of the values of each key column."""
+        numbered = self.columns.experiment_type == "integer"
+        numeric_phases = isinstance(self.phases[0].value, int)
+        return {
+            self.columns.experiment: int if numbered else str,
+            self.columns.phase: int if numeric_phases else str,
+        }
+
+    @property
+    def required_columns(self) -> list[str]:
+        """Columns that every sensor file and the sensor table must have."""
+        valid = [self.valid_rows.column] if self.valid_rows else []
+        sensors = [sensor.name for sensor in self.sensors]
+        return [*self.columns.keys, self.columns.timestamp, *valid, *sensors]
+
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        named: dict[str, list[Any]] = {
+    def _names_are_unique(self) -> Self:
+        lists: dict[str, list[Any]] = {
             "sensors": [sensor.name for sensor in self.sensors],
             "targets": self.target_names,
             "statistics": list(self.statistics),
@@ -250,22 +366,41 @@ class SoftSensor(_Record):
             "phase labels": [phase.label for phase in self.phases],
             "columns.online": list(self.columns.online),
         }
-        for what, names in named.items():
-            if twice := sorted({str(name) for name in names if names.count(name) > 1}):
-                raise ValueError(f"{what} named twice: {', '.join(twice)}")
+        for what, names in lists.items():
+            if repeated := sorted({str(name) for name in names if names.count(name) > 1}):
+                raise ValueError(f"{what} named twice: {', '.join(repeated)}")
+        return self
+
+    @model_validator(mode="after")
+    def _phase_values_have_one_type(self) -> Self:
         if len({type(phase.value) for phase in self.phases}) > 1:
             raise ValueError("phase values must be all numbers or all text")
+        return self
+
+    @model_validator(mode="after")
+    def _statistics_include_what_monitoring_needs(self) -> Self:
         if not {"median", "std"} <= set(self.statistics):
-            raise ValueError("statistics lacks median or std, which monitoring looks at")
-        needed = [*self.columns.keys, self.columns.timestamp]
-        needed += [sensor.name for sensor in self.sensors]
-        needed += [self.valid_rows.column] if self.valid_rows else []
-        if taken := [name for name in self.columns.online if name in _OURS]:
+            raise ValueError("statistics lacks median or std, which monitoring needs")
+        return self
+
+    @model_validator(mode="after")
+    def _columns_are_complete_and_free(self) -> Self:
+        if taken := [name for name in self.columns.online if name in RESERVED_COLUMNS]:
             raise ValueError(f"columns.online has {', '.join(taken)}, which the tables add")
-        if taken := [name for name in self.columns.keys if name in _STOCK]:
-            raise ValueError(f"a key column is named {', '.join(taken)}, which a run needs")
-        if missing := [name for name in needed if name not in self.columns.online]:
+        if taken := [name for name in self.columns.keys if name in RESERVED_KEYS]:
+            raise ValueError(f"a key column is named {', '.join(taken)}, which is reserved")
+        if missing := [name for name in self.required_columns if name not in self.columns.online]:
             raise ValueError(f"columns.online lacks {', '.join(missing)}")
+        return self
+
+    @model_validator(mode="after")
+    def _columns_of_the_ledger_are_unique(self) -> Self:
+        intervals = [end for target in self.targets for end in (target.lower, target.upper)]
+        counts = [sensor.out_of_bounds for sensor in self.sensors]
+        names = [*self.columns.keys, *self.target_names, *intervals, *self.features, *counts]
+        names += RESERVED_KEYS
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"two columns of the ledger would be called {', '.join(repeated)}")
         return self
 
 
@@ -273,8 +408,8 @@ def load_soft_sensor(path: Path) -> SoftSensor:
     """Read and check a params file.
 
     Raises:
-        ParamsError: when it is missing, no YAML, or breaks the contract; the message names the
-            line of each fault.
+        ParamsError: when it is missing, is not YAML, or breaks the contract; the message names
+            the line of each fault; a contradiction between entries has that of the first entry.
     """
     if not path.is_file():
         raise ParamsError(f"{path} not found: run from the repository or set IMPRESS_PARAMS")

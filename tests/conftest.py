@@ -35,26 +35,6 @@ hypothesis.settings.load_profile("tests")
 ROOT = Path(__file__).resolve().parent.parent
 TEST_DATA = Path(__file__).resolve().parent / "test_data"
 WITH_TABLES = "with_tables"  # a database
-# Fixtures: Prefect and MLflow, what Terraform has made on moto; and all that start any server.
-SLOW_SERVERS = {"servers", "terraform"}
-SERVERS = SLOW_SERVERS | {"server", "embedded", "serve_mail", "guarded", "bucket", "podman"}
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that need a server, and let those that share much share a process.
-
-    These are the tests of servers that start slowly, and those of one file of unit tests. Each of
-    the others goes to whichever process of pytest-xdist is free.
-    """
-    for item in items:
-        fixtures = set(getattr(item, "fixturenames", ()))
-        if fixtures & SERVERS:
-            item.add_marker(pytest.mark.server)
-        if fixtures & SLOW_SERVERS:
-            item.add_marker(pytest.mark.xdist_group(min(fixtures & SLOW_SERVERS)))
-        elif ROOT / "tests" / "unit" in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -161,6 +141,7 @@ def fixture_trained_home(
 
     The first of pytest-xdist's processes makes it for all.
     """
+    from src.components.registry.production import promote
     from src.components.registry.versions import Registry
     from src.pipelines.train_pipeline import train
 
@@ -172,8 +153,8 @@ def fixture_trained_home(
             patch.delenv(name, raising=False)
         patch.setenv("IMPRESS_HOME", str(folder))
         patch.setenv("IMPRESS_PARAMS", str(params))
-        train(str(small_dataset), trials=0)
-        Registry(Settings(), "laundry").promote("1", "the first")
+        train(Settings(), str(small_dataset), trials=1)
+        promote(Registry(Settings(), "laundry"), "1", "the first")
     return folder
 
 

@@ -1,1 +1,1 @@
-"""The console: commands and what they print."""
+"""The command line: its commands, and what they print."""

@@ -1,4 +1,4 @@
-"""Lets `python -m src.cli` do what `impress` does."""
+"""Makes `python -m src.cli` the same as `impress`."""
 
 from src.cli.commands import process
 

@@ -1,6 +1,6 @@
 """The command line: each command is a few lines over a pipeline or a component.
 
-Exit codes: 0 done or nothing to do, 1 failed, 2 wrong use, 3 done in part (rows were rejected).
+Exit codes: 0 done or nothing to do, 1 failed, 2 wrong use, 3 partly done (rows were rejected).
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import gc
 import math
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal
@@ -26,78 +28,97 @@ main = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions
 PARTIAL = 3
 
 
-def _sensor() -> SoftSensor:
-    return load_soft_sensor(Settings().impress_params)
+@contextmanager
+def command(name: str) -> Iterator[Settings]:
+    """Run a command as a job with its own log file; yields the settings, which it hands on."""
+    settings = Settings()
+    with job(name, settings.logs):
+        yield settings
 
 
-def _seconds(moment: datetime | None, otherwise: float) -> float:
+def contract(settings: Settings) -> SoftSensor:
+    """The soft sensor that the settings name."""
+    return load_soft_sensor(settings.impress_params)
+
+
+def _seconds(moment: datetime | None, default: float) -> float:
+    """Unix seconds of a moment, which is in UTC unless it names a time zone."""
     if moment is None:
-        return otherwise
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        return default
+    in_utc = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return in_utc.timestamp()
 
 
-def _duration(words: str) -> timedelta:
-    """A length of time such as 8d, 36h or 90m."""
+def _duration(text: str) -> timedelta:
+    """A duration such as 8d, 36h or 90m."""
     units = {"d": "days", "h": "hours", "m": "minutes"}
-    if not (found := re.fullmatch(r"(\d+)([dhm])", words)):
-        raise typer.BadParameter(f"{words!r} is no length of time such as 8d, 36h or 90m")
-    return timedelta(**{units[found[2]]: int(found[1])})
+    match = re.fullmatch(r"(?P<count>\d+)(?P<unit>[dhm])", text)
+    if match is None:
+        raise typer.BadParameter(f"{text!r} is not a duration such as 8d, 36h or 90m")
+    return timedelta(**{units[match["unit"]]: int(match["count"])})
 
 
 @main.callback()
 def about() -> None:
-    """IMPRESS: a soft sensor for washing and rinsing water, and its batch life."""
+    """IMPRESS: a soft sensor for wash and rinse water, with jobs that train, run and monitor it.
+
+    Exit codes: 0 done or nothing to do, 1 failed, 2 wrong use, 3 partly done (rows were rejected).
+    """
 
 
 @main.command()
 def init() -> None:
-    """Create the tables in the database, or add the columns that they lack."""
+    """Create the tables in the database, or add columns that they lack."""
     from src.components.database.connection import connect
     from src.components.database.schema import initialise
 
-    with job("init", Settings().logs), connect(Settings()) as engine:
-        done = initialise(engine, _sensor())
-        print("\n".join(done) or "nothing to do: all tables are there")
+    with command("init") as settings, connect(settings) as engine:
+        changes = initialise(engine, contract(settings))
+        print("\n".join(changes) or "nothing to do: all tables are there")
 
 
 @main.command()
 def simulate(
-    folder: Annotated[Path, typer.Argument(help="where the three files go")],
-    experiments: Annotated[int, typer.Option(min=1)] = 50,
-    seconds: Annotated[int, typer.Option(min=10, help="about how long a phase lasts")] = 1500,
-    seed: Annotated[int, typer.Option(min=0)] = 1,
+    folder: Annotated[Path, typer.Argument(help="folder for the three files")],
+    experiments: Annotated[int, typer.Option(min=1, help="number of experiments")] = 50,
+    seconds: Annotated[int, typer.Option(min=10, help="approximate length of a phase")] = 1500,
+    seed: Annotated[int, typer.Option(min=0, help="of the random numbers")] = 1,
     first: Annotated[int, typer.Option(min=1, help="number of the first experiment")] = 1,
-    fault: Annotated[str | None, typer.Option(help="NAME or NAME:SENSOR, e.g. ramp:ph")] = None,
+    fault: Annotated[
+        str | None, typer.Option(help="sensor fault to simulate, NAME or NAME:SENSOR, e.g. ramp:ph")
+    ] = None,
 ) -> None:
-    """Make sensors.csv, lab.csv and truth.csv of simulated experiments."""
+    """Simulate experiments: write sensors.csv, lab.csv and truth.csv."""
     from src import simulator
 
     try:
         simulator.simulate(folder, experiments, seconds, seed, first, fault)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--fault") from error
-    print(f"{experiments} experiments from number {first} on are in {folder}")
+    print(f"{experiments} experiments, numbered from {first}, are in {folder}")
 
 
 @main.command()
 def load(
     file: Annotated[Path, typer.Argument(help="sensor rows, CSV or Parquet")],
     laboratory: Annotated[
-        bool, typer.Option("--laboratory", help="laboratory values instead, CSV")
+        bool, typer.Option("--laboratory", help="the file holds laboratory values, CSV")
     ] = False,
 ) -> None:
-    """Put a sensor file into online_data, all of its rows or none; or laboratory values."""
+    """Load a file of sensor rows into online_data, all of them or none; or laboratory values."""
     from src.components.database.connection import connect
     from src.components.ingestion.load import load_sensor_rows
 
-    with job("load", Settings().logs), connect(Settings()) as engine:
+    with command("load") as settings, connect(settings) as engine:
+        spec = contract(settings)
         if not laboratory:
-            load_sensor_rows(engine, _sensor(), file)
+            load_sensor_rows(engine, spec, file)
             return
         from src.components.ingestion.laboratory import load as load_values
 
-        counts = load_values(engine, _sensor(), file)
-        print(", ".join(f"{count} {what}" for what, count in counts.items()) + " phases")
+        counts = load_values(engine, spec, file)
+        by_state = ", ".join(f"{count} {state}" for state, count in counts.items())
+        print(f"{by_state} phases")
 
 
 @main.command("pull-data")
@@ -105,149 +126,167 @@ def pull_data() -> None:
     """Fetch the data set of this commit from the DVC remote."""
     from src.components.ingestion import dvc_data
 
-    with job("pull-data", Settings().logs):
-        dvc_data.pull(Settings(), Path("."))
+    with command("pull-data") as settings:
+        dvc_data.pull(settings, Path("."))
 
 
 @main.command()
 def train(
     dataset: Annotated[Path, typer.Option(help="data set folder")] = Path("Dataset"),
-    trials: Annotated[int | None, typer.Option(min=1, help="instead of params.yaml's")] = None,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="tuning trials per member, instead of params.yaml's")
+    ] = None,
     retrain: Annotated[
-        bool, typer.Option("--retrain", help="with the hyperparameters of Production, no search")
+        bool, typer.Option("--retrain", help="use the hyperparameters of Production, do not search")
     ] = False,
     cold: Annotated[
-        bool, typer.Option("--cold", help="do not begin the search with those of Production")
+        bool, typer.Option("--cold", help="start the search without those of Production")
     ] = False,
 ) -> None:
-    """Tune, fit and evaluate a model and register it."""
+    """Tune, fit, evaluate and register a model."""
     if retrain and (trials or cold):
-        raise typer.BadParameter("--retrain does not search: no --trials, no --cold")
-    with job("train", Settings().logs):
+        raise typer.BadParameter("--retrain does not search, so it excludes --trials and --cold")
+    with command("train") as settings:
         from src.pipelines.train_pipeline import train as pipeline
 
-        pipeline(str(dataset), trials, retrain, cold)
+        pipeline(settings, str(dataset), trials, retrain, cold)
 
 
 @main.command()
 def study(
     dataset: Annotated[Path, typer.Option(help="data set folder")] = Path("Dataset"),
-    repeats: Annotated[int, typer.Option(min=1, help="cross-validations of each set")] = 3,
+    repeats: Annotated[int, typer.Option(min=1, help="cross-validations per set")] = 3,
 ) -> None:
     """Compare sets of sensors: error against price."""
-    with job("study", Settings().logs):
+    with command("study") as settings:
         from src.cli import console
         from src.pipelines.study_pipeline import study as pipeline
 
-        console.show_study(pipeline(str(dataset), repeats))
+        console.show_study(pipeline(settings, str(dataset), repeats))
 
 
 @main.command()
 def collect(
     dataset: Annotated[Path, typer.Option(help="data set folder")] = Path("Dataset"),
 ) -> None:
-    """Give laboratory values of archived phases their features, for the next training."""
+    """Add archived features of phases with late laboratory values to a data set, for training."""
     from src.components.database.connection import connect
     from src.components.ingestion.late_labels import collect as collect_features
     from src.components.registry.versions import Registry
 
-    with job("collect", Settings().logs), connect(Settings()) as engine:
-        definitions = Registry(Settings(), _sensor().name).definitions()
-        found = collect_features(engine, definitions, dataset, _sensor())
-        print(f"{len(found)} analysed phases without sensor rows have their features in {dataset}")
+    with command("collect") as settings, connect(settings) as engine:
+        spec = contract(settings)
+        definitions = Registry(settings, spec.name).definitions()
+        phases = collect_features(engine, definitions, dataset, spec)
+        print(f"{len(phases)} analysed phases without sensor rows have their features in {dataset}")
 
 
 @main.command("next-sample")
 def next_sample(
-    count: Annotated[int, typer.Option(min=1, help="how many experiments")] = 5,
-    dataset: Annotated[Path, typer.Option(help="whose laboratory file is known")] = Path("Dataset"),
+    count: Annotated[int, typer.Option(min=1, help="how many experiments to list")] = 5,
+    dataset: Annotated[
+        Path, typer.Option(help="data set folder; its laboratory file names what is analysed")
+    ] = Path("Dataset"),
     since: Annotated[
-        datetime | None, typer.Option("--from", help="phases that ended then or later, UTC")
+        datetime | None, typer.Option("--from", help="only phases that ended then or later, UTC")
     ] = None,
 ) -> None:
-    """List the experiments whose laboratory analysis would teach the model most."""
+    """List the experiments whose laboratory analysis would help the model most."""
     from src.cli import console
     from src.components.database.connection import connect
+    from src.components.registry.cache import fetch_production
     from src.components.registry.versions import Registry
     from src.components.trainer.next_sample import not_analysed, worth_analysing
 
-    with job("next-sample", Settings().logs), connect(Settings()) as engine:
-        spec = _sensor()
-        bundle, version, _ = Registry(Settings(), spec.name).fetch_production()
-        bundle.check_contract(spec)
-        earliest = _seconds(since, -math.inf)
-        waiting = not_analysed(engine, bundle, dataset, earliest, spec)
-        found = worth_analysing(waiting, bundle, spec, count)
-        experiments = waiting[spec.columns.experiment].nunique()
-        console.show_next_samples(found, experiments, version, spec)
+    with command("next-sample") as settings, connect(settings) as engine:
+        spec = contract(settings)
+        model = fetch_production(Registry(settings, spec.name))
+        model.bundle.check_contract(spec)
+        earliest = _seconds(since, default=-math.inf)
+        phases = not_analysed(engine, model.bundle, dataset, earliest, spec)
+        ranked = worth_analysing(phases, model.bundle, spec, count)
+        experiments = phases[spec.columns.experiment].nunique()
+        console.show_next_samples(ranked, experiments, model.version, spec)
 
 
 @main.command()
 def models() -> None:
-    """List the registered versions, and what was Production when."""
+    """List the registered versions, and which was Production when."""
     from src.cli import console
+    from src.components.registry import production
     from src.components.registry.versions import Registry
 
-    with job("models", Settings().logs):
-        console.show_models(Registry(Settings(), _sensor().name))
+    with command("models") as settings:
+        registry = Registry(settings, contract(settings).name)
+        present = production.production(registry)
+        console.show_versions(registry.name, registry.versions(), present)
+        console.show_history(production.history(registry))
 
 
 @main.command()
 def promote(
-    version: Annotated[str | None, typer.Argument(help="the newest by default")] = None,
+    version: Annotated[str | None, typer.Argument(help="by default the newest")] = None,
     force: Annotated[
-        str | None, typer.Option(metavar="WHY", help="even if it is worse; why is kept")
+        str | None, typer.Option(metavar="WHY", help="promote it even if it is worse; WHY is kept")
     ] = None,
 ) -> None:
-    """Make a version Production, unless it is worse; the next prediction uses it."""
-    with job("promote", Settings().logs):
+    """Make a version Production unless it is significantly worse than the present one."""
+    with command("promote") as settings:
+        from src.cli import console
         from src.pipelines.promote_pipeline import promote as pipeline
 
-        print(f"Production is now version {pipeline(version, force)}")
+        decision = pipeline(settings, version, force)
+        console.show_comparison(decision, contract(settings))
+        decision.require_promoted()
+        print(f"Production is now version {decision.version}")
 
 
 @main.command()
 def rollback() -> None:
-    """Make the version before the present one Production again."""
+    """Make the previous version Production again."""
+    from src.components.registry import production
     from src.components.registry.versions import Registry
 
-    with job("rollback", Settings().logs):
-        print(f"Production is now version {Registry(Settings(), _sensor().name).rollback()}")
+    with command("rollback") as settings:
+        version = production.rollback(Registry(settings, contract(settings).name))
+        print(f"Production is now version {version}")
 
 
 @main.command()
 def fetch() -> None:
-    """Fetch the Production bundle into ml_downloads/, to serve when the registry is down."""
+    """Fetch the Production bundle into ml_downloads/, for when the registry is down."""
+    from src.components.registry.cache import fetch_production
     from src.components.registry.versions import Registry
 
-    with job("fetch", Settings().logs):
-        _, version, _ = Registry(Settings(), _sensor().name).fetch_production()
-        print(f"version {version} is in {Settings().ml_downloads}")
+    with command("fetch") as settings:
+        model = fetch_production(Registry(settings, contract(settings).name))
+        print(f"version {model.version} is in {settings.ml_downloads}")
 
 
 @main.command()
 def predict(
     twins: Annotated[bool, typer.Option(help="work on the test_ tables")] = False,
     rescore: Annotated[
-        bool, typer.Option("--rescore", help="score again what was scored, where rows are there")
+        bool, typer.Option("--rescore", help="score scored phases again, if their rows are there")
     ] = False,
     since: Annotated[
-        datetime | None, typer.Option("--from", help="phases that ended then or later, UTC")
+        datetime | None, typer.Option("--from", help="rescore phases that ended then or later, UTC")
     ] = None,
     until: Annotated[
-        datetime | None, typer.Option("--to", help="phases that ended before, UTC")
+        datetime | None, typer.Option("--to", help="rescore phases that ended before, UTC")
     ] = None,
 ) -> None:
-    """Score what is due in online_data into archived_data."""
+    """Score the phases that are due in online_data, and write them into archived_data."""
     from src.components.inbox.states import Window
 
     if not rescore and (since or until):
-        raise typer.BadParameter("--from and --to belong to --rescore")
-    window = Window(_seconds(since, -math.inf), _seconds(until, math.inf)) if rescore else None
-    with job("predict", Settings().logs):
+        raise typer.BadParameter("--from and --to need --rescore")
+    start, end = _seconds(since, default=-math.inf), _seconds(until, default=math.inf)
+    window = Window(start, end) if rescore else None
+    with command("predict") as settings:
         from src.pipelines.predict_pipeline import predict as pipeline
 
-        outcome = pipeline(twins, window)
+        outcome = pipeline(settings, twins, window)
     if outcome and outcome.rejected:
         raise typer.Exit(PARTIAL)
 
@@ -255,75 +294,82 @@ def predict(
 @main.command()
 def monitor(
     since: Annotated[
-        datetime | None, typer.Option(help="look at what was archived later, UTC")
+        datetime | None, typer.Option(help="report on what was archived after this time, UTC")
     ] = None,
-    until: Annotated[datetime | None, typer.Option(help="and by then, UTC")] = None,
+    until: Annotated[
+        datetime | None, typer.Option(help="report on what was archived up to this time, UTC")
+    ] = None,
     always_mail: Annotated[
         bool, typer.Option("--always-mail", help="send a message whatever the verdict")
     ] = False,
     accept: Annotated[
         bool | None,
-        typer.Option("--accept/--no-accept", help="no report: let the last one count as healthy"),
+        typer.Option(
+            "--accept/--no-accept", help="accept the last report's month as healthy; no new report"
+        ),
     ] = None,
     report: Annotated[
-        int | None, typer.Option(help="run of the report that --accept is about")
+        int | None, typer.Option(help="run of the report to accept, instead of the last one")
     ] = None,
 ) -> None:
-    """Report drift and performance since the last report; send a message when something is wrong.
+    """Report drift and performance since the last report; send a message if something is wrong.
 
-    A window of your own (--since, --until) is looked at again and leaves the schedule as it is. The
-    month of a report that is accepted is part of what later months are compared with.
+    A report with --since or --until does not count as the last report, so the next one starts where
+    it would have. An accepted month becomes part of what later months are compared with.
     """
     from src.components.database.connection import connect
     from src.components.drift_reporter.log import MonitoringLog
 
     if report is not None and accept is None:
-        raise typer.BadParameter("--report belongs to --accept or --no-accept")
-    with job("monitor", Settings().logs):
+        raise typer.BadParameter("--report needs --accept or --no-accept")
+    with command("monitor") as settings:
         if accept is not None:
-            with connect(Settings()) as engine:
-                print(MonitoringLog(engine, _sensor()).accept(report, accept))
+            with connect(settings) as engine:
+                print(MonitoringLog(engine, contract(settings)).accept(report, accept))
             return
         from src.pipelines.monitor_pipeline import monitor as pipeline
 
-        start, end = (moment.isoformat() if moment else None for moment in (since, until))
-        pipeline(start, end, always_mail)
+        start = since.isoformat() if since else None
+        end = until.isoformat() if until else None
+        pipeline(settings, start, end, always_mail)
 
 
 @main.command()
 def status(
     max_age: Annotated[
-        str | None, typer.Option(help="only say, by exit code 1, that no run was good for e.g. 8d")
+        str | None,
+        typer.Option(help="only check: exit with 1 if the last good run is older, e.g. 8d"),
     ] = None,
     pipeline: Annotated[
-        Literal["predict", "monitor"], typer.Option(help="whose runs --max-age is about")
+        Literal["predict", "monitor"], typer.Option(help="whose runs --max-age checks")
     ] = "predict",
 ) -> None:
-    """Show inbox, model, last runs, and where reports and mail are."""
+    """Show the inbox, the model, the last runs, and where reports and mail are."""
     from src.cli import console
+    from src.cli.status import show_status
     from src.components.database.connection import connect
     from src.components.database.journal import Journal
 
     limit = _duration(max_age) if max_age else None
-    with job("status", Settings().logs), connect(Settings()) as engine:
+    with command("status") as settings, connect(settings) as engine:
+        spec = contract(settings)
         if limit is None:
-            console.show_status(engine, Settings(), _sensor())
+            show_status(engine, settings, spec)
             return
-        journal = Journal(engine, _sensor())
-        print(console.last_good(journal, pipeline))
-        age = journal.age_of_last_good(pipeline)
+        age = Journal(engine, spec).age_of_last_good(pipeline)
+        print(console.last_good_run(pipeline, age))
     if age is None or age > limit:
         raise typer.Exit(1)
 
 
 @main.command()
-def why(experiment: Annotated[str, typer.Argument(help="its number or name")]) -> None:
-    """Trace the predictions of an experiment back to rows, features, votes, model, data, code."""
+def why(experiment: Annotated[str, typer.Argument(help="number or name")]) -> None:
+    """Trace predictions of an experiment back to rows, features, votes, model, data and code."""
     from src.cli.why import show_why
     from src.components.database.connection import connect
 
-    with job("why", Settings().logs), connect(Settings()) as engine:
-        show_why(engine, Settings(), _sensor(), experiment)
+    with command("why") as settings, connect(settings) as engine:
+        show_why(engine, settings, contract(settings), experiment)
 
 
 rejected_commands = typer.Typer(invoke_without_command=True)
@@ -340,9 +386,10 @@ def rejected(context: typer.Context) -> None:
 
     if context.invoked_subcommand:
         return
-    with job("rejected", Settings().logs), connect(Settings()) as engine:
+    with command("rejected") as settings, connect(settings) as engine:
+        spec = contract(settings)
         with engine.connect() as connection:
-            console.show_rejected(summary(Inbox(connection, _sensor())), _sensor())
+            console.show_rejected(summary(Inbox(connection, spec)), spec)
 
 
 @rejected_commands.command()
@@ -350,42 +397,43 @@ def replay(
     reason: Annotated[str | None, typer.Option(help="only rows rejected for this")] = None,
     experiment: Annotated[str | None, typer.Option(help="only rows of this experiment")] = None,
     reopen: Annotated[
-        bool, typer.Option("--reopen", help="score phases anew whose removed rows are back")
+        bool, typer.Option("--reopen", help="also rescore phases whose removed rows are back")
     ] = False,
 ) -> None:
-    """Give rejected rows another chance: the next prediction looks at them again."""
+    """Move rejected rows back into the inbox, where the next run tries again to score them."""
     from src.components.database.connection import connect
     from src.components.inbox.hold import hold
-    from src.components.inbox.rejected import REASONS
     from src.components.inbox.rejected import replay as move_back
     from src.components.inbox.states import Inbox
+    from src.components.predictor.reasons import Reason
 
-    if reason and reason not in REASONS:
-        raise typer.BadParameter(f"{reason!r} is not one of {', '.join(REASONS)}")
-    with job("replay", Settings().logs), connect(Settings()) as engine:
+    if reason and reason not in list(Reason):
+        raise typer.BadParameter(f"{reason!r} is not one of {', '.join(Reason)}")
+    with command("replay") as settings, connect(settings) as engine:
         with hold(engine) as connection:
             if connection is None:
                 raise InboxHeld("another run holds the inbox: try again when it has ended")
-            spec = _sensor()
+            spec = contract(settings)
             key = spec.experiment_key(experiment) if experiment else None
-            print(f"{move_back(Inbox(connection, spec), reason, key, reopen)} rows are back")
+            rows = move_back(Inbox(connection, spec), reason, key, reopen)
+            print(f"{rows} rows are back")
 
 
 @main.command()
 def demo() -> None:
-    """Run the whole loop on simulated data and embedded parts, in artifacts/demo."""
+    """Run the whole loop on simulated data, with embedded parts only, in artifacts/demo."""
     from src.cli.demo import run
 
-    with job("demo", Settings().logs):
-        run(Settings())
+    with command("demo") as settings:
+        run(settings)
 
 
 def process() -> None:
-    """The command line as a process of its own."""
+    """Entry point of the console script `impress`."""
     if sys.argv[1:2] == ["predict"]:
-        # Most of what it allocates are the modules that it imports, which stay: the collector need
-        # not look through them so often, nor again when the process ends. (Not for all commands:
-        # DuckDB complains about objects that nobody collects.)
+        # Most of what it allocates are imported modules, which stay: collecting garbage less often,
+        # and not once more at exit, saves time. (Not for all commands: DuckDB warns about objects
+        # that were not collected.)
         gc.set_threshold(100_000)
         atexit.register(gc.freeze)
     main()

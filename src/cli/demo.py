@@ -14,13 +14,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from src.cli.console import console, show_table
+from src.cli.console import console, show_line, show_table
 from src.components.database.connection import connect
 from src.components.database.tables import tables
 from src.settings import Settings, variables
 from src.soft_sensor import SoftSensor, load_soft_sensor
 
-TRIALS = 12  # a demonstration, not a search
+TRIALS = 12  # enough for a demonstration
+MONTHS = ["month1", "month2"]
 STEPS = {
     "Make a data set and train on it, as stages of DVC": [
         "dvc init --no-scm --quiet",
@@ -28,8 +29,8 @@ STEPS = {
         "dvc repro",
         "dvc push",
     ],
-    "Let the model predict from now on": ["impress promote", "impress models"],
-    "A healthy month: sensor rows arrive, are predicted, and watched": [
+    "Promote the model, so that it predicts from now on": ["impress promote", "impress models"],
+    "A healthy month: sensor rows arrive, are predicted, and monitored": [
         "impress init",
         "impress simulate month1 --experiments 100 --first 51",
         "impress load month1/sensors.csv",
@@ -44,7 +45,7 @@ STEPS = {
         "impress predict",
         "impress monitor",
     ],
-    "Where things stand": ["impress status", "impress next-sample --count 3"],
+    "The state at the end": ["impress status", "impress next-sample --count 3"],
 }
 
 
@@ -52,48 +53,55 @@ def run(settings: Settings) -> None:
     """Run all steps and compare the predictions with the simulator's truth.
 
     Raises:
-        subprocess.CalledProcessError: when a step fails; it has said why.
+        subprocess.CalledProcessError: when a step fails; it has printed why.
     """
     folder = settings.artifacts / "demo"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    root = settings.impress_params.resolve().parent
-    shutil.copy(root / "dvc.yaml", folder)
-    params = settings.impress_params.read_text(encoding="utf-8")
-    quick = params.replace("trials: 100 ", f"trials: {TRIALS} ")
-    (folder / "params.yaml").write_text(quick, encoding="utf-8")
-    _enter(folder)
+    _prepare(folder, settings.impress_params.resolve())
+    environment = _environment()
     for title, commands in STEPS.items():
         console.rule(f"[bold]{title}")
         for command in commands:
             console.print(f"[bold]$ {command}")
-            subprocess.run(command.split(), check=True)
-    spec = load_soft_sensor(Path("params.yaml"))
-    _show_truth(spec, ["month1", "month2"])
+            subprocess.run(command.split(), cwd=folder, env=environment, check=True)
+    demo = settings.model_copy(update={"impress_home": folder, "db_hostname": None})
+    _show_truth(demo, load_soft_sensor(folder / "params.yaml"))
     impress = Path(sys.executable).with_name("impress")
-    console.print(f"The same state at any time:\ncd {folder} && {impress} status", soft_wrap=True)
+    show_line(f"The same state at any time:\ncd {folder} && {impress} status")
 
 
-def _enter(folder: Path) -> None:
-    """Work in `folder` as on a machine where nothing is configured."""
-    for name in variables():
-        os.environ.pop(name, None)
-    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    os.chdir(folder)
+def _prepare(folder: Path, params: Path) -> None:
+    """An empty folder with a copy of params.yaml that asks for a short search."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    shutil.copy(params.parent / "dvc.yaml", folder)
+    text = params.read_text(encoding="utf-8")
+    short_search = text.replace("trials: 100 ", f"trials: {TRIALS} ")
+    (folder / "params.yaml").write_text(short_search, encoding="utf-8")
 
 
-def _show_truth(spec: SoftSensor, months: list[str]) -> None:
+def _environment() -> dict[str, str]:
+    """The environment of the steps, in which nothing is configured."""
+    ours = set(variables())
+    environment = {name: value for name, value in os.environ.items() if name not in ours}
+    programs = Path(sys.executable).parent
+    environment["PATH"] = f"{programs}{os.pathsep}{environment['PATH']}"
+    return environment
+
+
+def _show_truth(settings: Settings, spec: SoftSensor) -> None:
     """Compare the archived predictions with what was simulated."""
-    keys = spec.columns.keys
-    with connect(Settings()) as engine, engine.connect() as connection:
+    with connect(settings) as engine, engine.connect() as connection:
         predicted = pd.read_sql(tables(spec).archived.select(), connection)
-    errors = []
-    for month in months:
-        truth = pd.read_csv(Path(month) / "truth.csv", sep=spec.files.separator)
-        both = predicted.merge(truth, on=keys, suffixes=("", "_true"))
-        errors.append(
-            [f"{(both[t] - both[f'{t}_true']).abs().mean():.2f}" for t in spec.target_names]
-        )
-    rows = [[target.title, target.unit, *cells] for target, *cells in zip(spec.targets, *errors)]
+    errors = {}
+    for month in MONTHS:
+        file = settings.impress_home / month / "truth.csv"
+        truth = pd.read_csv(file, sep=spec.files.separator)
+        both = predicted.merge(truth, on=spec.columns.keys, suffixes=("", "_true"))
+        for name in spec.target_names:
+            errors[name, month] = (both[name] - both[f"{name}_true"]).abs().mean()
+    rows = []
+    for target in spec.targets:
+        cells = [f"{errors[target.name, month]:.2f}" for month in MONTHS]
+        rows.append([target.title, target.unit, *cells])
     title = "mean absolute error of the predictions against the simulator's truth"
-    show_table(title, ["target", "unit", *months], rows)
+    show_table(title, ["target", "unit", *MONTHS], rows)

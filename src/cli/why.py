@@ -2,18 +2,43 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pandas as pd
 from rich.markup import escape
-from sqlalchemy import Double, Engine, select, text
+from sqlalchemy import Connection, Double, Engine, select, text
 
-from src.cli.console import console, show_table, stamp
+from src.cli.console import console, show_line, show_table, stamp
 from src.components.database.tables import NEWEST_FIRST, tables
-from src.components.predictor.bundle import Bundle, member_votes
+from src.components.predictor.bundle import Bundle
+from src.components.predictor.flags import describe
+from src.components.registry.cache import fetch
 from src.components.registry.versions import Registry
-from src.components.trainer.explanation import shapley_values
+from src.components.trainer.explanation import BASE_VALUE, shapley_values
 from src.errors import DataError, ImpressError
 from src.settings import Settings
-from src.soft_sensor import SoftSensor
+from src.soft_sensor import Phase, SoftSensor
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The newest prediction of a phase, and where it comes from.
+
+    Attributes:
+        row: its row of the ledger, a frame of one row.
+        older: number of older predictions of the same phase.
+        code_version: of the run that made it.
+    """
+
+    phase: Phase
+    row: pd.DataFrame
+    older: int
+    code_version: str
+
+    @property
+    def values(self) -> pd.Series:
+        """The row's values by column."""
+        return self.row.iloc[0]
 
 
 def show_why(engine: Engine, settings: Settings, spec: SoftSensor, experiment: str) -> None:
@@ -22,140 +47,172 @@ def show_why(engine: Engine, settings: Settings, spec: SoftSensor, experiment: s
     Raises:
         DataError: when nothing was predicted for it.
     """
-    ledger = read_ledger(engine, spec, experiment)
     registry = Registry(settings, spec.name)
-    for phase in spec.phases:
-        rows = ledger[ledger[spec.columns.phase] == phase.value]
-        if rows.empty:
-            continue
-        newest = rows.iloc[[0]].reset_index(drop=True)
-        console.rule(f"[bold]experiment {escape(experiment)}, {phase.name}")
-        _show_origin(newest.iloc[0], len(rows) - 1, engine, spec)
-        try:
-            bundle = registry.fetch(str(newest["model_version"].iloc[0]))
-            bundle.check_contract(spec)
-        except ImpressError as error:
-            console.print(f"The votes of its members are not known: {error}", soft_wrap=True)
-            bundle = None
-        _show_targets(newest, bundle, spec)
+    for prediction in read_predictions(engine, spec, experiment):
+        console.rule(f"[bold]experiment {escape(experiment)}, {prediction.phase.name}")
+        _show_origin(prediction)
+        _show_flags(prediction, spec)
+        bundle = _fetch_bundle(registry, prediction, spec)
+        _show_targets(prediction, bundle, spec)
         if bundle:
-            _show_shares(newest, bundle, spec)
-        _show_features(newest.iloc[0], bundle, spec)
+            _show_contributions(prediction, bundle, spec)
+        _show_features(prediction, bundle, spec)
         if bundle:
             _show_model(bundle)
 
 
-def read_ledger(engine: Engine, spec: SoftSensor, experiment: str) -> pd.DataFrame:
-    """All predictions of an experiment; of each phase the one that counts comes first."""
+def read_predictions(engine: Engine, spec: SoftSensor, experiment: str) -> list[Prediction]:
+    """The newest prediction of each phase of an experiment.
+
+    Raises:
+        DataError: when there is none.
+    """
     archived = tables(spec).archived
     own = archived.c[spec.columns.experiment] == spec.experiment_key(experiment)
-    query = select(archived).where(own)
     with engine.connect() as connection:
-        ledger = pd.read_sql(query.order_by(text(NEWEST_FIRST)), connection)
+        query = select(archived).where(own).order_by(text(NEWEST_FIRST))
+        ledger = pd.read_sql(query, connection)
+        code_versions = _code_versions(connection, ledger["run_id"], spec)
     if ledger.empty:
         raise DataError(
             f"nothing was predicted for experiment {experiment}: see `impress status` and "
             "`impress rejected`"
         )
     numbers = [column.name for column in archived.columns if isinstance(column.type, Double)]
-    return ledger.astype(dict.fromkeys(numbers, "float64"))
+    ledger = ledger.astype(dict.fromkeys(numbers, "float64"))
+    predictions = []
+    for phase in spec.phases:
+        rows = ledger[ledger[spec.columns.phase] == phase.value].reset_index(drop=True)
+        if not rows.empty:
+            code = code_versions.get(_whole(rows["run_id"].iloc[0])) or "unknown"
+            predictions.append(Prediction(phase, rows.head(1), len(rows) - 1, code))
+    return predictions
 
 
-def _show_origin(row: pd.Series, older: int, engine: Engine, spec: SoftSensor) -> None:
+def _code_versions(
+    connection: Connection, run_ids: pd.Series, spec: SoftSensor
+) -> dict[int | None, str | None]:
+    """Code version by run."""
     runs = tables(spec).runs
-    line = select(runs.c.code_version).where(runs.c.id == _count(row["run_id"]))
-    with engine.connect() as connection:
-        code = connection.scalar(line) or "unknown"
-    first, last = (stamp(row[f"{end}_timestamp"]) for end in ("first", "last"))
-    rows = f"{_count(row['n_samples'])} valid rows, stamped {first} to {last} UTC"
-    gone = row["purged_at"]
-    raw = "still in the inbox" if pd.isna(gone) else f"removed {_moment(gone)}"
-    console.print(f"from       {rows}; raw rows {raw}", soft_wrap=True)
-    console.print(
-        f"predicted  {_moment(row['predicted_at'])} by version {row['model_version']} in run "
-        f"{_count(row['run_id'])}, code {code}",
-        soft_wrap=True,
+    query = select(runs.c.id, runs.c.code_version)
+    own = query.where(runs.c.id.in_([int(run_id) for run_id in run_ids.dropna().unique()]))
+    return {run.id: run.code_version for run in connection.execute(own)}
+
+
+def _fetch_bundle(registry: Registry, prediction: Prediction, spec: SoftSensor) -> Bundle | None:
+    """The model that predicted; None, with a line that says why, when it cannot be used."""
+    try:
+        bundle = fetch(registry, str(prediction.values["model_version"]))
+        bundle.check_contract(spec)
+    except ImpressError as error:
+        show_line(f"The votes of its members are not known: {error}")
+        return None
+    return bundle
+
+
+def _show_origin(prediction: Prediction) -> None:
+    row = prediction.values
+    period = f"{stamp(row['first_timestamp'])} to {stamp(row['last_timestamp'])} UTC"
+    purged = row["purged_at"]
+    raw_rows = "still in the inbox" if pd.isna(purged) else f"removed {_moment(purged)}"
+    run = f"run {_whole(row['run_id'])}, code {prediction.code_version}"
+    show_line(
+        f"from       {_whole(row['n_samples'])} valid rows, stamped {period}; raw rows {raw_rows}"
     )
-    if older:
-        console.print(f"supersedes {older} older prediction{'s' * (older > 1)} of this phase")
-    console.print(f"verdict    {row['verdict'] or 'none: this phase is not judged'}")
-    console.print(f"flags      {row['flags'] or 'none'}", soft_wrap=True)
+    show_line(
+        f"predicted  {_moment(row['predicted_at'])} by version {row['model_version']} in {run}"
+    )
+    if prediction.older:
+        plural = "prediction" if prediction.older == 1 else "predictions"
+        show_line(f"supersedes {prediction.older} older {plural} of this phase")
 
 
-def _count(value: float | None) -> int | None:
+def _show_flags(prediction: Prediction, spec: SoftSensor) -> None:
+    row = prediction.values
+    flags = row["flags"] or ""
+    show_line(f"verdict    {row['verdict'] or 'none: this phase is not judged'}")
+    show_line(f"flags      {flags or 'none'}")
+    for code, meaning in describe(flags, spec).items():
+        show_line(f"           {code}: {meaning}")
+
+
+def _whole(value: float | None) -> int | None:
     """A whole number, None in rows that are older than its column."""
     return None if value is None or pd.isna(value) else int(value)
 
 
 def _moment(moment: pd.Timestamp | None) -> str:
-    return "at a time unknown" if pd.isna(moment) else f"{moment:%Y-%m-%d %H:%M} UTC"
+    return "at an unknown time" if pd.isna(moment) else f"{moment:%Y-%m-%d %H:%M} UTC"
 
 
-def _show_targets(newest: pd.DataFrame, bundle: Bundle | None, spec: SoftSensor) -> None:
-    row, names = newest.iloc[0], spec.target_names
+def _show_targets(prediction: Prediction, bundle: Bundle | None, spec: SoftSensor) -> None:
+    row = prediction.values
+    intervals = [f"{row[target.lower]:.4g} to {row[target.upper]:.4g}" for target in spec.targets]
     rows = [
         ["unit", *(target.unit for target in spec.targets)],
-        ["predicted", *(f"{row[name]:.4g}" for name in names)],
-        ["interval", *(f"{row[f'{n}_lower']:.4g} to {row[f'{n}_upper']:.4g}" for n in names)],
+        ["predicted", *(f"{row[target.name]:.4g}" for target in spec.targets)],
+        ["interval", *intervals],
     ]
+    heading = "targets"
     if bundle:
-        for member, vote in member_votes(bundle, newest, spec).items():
-            weight = bundle.weights.loc[member]
-            rows.append([member, *(f"{vote[n].iloc[0]:.4g} x {weight[n]:.2f}" for n in names)])
-    heading = "targets" + (", and what each member says x its weight" if bundle else "")
+        heading = "targets, and the prediction of each member x its weight"
+        for member, votes in bundle.member_votes(prediction.row, spec).items():
+            cells = []
+            for name in spec.target_names:
+                cells.append(f"{votes[name].iloc[0]:.4g} x {bundle.weights[name][member]:.2f}")
+            rows.append([member, *cells])
     show_table(heading, ["", *(target.title for target in spec.targets)], rows)
 
 
-def _show_shares(newest: pd.DataFrame, bundle: Bundle, spec: SoftSensor) -> None:
+def _show_contributions(prediction: Prediction, bundle: Bundle, spec: SoftSensor) -> None:
     """SHAP values of the sensors. A machine that only predicts has no shap."""
-    phase = spec.columns.phase
-    if not (bundle.reference[phase] == newest[phase].iloc[0]).any():
-        console.print("What each sensor has moved is not known: this phase was not trained on.")
+    if not (bundle.reference[spec.columns.phase] == prediction.phase.value).any():
+        show_line("The contributions of the sensors are not known: this phase was not trained on.")
         return
     try:
-        values = shapley_values(bundle, newest, spec)
+        values = shapley_values(bundle, prediction.row, spec)
     except ModuleNotFoundError:
-        console.print("Install the extra `train` to see what each sensor has moved.")
+        show_line("Install the extra `train` to see the contributions of the sensors.")
         return
-    usual = [
-        "usual for this phase",
-        *(f"{values[t]['usual']:.4g}" for t in spec.target_names),
-    ]
-    rows = [usual] + [
-        [sensor.title, *(f"{values[t][sensor.name]:+.3g}" for t in spec.target_names)]
-        for sensor in spec.sensors
-    ]
+    average = [f"{values[name][BASE_VALUE]:.4g}" for name in spec.target_names]
+    rows = [["average of this phase", *average]]
+    for sensor in spec.sensors:
+        moved = [f"{values[name][sensor.name]:+.3g}" for name in spec.target_names]
+        rows.append([sensor.title, *moved])
     headers = ["", *(f"{target.title} [{target.unit}]" for target in spec.targets)]
-    show_table("what each sensor has moved (SHAP); they sum to the prediction", headers, rows)
+    show_table("contributions of the sensors (SHAP); they sum to the prediction", headers, rows)
 
 
-def _show_features(row: pd.Series, bundle: Bundle | None, spec: SoftSensor) -> None:
-    known = pd.DataFrame(columns=spec.features, dtype=float)
+def _show_features(prediction: Prediction, bundle: Bundle | None, spec: SoftSensor) -> None:
+    heading = "features"
+    beyond = set[str]()
     if bundle:
-        same = bundle.reference[spec.columns.phase] == row[spec.columns.phase]
-        known = bundle.reference.loc[same, spec.features]
+        heading = "features; * outside the range of the training rows of this phase"
+        beyond = _beyond_training(prediction, bundle, spec)
+    rows = []
+    for sensor in spec.sensors:
+        cells = []
+        for name in spec.features_of(sensor):
+            mark = "*" if name in beyond else ""
+            cells.append(f"{prediction.values[name]:.4g}{mark}")
+        rows.append([sensor.title, sensor.unit, *cells])
+    show_table(heading, ["sensor", "unit", *spec.statistics], rows)
 
-    def cell(feature: str) -> str:
-        beyond = row[feature] < known[feature].min() or row[feature] > known[feature].max()
-        return f"{row[feature]:.4g}{'*' if beyond else ''}"
 
-    rows = [
-        [sensor.title, sensor.unit, *(cell(name) for name in spec.features_of(sensor))]
-        for sensor in spec.sensors
-    ]
-    title = "features" + ("; * outside the range of the training rows of this phase" * bool(bundle))
-    show_table(title, ["sensor", "unit", *spec.statistics], rows)
+def _beyond_training(prediction: Prediction, bundle: Bundle, spec: SoftSensor) -> set[str]:
+    """Features beyond the range of the training rows of the same phase."""
+    same_phase = bundle.reference[spec.columns.phase] == prediction.phase.value
+    trained = bundle.reference.loc[same_phase, spec.features]
+    features = prediction.row[spec.features].iloc[0]
+    beyond = (features < trained.min()) | (features > trained.max())
+    return set(beyond.index[beyond])
 
 
 def _show_model(bundle: Bundle) -> None:
-    made = bundle.metadata
-    libraries = ", ".join(f"{name} {version}" for name, version in made["libraries"].items())
-    rows = {
-        "run": made.get("mlflow_run", ""),
-        "data": made["data_version"],
-        "code": made["code_version"],
-        "experiments": f"{len(made['experiments'])} trained on",
-        "libraries": libraries,
-    }
-    for name, value in rows.items():
-        console.print(f"model {name:12s}{value}", soft_wrap=True)
+    origin = bundle.origin
+    libraries = ", ".join(f"{name} {version}" for name, version in origin.libraries.items())
+    show_line(f"model run         {origin.mlflow_run}")
+    show_line(f"model data        {origin.data_version}")
+    show_line(f"model code        {origin.code_version}")
+    show_line(f"model experiments {len(origin.experiments)} trained on")
+    show_line(f"model libraries   {libraries}")

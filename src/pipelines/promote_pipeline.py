@@ -1,4 +1,4 @@
-"""Promote: a registered version becomes Production when it is no worse than the present one.
+"""Promote: a registered version becomes Production if it is not significantly worse.
 
 Run from a checkout: `python src/pipelines/promote_pipeline.py`, or `impress promote`.
 """
@@ -6,12 +6,14 @@ Run from a checkout: `python src/pipelines/promote_pipeline.py`, or `impress pro
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass, replace
 
-from src.cli.console import show_comparison
 from src.components.database.connection import connect, database_exists
 from src.components.predictor.bundle import Bundle
+from src.components.registry import cache, production
 from src.components.registry.versions import Registry
 from src.components.trainer import gate
+from src.components.trainer.gate import Comparison
 from src.errors import BundleRefused, RegistryUnavailable
 from src.logger import job
 from src.orchestration import flow
@@ -21,55 +23,85 @@ from src.soft_sensor import SoftSensor, load_soft_sensor
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Decision:
+    """Whether a version may become Production.
+
+    Attributes:
+        version: its number.
+        good: whether the gate lets it pass.
+        why: the reason for that, in words.
+        present: number of the version that was Production before, None when there was none.
+        comparison: of the two, None when they could not be compared.
+        promoted: whether it is Production now; also a version that is worse, when forced.
+    """
+
+    version: str
+    good: bool
+    why: str
+    present: str | None = None
+    comparison: Comparison | None = None
+    promoted: bool = False
+
+    def require_promoted(self) -> None:
+        """Raise BundleRefused when the version is not Production now."""
+        if not self.promoted:
+            raise BundleRefused(
+                f"version {self.version} stays out: {self.why}. Train again, or insist: "
+                f'impress promote {self.version} --force "why"'
+            )
+
+
 @flow
-def promote(version: str | None = None, force: str | None = None) -> str:
-    """Make a version, the newest by default, Production. Returns it.
+def promote(settings: Settings, version: str | None = None, force: str | None = None) -> Decision:
+    """Make a version, the newest by default, Production if the gate lets it pass.
 
     Args:
-        force: why it shall become Production even if it is worse; kept in the journal.
+        force: why it should become Production even if it is worse; kept in the history.
 
     Raises:
-        BundleRefused: when it is worse and nobody insists, or when it cannot work at all.
+        BundleRefused: when the version cannot work at all, forced or not.
     """
-    settings = Settings()
     spec = load_soft_sensor(settings.impress_params)
     registry = Registry(settings, spec.name)
-    chosen = registry.existing(version)
-    challenger = registry.fetch(chosen)
+    number = registry.existing(version)
+    challenger = cache.fetch(registry, number)
     challenger.check_contract(spec)
     if database_exists(settings):
         with connect(settings) as engine:
             gate.check_database(engine, spec)
-    good, why = judge(challenger, registry, spec)
-    if not good and not force:
-        raise BundleRefused(
-            f"version {chosen} stays out: {why}. Train again, or insist: "
-            f'impress promote {chosen} --force "why"'
-        )
-    if not good:
-        logger.warning("version %s is forced: %s", chosen, why)
+    decision = decide(number, challenger, registry, spec)
+    why = decision.why
+    if not decision.good:
+        if not force:
+            return decision
+        logger.warning("version %s is forced: %s", number, why)
         why = f"forced, because {force}; {why}"
-    registry.promote(chosen, why)
-    return chosen
+    production.promote(registry, number, why)
+    return replace(decision, promoted=True)
 
 
-def judge(challenger: Bundle, registry: Registry, spec: SoftSensor) -> tuple[bool, str]:
-    """Compare with Production: may the challenger take its place, and why?"""
-    present = registry.production()
-    if present is None:
-        return True, "the first, so there was nothing to compare with"
+def decide(number: str, challenger: Bundle, registry: Registry, spec: SoftSensor) -> Decision:
+    """Compare a version with the one in production."""
+    version = production.production(registry)
+    if version is None:
+        return Decision(number, True, "the first, so there was nothing to compare with")
+    present = version.number
     try:
-        production = registry.fetch(str(present.version))
-        production.check_contract(spec)
-        comparison = gate.compare(challenger, production, spec)
+        bundle = cache.fetch(registry, present)
+        bundle.check_contract(spec)
+        comparison = gate.compare(challenger, bundle, spec)
     except (BundleRefused, RegistryUnavailable) as error:
-        return False, f"it cannot be compared with version {present.version}: {error}"
-    show_comparison(comparison, str(present.version), spec)
+        why = f"it cannot be compared with version {present}: {error}"
+        return Decision(number, False, why, present)
     if comparison.worse:
-        return False, f"worse than version {present.version} in {', '.join(comparison.worse)}"
-    return True, f"not worse than version {present.version} on the hold-out"
+        why = f"worse than version {present} in {', '.join(comparison.worse)}"
+        return Decision(number, False, why, present, comparison)
+    why = f"not worse than version {present} on the hold-out"
+    return Decision(number, True, why, present, comparison)
 
 
 if __name__ == "__main__":
-    with job("promote", Settings().logs):
-        promote()
+    environment = Settings()
+    with job("promote", environment.logs):
+        promote(environment).require_promoted()

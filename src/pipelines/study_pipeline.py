@@ -1,4 +1,4 @@
-"""Study: which sensors are worth their price? A table and a chart in artifacts/study/.
+"""Study: which sensors are worth their price, as a table and a chart in artifacts/study/.
 
 Run from a checkout: `python src/pipelines/study_pipeline.py`, or `impress study`.
 """
@@ -21,24 +21,24 @@ logger = logging.getLogger(__name__)
 
 
 @flow
-def study(folder: str = "Dataset", repeats: int = 3) -> pd.DataFrame:
+def study(settings: Settings, folder: str = "Dataset", repeats: int = 3) -> pd.DataFrame:
     """Compare sets of sensors on a data set folder; see `sensor_study.compare_sets`."""
-    settings = Settings()
     spec = load_soft_sensor(settings.impress_params)
     params = production_params(settings, spec, needed=False)
     table = prepare(Path(folder), spec)
     importance = None
     if len(spec.sensors) > sensor_study.EVERY_SUBSET_UP_TO:
-        found = explanation.importance(fitting.assemble(table, params, spec), spec, repeats=3)
-        importance = found.groupby("sensor")["increase"].mean()
+        bundle = fitting.assemble(table, params, spec)
+        increases = explanation.importance(bundle, spec, repeats=3)
+        importance = increases.groupby("sensor")["increase"].mean()
     sets = sensor_study.sensor_sets(spec, importance)
     logger.info("cross-validating %d sets of sensors, %d times each", len(sets), repeats)
     compared = compare(table, params, sets, repeats, spec)
-    pages = settings.artifacts / "study"
-    pages.mkdir(parents=True, exist_ok=True)
-    compared.to_csv(pages / "sensors.csv", index=False)
-    sensor_study.pareto_chart(compared, pages / "sensors.png")
-    logger.info("sensors.csv and sensors.png are in %s", pages)
+    results = settings.artifacts / "study"
+    results.mkdir(parents=True, exist_ok=True)
+    compared.to_csv(results / "sensors.csv", index=False)
+    sensor_study.pareto_chart(compared, results / "sensors.png")
+    logger.info("sensors.csv and sensors.png are in %s", results)
     return compared
 
 
@@ -46,5 +46,6 @@ compare = task()(sensor_study.compare_sets)
 
 
 if __name__ == "__main__":
-    with job("study", Settings().logs):
-        study()
+    environment = Settings()
+    with job("study", environment.logs):
+        study(environment)

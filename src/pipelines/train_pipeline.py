@@ -16,11 +16,15 @@ import pandas as pd
 from src.components.ingestion import data_set, dvc_data
 from src.components.lineage import code_version, library_versions
 from src.components.predictor.bundle import Bundle
+from src.components.predictor.members import Params
+from src.components.registry import cache
+from src.components.registry.production import production
 from src.components.registry.versions import Registry
 from src.components.trainer import evaluation, explanation, fitting
 from src.components.trainer.model_card import model_card
 from src.components.transformation.training_table import laboratory_targets, training_table
 from src.errors import BundleRefused, NoModel
+from src.files import write_whole
 from src.logger import job
 from src.orchestration import flow, task
 from src.settings import Settings
@@ -31,42 +35,49 @@ logger = logging.getLogger(__name__)
 
 @flow
 def train(
-    folder: str = "Dataset", trials: int | None = None, retrain: bool = False, cold: bool = False
+    settings: Settings,
+    folder: str = "Dataset",
+    trials: int | None = None,
+    retrain: bool = False,
+    cold: bool = False,
 ) -> str:
-    """Train on a data set folder and register the model. Returns its version.
+    """Train on a data set folder and register the model.
 
     Args:
-        retrain: use the hyperparameters of the Production version as they are.
-        cold: do not let the search begin with them.
+        trials: tuning trials per member, by default those of params.yaml.
+        retrain: use the hyperparameters of the Production version and do not search.
+        cold: start the search with the default hyperparameters, not with those of Production.
+
+    Returns:
+        The number of the new version.
     """
-    settings = Settings()
     spec = load_soft_sensor(settings.impress_params)
     start = fitting.DEFAULTS if cold else production_params(settings, spec, needed=retrain)
     table = prepare(Path(folder), spec)
-    bundle = fit(table, 0 if retrain else trials or spec.training.trials, start, spec)
+    searched = 0 if retrain else trials or spec.training.trials
+    bundle = fit(table, searched, start, spec)
     return evaluate_and_register(bundle, table, Path(folder), settings, spec)
 
 
 @task(retries=2)
-def production_params(
-    settings: Settings, spec: SoftSensor, needed: bool
-) -> dict[str, fitting.Params]:
-    """Hyperparameters of the Production version, the defaults where there is none.
+def production_params(settings: Settings, spec: SoftSensor, needed: bool) -> dict[str, Params]:
+    """Hyperparameters of the Production version, or the defaults if there is none.
 
     Raises:
-        NoModel, BundleRefused: when they are `needed` and there is none that can be read.
+        NoModel, BundleRefused: when they are `needed` and cannot be read.
     """
     registry = Registry(settings, spec.name)
     try:
-        if (production := registry.production()) is None:
+        version = production(registry)
+        if version is None:
             raise NoModel(f"no version of {spec.name} is Production: train without --retrain")
-        params = registry.fetch(str(production.version)).metadata["params"]
+        params = cache.fetch(registry, version.number).origin.params
     except (NoModel, BundleRefused) as error:
         if needed:
             raise
         logger.info("beginning with the default hyperparameters: %s", error)
         return fitting.DEFAULTS
-    logger.info("beginning with the hyperparameters of version %s", production.version)
+    logger.info("beginning with the hyperparameters of version %s", version.number)
     return {member: params.get(member, start) for member, start in fitting.DEFAULTS.items()}
 
 
@@ -91,12 +102,17 @@ def evaluate_and_register(
     settings: Settings,
     spec: SoftSensor,
 ) -> str:
-    """Measure on the hold-out, write the pages, log and register everything."""
-    training, holdout = table[~table["holdout"]], table[table["holdout"]].reset_index(drop=True)
+    """Evaluate on the hold-out, draw charts, write the model card, and register it all.
+
+    Returns:
+        The number of the new version.
+    """
+    training = table[~table["holdout"]]
+    holdout = table[table["holdout"]].reset_index(drop=True)
     predicted = bundle.predict(holdout, spec)
     errors = evaluation.metrics(predicted, holdout, training, spec)
     origin = {"data_version": dvc_data.version(folder), "code_version": code_version(settings)}
-    bundle = bundle.with_metadata(
+    bundle = bundle.with_origin(
         **origin,
         trained_at=datetime.now(UTC).isoformat(timespec="seconds"),
         libraries=library_versions(),
@@ -113,13 +129,13 @@ def evaluate_and_register(
         (pages / "model_card.md").write_text(card, encoding="utf-8")
         scores = evaluation.flat_metrics(errors)
         version = Registry(settings, spec.name).log(bundle, scores, origin, pages)
-    settings.artifacts.mkdir(parents=True, exist_ok=True)
-    (settings.artifacts / "metrics.json").write_text(json.dumps(scores, indent=1), encoding="utf-8")
-    shown = errors.round(3).to_string(index=False)
-    logger.info("version %s of %s; errors on the hold-out:\n%s", version, spec.name, shown)
+    write_whole(settings.artifacts / "metrics.json", json.dumps(scores, indent=1).encode())
+    lines = errors.round(3).to_string(index=False)
+    logger.info("version %s of %s; errors on the hold-out:\n%s", version, spec.name, lines)
     return version
 
 
 if __name__ == "__main__":
-    with job("train", Settings().logs):
-        train()
+    environment = Settings()
+    with job("train", environment.logs):
+        train(environment)

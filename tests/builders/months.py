@@ -6,18 +6,24 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
+from src.components.drift_reporter import performance
+from src.components.drift_reporter.evidence import (
+    Earlier,
+    Evidence,
+    LaboratoryEvidence,
+    Past,
+    Period,
+)
 from src.soft_sensor import SoftSensor
 from tests.builders.plant import MONTH, Plant
 
 YEAR = 12 * MONTH  # s; a reference covers it, the month comes after it
-NO_PAST: dict[str, float] = {
-    "experiments": 0,
-    "days": 0.0,
-    "last_timestamp": 0.0,
-    "judged": 0,
-    "open": 0,
-}
-# What a test needs to know of the reports before: when they ended, and whom they found how sure.
+# No report of another rig may use them.
+WORDS_OF_A_LAUNDRY = (
+    *("rinse", "rinsing", "washing", "textile", "recipe", "water", "detergent"),
+    *("programme", "laundry"),
+)
+# What a test needs to know of earlier reports: when they ended, and what they found.
 NO_REPORTS = pd.DataFrame(
     columns=["until", "kind", "part", "indicator", "shift", "status", "p_holm"]
 ).astype({"until": "datetime64[us, UTC]"})
@@ -29,8 +35,36 @@ def plant(spec: SoftSensor, seed: int) -> Plant:
 
 
 def of_the_ledger(table: pd.DataFrame) -> pd.DataFrame:
-    """With flags and verdict, as the ledger has them of phases that are not odd in any way."""
+    """With flags and verdict, as the ledger has them for phases without any peculiarity."""
     return table.assign(flags="", verdict="")
+
+
+def compared(month: pd.DataFrame, reference: pd.DataFrame, spec: SoftSensor) -> Evidence:
+    """A month and its reference as evidence, without a past, laboratory values or reports.
+
+    Readings of the reference are within bounds and training, where it does not say otherwise.
+    """
+    flags = [sensor.out_of_bounds for sensor in spec.sensors]
+    flags += [sensor.outside_training for sensor in spec.sensors]
+    unsaid = [flag for flag in flags if flag not in reference]
+    unflagged = pd.DataFrame(0.0, index=reference.index, columns=unsaid)
+    end = pd.Timestamp(month["last_timestamp"].max(), unit="s", tz="UTC")
+    return Evidence(
+        period=Period(None, end),
+        version="1",
+        month=month,
+        reference=pd.concat([reference, unflagged], axis=1),
+        past=Past(),
+        laboratory=unanalysed(spec),
+        earlier=Earlier(accepted=[], tests=NO_REPORTS),
+    )
+
+
+def unanalysed(spec: SoftSensor) -> LaboratoryEvidence:
+    """No laboratory values have arrived; what errors are expected does not matter."""
+    measured = phases(spec, 5, 0).assign(**dict.fromkeys(spec.target_names, 1.0))
+    expected = performance.errors(measured, measured, spec)
+    return LaboratoryEvidence(recent=expected.head(0), expected=expected)
 
 
 def phases(
@@ -75,7 +109,7 @@ def phases(
             percent = statistic.removeprefix("percentile")
             quantile = norm.ppf(float(percent) / 100) if percent.isdecimal() else 0.0
             values = spread if statistic == "std" else level + quantile * spread
-            features[f"{sensor.name}_{statistic}"] = values
+            features[sensor.feature(statistic)] = values
     for target in spec.target_names:
         features[target] = varied() + apart
     return table.assign(**features)
@@ -83,8 +117,9 @@ def phases(
 
 def moved(table: pd.DataFrame, name: str, offset: float, spec: SoftSensor) -> pd.DataFrame:
     """As if a sensor had read `offset` more: all its statistics but the standard deviation."""
-    statistics = [f"{name}_{each}" for each in spec.statistics if each != "std"]
-    return table.assign(**(table[statistics] + offset))
+    sensor = spec.sensor(name)
+    features = [feature for feature in spec.features_of(sensor) if feature != sensor.spread]
+    return table.assign(**(table[features] + offset))
 
 
 def within(values: pd.Series, table: pd.DataFrame, spec: SoftSensor) -> float:
@@ -94,4 +129,4 @@ def within(values: pd.Series, table: pd.DataFrame, spec: SoftSensor) -> float:
 
 def unit(name: str, table: pd.DataFrame, spec: SoftSensor) -> float:
     """Standard deviation of a sensor's level within the phases."""
-    return within(table[f"{name}_median"], table, spec)
+    return within(table[spec.sensor(name).level], table, spec)

@@ -68,7 +68,7 @@ def made_from(
     """A bundle as a training run makes it, but without a search and of small members."""
     bundle = fitting.assemble(table, params or FOREST, spec)
     trained = table.loc[~table["holdout"], "experimentnummer"]
-    return bundle.with_metadata(
+    return bundle.with_origin(
         experiments=sorted(trained.unique().tolist()),
         trained_at="2026-02-03T04:05:06+00:00",
         data_version="d" * 32,

@@ -46,7 +46,7 @@ def _main(environment: dict[str, str], folder: str) -> None:
     for stream in (1, 2):
         os.dup2(log, stream)
     with job("predict", Settings().logs):
-        outcome = predict()
+        outcome = predict(Settings())
     raise SystemExit(3 if outcome and outcome.rejected else 0)
 
 

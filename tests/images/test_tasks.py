@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from sqlalchemy import Engine, text
 
+from src.components.registry.cache import fetch_production
 from src.components.registry.versions import Registry
 from src.settings import Settings
 from tests.images.conftest import GIT_HASH, HOME, Build, Image
@@ -125,7 +126,7 @@ def test_other_params_are_mounted_and_a_model_that_was_never_promoted_is_named(
 def test_a_bundle_that_was_built_in_serves_when_the_registry_is_down(
     build: Build, inbox: Engine, closed_port: int, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Registry(Settings(), "laundry").fetch_production()
+    fetch_production(Registry(Settings(), "laundry"))
     image = build("predict", home / "ml_downloads")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{closed_port}")
     done = image.run()

@@ -27,6 +27,7 @@ from aiosmtpd.smtp import AuthResult, LoginPassword
 from sqlalchemy import Engine
 
 from src.components.ingestion.load import load_sensor_rows
+from src.components.registry.production import promote
 from src.components.registry.versions import Registry
 from src.settings import Settings
 from src.soft_sensor import SoftSensor
@@ -264,7 +265,7 @@ def fixture_trained(
         cwd=home,
         check=True,
     )
-    Registry(Settings(mlflow_tracking_uri=mlflow.url), "laundry").promote("1", "the first")
+    promote(Registry(Settings(mlflow_tracking_uri=mlflow.url), "laundry"), "1", "the first")
     return mlflow.folder / "store"
 
 

@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import pandas as pd
 from sqlalchemy import Engine, text
 
 from src.components.database.journal import Journal
-from src.components.inbox import retention, transaction
+from src.components.inbox import retention
+from src.components.inbox.due_features import due_features
 from src.components.inbox.hold import hold
 from src.components.inbox.states import Inbox, Window
-from src.components.inbox.transaction import Outcome
+from src.components.inbox.transaction import Outcome, transaction
+from src.components.predictor.bundle import Bundle
+from src.components.predictor.scoring import Served, score
 from src.soft_sensor import SoftSensor
+
+Predict = Callable[[pd.DataFrame], pd.DataFrame]
+Fetch = Callable[[], Served]
+
+
+class _TrivialModel:
+    """As much of a bundle as scoring uses."""
+
+    def __init__(self, predict: Predict) -> None:
+        self._predict = predict
+
+    def predict(self, features: pd.DataFrame, _: SoftSensor) -> pd.DataFrame:
+        """What `Bundle.predict` returns."""
+        return self._predict(features)
 
 
 class Workbench:
@@ -67,19 +85,30 @@ class Workbench:
         predicted = pd.DataFrame({name: 10 * features["ph_mean"] for name in numbers})
         return predicted.assign(flags="", verdict="")
 
+    def served(self, predict: Predict | None = None) -> Served:
+        """A model that predicts from the pH alone, or by any other function."""
+        return Served(cast(Bundle, _TrivialModel(predict or self.predict)), self.version)
+
     def score(
         self,
-        predict: transaction.Predict | None = None,
+        predict: Predict | None = None,
         rescore: Window | None = None,
-        fetch: transaction.Fetch | None = None,
+        fetch: Fetch | None = None,
     ) -> Outcome:
         """Score and purge once, as the pipeline does; the counts must add up."""
-        fetch = fetch or (lambda: (predict or self.predict, self.version))
+        fetch = fetch or (lambda: self.served(predict))
         journal = Journal(self.engine, self.spec)
         with hold(self.engine) as connection, journal.run("predict", "commit") as run_id:
             assert connection is not None
             inbox = Inbox(connection, self.spec)
-            outcome = transaction.score_inbox(inbox, fetch, journal, run_id, rescore)
+            with transaction(inbox, run_id) as run:
+                if run.take_stock(rescore):
+                    with due_features(self.engine, inbox) as batches:
+                        model = fetch()
+                        for features in batches:
+                            run.archive(score(features, model, self.spec))
+                run.set_aside()
+                outcome = run.complete(journal)
             self.purged = retention.purge(inbox, run_id, self.raw_archive)
         parts = outcome.scored + outcome.kept + outcome.waiting + outcome.rejected
         assert outcome.rows == parts

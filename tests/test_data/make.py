@@ -35,12 +35,12 @@ def main() -> None:
         shutil.copy(dataset / "sensors.csv", HERE / "synthetic_online.csv")
         shutil.copy(dataset / "lab.csv", HERE / "synthetic_offline.csv")
         spec = load_soft_sensor(params)
-        train(str(dataset), trials=1)
-        promote()
+        train(Settings(), str(dataset), trials=1)
+        promote(Settings())
         with connect(Settings()) as engine:
             initialise(engine, spec)
             load_sensor_rows(engine, spec, dataset / "sensors.csv")
-            predict()
+            predict(Settings())
             order = ", ".join(spec.columns.keys)
             query = text(f"SELECT * FROM archived_data ORDER BY {order}")
             with engine.connect() as connection, open(

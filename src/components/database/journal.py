@@ -1,4 +1,4 @@
-"""The journal of runs in the database: it survives the container that ran."""
+"""The journal of runs, kept in the database so that it survives the container of a run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from src.soft_sensor import SoftSensor
 logger = logging.getLogger(__name__)
 
 RUNNING, FAILED, DIED, SKIPPED = "running", "failed", "died", "skipped"
-BAD = (RUNNING, FAILED, DIED, SKIPPED)  # all other outcomes are those of a run that did its work
+BAD = (RUNNING, FAILED, DIED, SKIPPED)  # with any other outcome the run did its work
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,13 @@ class Journal:
 
     @contextmanager
     def run(self, pipeline: str, code_version: str) -> Iterator[int]:
-        """Note a run from its beginning on; yields its id.
+        """Record a run from its start; yields its id.
 
-        The run completes its line itself (see `complete`); one that raises is noted as failed.
+        The run completes its row itself (see `complete`); one that raises is recorded as failed.
+        Only one run of a pipeline is under way at a time, so earlier ones without an end were
+        killed and are recorded as such.
         """
+        self._note_deaths(pipeline)
         statement = insert(self.runs).values(
             pipeline=pipeline,
             started_at=func.clock_timestamp(),
@@ -56,46 +59,55 @@ class Journal:
             raise
 
     def _note_failure(self, run_id: int, error: BaseException) -> None:
-        # The first line names the cause; the rest may quote statements and their values.
+        # Only the first line, which names the cause: the rest may quote statements with values.
         cause = f"{type(error).__name__}: {error}".splitlines()[0][:300]
         details = self.runs.c.details.op("||")(func.jsonb_build_object("error", cause))
         try:
             with self.engine.begin() as connection:
                 self.complete(connection, run_id, outcome=FAILED, details=details)
         except OperationalError:
-            logger.warning("the journal cannot be reached: run %d is not noted as failed", run_id)
+            logger.warning("the journal is unreachable: run %d is not recorded as failed", run_id)
 
     def complete(self, connection: Connection, run_id: int, **columns: Any) -> None:
-        """Complete the line of a run that ends now; `columns` are those of the table `runs`."""
+        """Complete the row of a run that ends now; `columns` are those of the table `runs`."""
         statement = self.runs.update().where(self.runs.c.id == run_id)
         connection.execute(statement.values(ended_at=func.clock_timestamp(), **columns))
 
     def note_skipped(self, pipeline: str, code_version: str) -> None:
-        """Note a run that left its work to another one."""
-        now = func.clock_timestamp()
+        """Record a run that left its work to another one."""
         statement = insert(self.runs).values(
-            pipeline=pipeline, started_at=now, ended_at=now, outcome=SKIPPED
+            pipeline=pipeline,
+            started_at=func.clock_timestamp(),
+            ended_at=func.clock_timestamp(),
+            outcome=SKIPPED,
+            code_version=code_version,
         )
         with self.engine.begin() as connection:
-            connection.execute(statement.values(code_version=code_version))
+            connection.execute(statement)
+        logger.info("another run of %s is under way; nothing to do", pipeline)
 
-    def note_deaths(self, pipeline: str) -> None:
-        """Note that runs without an end were killed. One that still runs puts that right itself."""
-        dead = (self.runs.c.pipeline == pipeline) & (self.runs.c.outcome == RUNNING)
+    def _note_deaths(self, pipeline: str) -> None:
+        """Record that runs without an end were killed.
+
+        One that is still running overwrites this when it ends.
+        """
+        unfinished = (self.runs.c.pipeline == pipeline) & (self.runs.c.outcome == RUNNING)
+        statement = self.runs.update().where(unfinished).values(outcome=DIED)
         with self.engine.begin() as connection:
-            found = connection.execute(self.runs.update().where(dead).values(outcome=DIED))
-        if found.rowcount:
-            logger.warning("%d runs before this one were killed", found.rowcount)
+            killed = connection.execute(statement).rowcount
+        if killed:
+            were_killed = "earlier run was killed" if killed == 1 else "earlier runs were killed"
+            logger.warning("%d %s", killed, were_killed)
 
     def newest(self, pipeline: str, count: int = 5) -> list[dict[str, Any]]:
         """The last runs of a pipeline, newest first, as rows of the table `runs`."""
         query = select(self.runs).where(self.runs.c.pipeline == pipeline)
+        newest_first = query.order_by(self.runs.c.id.desc()).limit(count)
         with self.engine.connect() as connection:
-            rows = connection.execute(query.order_by(self.runs.c.id.desc()).limit(count))
-            return [dict(run) for run in rows.mappings()]
+            return [dict(run) for run in connection.execute(newest_first).mappings()]
 
     def age_of_last_good(self, pipeline: str) -> timedelta | None:
-        """How long ago the last run ended that did its work, None when there was none."""
+        """How long ago the last run that did its work ended, None when there was none."""
         good = (self.runs.c.pipeline == pipeline) & self.runs.c.outcome.not_in(BAD)
         query = select(func.clock_timestamp() - func.max(self.runs.c.ended_at)).where(good)
         with self.engine.connect() as connection:

@@ -1,7 +1,4 @@
-"""The tables of a soft sensor: inbox, ledger, laboratory values, runs and what they found.
-
-And the view of the ledger that most readers want: the newest prediction of each phase.
-"""
+"""The tables of a soft sensor, and a view of the newest prediction of each phase."""
 
 from __future__ import annotations
 
@@ -16,11 +13,14 @@ from sqlalchemy import (
     Identity,
     Index,
     MetaData,
+    Select,
     Table,
     Text,
     func,
+    select,
+    text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSONB, distinct_on
 
 from src.soft_sensor import SoftSensor
 
@@ -29,14 +29,22 @@ if TYPE_CHECKING:
 
 TWINS = ("", "test_")  # integration tests of a deployment use the second set
 
-# SQL order that puts the prediction that counts first among those of a phase.
+# SQL order in which the first prediction of a phase is the one that counts.
 NEWEST_FIRST = "predicted_at DESC NULLS LAST, run_id DESC NULLS LAST"
 
 
 @dataclass(frozen=True)
 class Tables:
-    """The inbox, the ledger, what could not be scored, laboratory values, runs, and the tests of
-    those that monitored."""
+    """The tables of one installation, by what they hold.
+
+    Attributes:
+        online: the inbox, rows of the sensors as they come.
+        archived: the ledger of predictions.
+        rejected: rows of the inbox that could not be scored.
+        laboratory: laboratory values.
+        runs: the journal of runs.
+        monitoring_tests: the tests made by those runs that monitored.
+    """
 
     online: Table
     archived: Table
@@ -59,16 +67,16 @@ def tables(spec: SoftSensor, prefix: str = "") -> Tables:
             f"{prefix}online_data",
             metadata,
             *_online_columns(spec),
-            # When the row came by this server's clock, whatever the rig's clock says.
+            # When the row came, by this server's clock; the rig's may be wrong.
             Column("arrived_at", DateTime(timezone=True), server_default=func.now()),
-            # Weeks of rows leave at once; the default waits until a fifth of the table is dead.
+            # Weeks of rows are deleted at once; by default a fifth of the table may stay dead.
             postgresql_with={"autovacuum_vacuum_scale_factor": "0.02"},
         ),
         archived=Table(
             f"{prefix}archived_data",
             metadata,
             *_archived_columns(spec),
-            # Every run asks for the newest prediction of each phase.
+            # Every run looks up the newest prediction of each phase.
             Index(f"{prefix}archived_data_newest", *spec.columns.keys, "predicted_at"),
         ),
         rejected=Table(f"{prefix}rejected_data", metadata, *_online_columns(spec), *rejected),
@@ -104,13 +112,26 @@ def tables(spec: SoftSensor, prefix: str = "") -> Tables:
 
 
 def records(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows of a frame as an INSERT takes them, NULL where a value is missing."""
+    """Rows of a frame as parameters of an INSERT, None where a value is missing."""
     complete = rows.astype(object).where(rows.notna(), None)
     return [dict(zip(complete.columns, row)) for row in complete.itertuples(index=False)]
 
 
+def newest_predictions(ledger: Table, spec: SoftSensor) -> Select[Any]:
+    """Rows of the ledger: of each phase the newest one among those that a `where` leaves."""
+    keys = [ledger.c[key] for key in spec.columns.keys]
+    return select(ledger).ext(distinct_on(*keys)).order_by(*keys, text(NEWEST_FIRST))
+
+
+def newest_values(laboratory: Table, spec: SoftSensor) -> Select[Any]:
+    """Laboratory values: of each phase the newest ones among those that a `where` leaves."""
+    keys = [laboratory.c[key] for key in spec.columns.keys]
+    newest_first = laboratory.c.loaded_at.desc()
+    return select(laboratory).ext(distinct_on(*keys)).order_by(*keys, newest_first)
+
+
 def latest_view(spec: SoftSensor, prefix: str = "") -> tuple[str, str]:
-    """Name and query of the view with one row a phase: its newest prediction."""
+    """Name and query of the view with one row per phase: its newest prediction."""
     keys = ", ".join(f'"{key}"' for key in spec.columns.keys)
     query = (
         f'SELECT DISTINCT ON ({keys}) * FROM "{prefix}archived_data" '
@@ -120,13 +141,9 @@ def latest_view(spec: SoftSensor, prefix: str = "") -> tuple[str, str]:
 
 
 def _key_columns(spec: SoftSensor) -> dict[str, Any]:
-    integer_phase = isinstance(spec.phases[0].value, int)
-    return {
-        spec.columns.experiment: (
-            BigInteger if spec.columns.experiment_type == "integer" else Text
-        ),
-        spec.columns.phase: BigInteger if integer_phase else Text,
-    }
+    """SQL type of each key column."""
+    sql_types = {int: BigInteger, str: Text}
+    return {key: sql_types[kind] for key, kind in spec.key_types.items()}
 
 
 def _online_columns(spec: SoftSensor) -> list[Column[Any]]:
@@ -136,7 +153,9 @@ def _online_columns(spec: SoftSensor) -> list[Column[Any]]:
 
 def _archived_columns(spec: SoftSensor) -> list[Column[Any]]:
     keys = [Column(name, kind) for name, kind in _key_columns(spec).items()]
-    intervals = [f"{name}_{end}" for name in spec.target_names for end in ("lower", "upper")]
+    intervals = []
+    for target in spec.targets:
+        intervals += [target.lower, target.upper]
     numbers = [*spec.target_names, *spec.features, *intervals]
     return [
         *keys,

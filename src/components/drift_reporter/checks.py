@@ -1,189 +1,298 @@
-"""What else may be odd in a month, each said as what it is and not as sensor drift.
+"""The checks: changes of a month other than sensor drift, each reported as what it is.
 
-A changed mix of phases, missing and stuck sensors, values out of an instrument's range, inputs that
-the model never saw, fewer experiments than usual, more verdicts left open.
+To add one, write a function of the evidence that returns its results, and give it an entry in
+`CHECKS`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from scipy.stats import binomtest, chi2_contingency, fisher_exact
 from statsmodels.stats.multitest import multipletests
 
-from src.components.drift_reporter.drift_tests import ALARM, OK, WATCH
-from src.components.predictor.bundle import UNCERTAIN
-from src.soft_sensor import Sensor, SoftSensor
+from src.components.drift_reporter.evidence import Evidence
+from src.components.drift_reporter.kinds import Entry
+from src.components.drift_reporter.status import Status
+from src.components.predictor.flags import Flag, has_flag
+from src.components.predictor.judgement import Judgement
+from src.soft_sensor import SoftSensor
 
-RISK = 0.01  # of a false word in a healthy month, for each kind of check
-MORE_MISSING, OTHER_MIX, STUCK, MORE_OPEN = 0.05, 0.10, 0.05, 0.10  # shares worth a word
-FEWER = 0.5  # of the usual number of experiments
+RISK = 0.01  # chance of a false finding in a healthy month, for each kind of check
+# The least changes of a share that are reported.
+MORE_MISSING, MORE_STUCK = 0.05, 0.05
+OTHER_MIX, MORE_UNSEEN, MORE_UNCERTAIN = 0.10, 0.10, 0.10
+FEWER = 0.5  # of the previous number of experiments per day
+SECONDS_A_DAY = 86_400
+NO_TEST = float("nan")  # p of a fixed rule
 
-Test = dict[str, Any]
+
+@dataclass(frozen=True)
+class Result:
+    """What a check has computed for one sensor (`part`), or for the month as a whole (empty).
+
+    Attributes:
+        shift: change of the share or of the rate.
+        p, p_holm: before and after the correction for the number of sensors.
+        significant: whether it is reported.
+    """
+
+    part: str
+    reference_rows: int
+    rows: int
+    shift: float
+    p: float
+    p_holm: float
+    significant: bool
 
 
-def checks(
-    month: pd.DataFrame, reference: pd.DataFrame, before: dict[str, Any], spec: SoftSensor
-) -> pd.DataFrame:
-    """All checks of a month against the reference and the months before.
+@dataclass(frozen=True)
+class Check(Entry):
+    """A check.
 
-    Args:
-        month: rows of the ledger: keys, n_samples, last_timestamp, features, flags, verdict.
-        reference: keys, features and, where known, `<sensor>_out_of_bounds` and
-            `<sensor>_outside_training`, one row a phase.
-        before: of the ledger until then: experiments, days, judged, open (see `windows.before`).
+    Attributes:
+        results: from the evidence, one for each sensor, one for the month, or none where there is
+            nothing to compare with.
+        status: of a significant result. A sensor with an alarm is at fault.
+    """
+
+    results: Callable[[Evidence, SoftSensor], list[Result]]
+    status: Status
+
+
+def checks(evidence: Evidence, spec: SoftSensor) -> pd.DataFrame:
+    """All checks of a month.
 
     Returns:
-        One row a check: part (sensor, empty for the month as a whole), indicator (`mix`,
-        `missing`, `stuck`, `out of bounds`, `outside training`, `experiments`, `uncertain`),
-        reference_rows, rows, shift (change of the share), p, p_holm, status.
+        One row per result: part, indicator, reference_rows, rows, shift, p, p_holm, status.
     """
-    flags = month["flags"].fillna("")
-    missing = _by_sensor(
-        "missing",
-        spec,
-        month=lambda sensor: month[f"{sensor.name}_median"].isna(),
-        usual=lambda sensor: reference[f"{sensor.name}_median"].isna(),
-    )
-    beyond = _by_sensor(
-        "out of bounds",
-        spec,
-        month=lambda sensor: _flagged(flags, f"{sensor.name}_out_of_bounds"),
-        usual=lambda sensor: _counted(reference, f"{sensor.name}_out_of_bounds"),
-    )
-    unseen = _by_sensor(
-        "outside training",
-        spec,
-        month=lambda sensor: _flagged(flags, f"{sensor.name}_outside_training"),
-        usual=lambda sensor: _counted(reference, f"{sensor.name}_outside_training"),
-    )
-    found = [
-        mix(month, reference, spec),
-        *_judged(missing, MORE_MISSING, ALARM),
-        *_judged(beyond, MORE_MISSING, ALARM),
-        *_judged(unseen, OTHER_MIX, WATCH),
-        *stuck(month, reference, spec),
-        *experiments(month, before, spec),
-        *uncertain(month, before),
-    ]
-    return pd.DataFrame(found)
+    rows = []
+    for check in CHECKS:
+        for result in check.results(evidence, spec):
+            status = check.status if result.significant else Status.NO_DRIFT
+            rows.append(
+                {
+                    "part": result.part,
+                    "indicator": check.name,
+                    "reference_rows": result.reference_rows,
+                    "rows": result.rows,
+                    "shift": result.shift,
+                    "p": result.p,
+                    "p_holm": result.p_holm,
+                    "status": status.value,
+                }
+            )
+    return pd.DataFrame(rows)
 
 
-def mix(month: pd.DataFrame, reference: pd.DataFrame, spec: SoftSensor) -> Test:
-    """Whether phases are dealt otherwise than in the reference (Fisher's exact test)."""
-    counts = np.array(
-        [
-            [(table[spec.columns.phase] == phase.value).sum() for phase in spec.phases]
-            for table in (reference, month)
+@dataclass(frozen=True)
+class Frequency:
+    """How many of some rows something applies to."""
+
+    count: int
+    rows: int
+
+    @classmethod
+    def of(cls, applies: pd.Series) -> Frequency:
+        """Count the true values."""
+        return cls(int(applies.sum()), len(applies))
+
+    @property
+    def share(self) -> float:
+        """From 0 to 1."""
+        return self.count / self.rows
+
+
+def _more_often(pairs: dict[str, tuple[Frequency, Frequency]], least: float) -> list[Result]:
+    """Is a share larger in the month than in the reference? Fisher's exact test, one-sided.
+
+    Args:
+        pairs: part to its frequencies in month and reference; corrected for their number (Holm).
+        least: increase of the share that is reported.
+    """
+    p_values = []
+    for month, reference in pairs.values():
+        counts = [
+            [month.count, month.rows - month.count],
+            [reference.count, reference.rows - reference.count],
         ]
-    )
+        p_values.append(float(fisher_exact(counts, alternative="greater").pvalue))
+    corrected = multipletests(p_values, method="holm")[1]
+    results = []
+    for (part, (month, reference)), p, p_holm in zip(pairs.items(), p_values, corrected):
+        increase = month.share - reference.share
+        significant = bool(p_holm <= RISK and increase >= least)
+        results.append(Result(part, reference.rows, month.rows, increase, p, p_holm, significant))
+    return results
+
+
+def mix(evidence: Evidence, spec: SoftSensor) -> list[Result]:
+    """Has the share of a kind of phase changed? Fisher's exact test, chi-squared for three kinds.
+
+    The shift is that of the first phase of params.yaml.
+    """
+    reference = _phase_counts(evidence.reference, spec)
+    month = _phase_counts(evidence.month, spec)
+    counts = np.array([reference, month])
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     change = shares[1] - shares[0]
-    seen = counts[:, counts.sum(axis=0) > 0]
-    if seen.shape[1] < 2:
-        p = 1.0
-    else:
-        test = fisher_exact if seen.shape[1] == 2 else chi2_contingency
-        p = float(test(seen).pvalue)
-    most = int(np.abs(change).argmax())
-    odd = p <= RISK and abs(change[most]) >= OTHER_MIX
-    return _test("mix", "", counts.sum(axis=1), change[0], p) | {"status": WATCH if odd else OK}
+    occurring = counts[:, counts.sum(axis=0) > 0]
+    kinds = occurring.shape[1]
+    p = 1.0
+    if kinds >= 2:
+        test = fisher_exact if kinds == 2 else chi2_contingency
+        p = float(test(occurring).pvalue)
+    significant = bool(p <= RISK and np.abs(change).max() >= OTHER_MIX)
+    shift = float(change[0])
+    return [Result("", sum(reference), sum(month), shift, p, p, significant)]
 
 
-def stuck(month: pd.DataFrame, reference: pd.DataFrame, spec: SoftSensor) -> list[Test]:
-    """Sensors without any spread in at least 5 % more of the phases than usual, and two of them.
+def _phase_counts(table: pd.DataFrame, spec: SoftSensor) -> list[int]:
+    return [int((table[spec.columns.phase] == phase.value).sum()) for phase in spec.phases]
 
-    A phase of one reading has no spread by itself and does not count.
-    """
-    several = month[month["n_samples"] > 1]
-    tests = []
+
+def missing(evidence: Evidence, spec: SoftSensor) -> list[Result]:
+    """Do sensors lack values more often?"""
+    pairs = {}
     for sensor in spec.sensors:
-        still = f"{sensor.name}_std"
-        least = 1e-6 * reference[still].median()
-        usual, now = ((table[still] <= least) for table in (reference, several))
-        change = now.mean() - usual.mean() if len(several) else 0.0
-        odd = change >= STUCK and now.sum() > 1
-        rows = (len(reference), len(several))
-        test = _test("stuck", sensor.name, rows, change, float("nan"))
-        tests.append(test | {"status": ALARM if odd else OK})
-    return tests
+        month = Frequency.of(evidence.month[sensor.level].isna())
+        reference = Frequency.of(evidence.reference[sensor.level].isna())
+        pairs[sensor.name] = month, reference
+    return _more_often(pairs, MORE_MISSING)
 
 
-def extremes(table: pd.DataFrame, features: list[str], spec: SoftSensor) -> pd.Series:
-    """Rows that would be outside the range of all others of their phase, by one feature or more.
+def out_of_bounds(evidence: Evidence, spec: SoftSensor) -> list[Result]:
+    """Do sensors show readings outside the instrument's range more often?"""
+    pairs = {}
+    for sensor in spec.sensors:
+        flag = Flag.OUT_OF_BOUNDS.of(sensor)
+        month = Frequency.of(has_flag(evidence.month["flags"], flag))
+        reference = Frequency.of(evidence.reference[sensor.out_of_bounds] > 0)
+        pairs[sensor.name] = month, reference
+    return _more_often(pairs, MORE_MISSING)
 
-    How often that happens in the training is how often it happens to a new healthy row.
+
+def outside_training(evidence: Evidence, spec: SoftSensor) -> list[Result]:
+    """Does the model see inputs outside the range of its training more often?"""
+    pairs = {}
+    for sensor in spec.sensors:
+        flag = Flag.OUTSIDE_TRAINING.of(sensor)
+        month = Frequency.of(has_flag(evidence.month["flags"], flag))
+        reference = Frequency.of(evidence.reference[sensor.outside_training] > 0)
+        pairs[sensor.name] = month, reference
+    return _more_often(pairs, MORE_UNSEEN)
+
+
+def stuck(evidence: Evidence, spec: SoftSensor) -> list[Result]:
+    """Do sensors show no spread at all more often, and in two phases at least? A fixed rule.
+
+    A phase of a single reading has no spread anyway and does not count.
     """
-    grouped = table.groupby(spec.columns.phase)[features]
-    low, high = grouped.transform("min"), grouped.transform("max")
-    return ((table[features] == low) | (table[features] == high)).any(axis=1)
+    reference = evidence.reference
+    month = evidence.month[evidence.month["n_samples"] > 1]
+    results = []
+    for sensor in spec.sensors:
+        least_spread = 1e-6 * reference[sensor.spread].median()
+        before = Frequency.of(reference[sensor.spread] <= least_spread)
+        still = Frequency.of(month[sensor.spread] <= least_spread)
+        increase = still.share - before.share if still.rows else 0.0
+        significant = increase >= MORE_STUCK and still.count > 1
+        results.append(
+            Result(sensor.name, before.rows, still.rows, increase, NO_TEST, NO_TEST, significant)
+        )
+    return results
 
 
-def experiments(month: pd.DataFrame, before: dict[str, Any], spec: SoftSensor) -> list[Test]:
-    """Whether there were fewer experiments a day than before; nothing without a past.
+def experiments(evidence: Evidence, spec: SoftSensor) -> list[Result]:
+    """Are there fewer experiments per day than before?
 
     Both counts are Poisson: given their sum, the month's is binomial (Przyborowski and Wilenski,
     Biometrika 31, 1940).
     """
-    days = (month["last_timestamp"].max() - before["last_timestamp"]) / 86_400
-    if not before["experiments"] or not before["days"] > 0 or not days > 0:
+    past = evidence.past
+    seconds = evidence.month["last_timestamp"].max() - past.last_timestamp
+    days = seconds / SECONDS_A_DAY
+    if not past.experiments or not past.days > 0 or not days > 0:
         return []
-    now = month[spec.columns.experiment].nunique()
-    share = days / (days + before["days"])
-    p = binomtest(now, now + before["experiments"], share, alternative="less").pvalue
-    rate = now / days / (before["experiments"] / before["days"])
-    odd = p <= RISK and rate <= FEWER
-    test = _test("experiments", "", (before["experiments"], now), rate - 1, float(p))
-    return [test | {"status": WATCH if odd else OK}]
+    count = evidence.month[spec.columns.experiment].nunique()
+    share_of_time = days / (days + past.days)
+    total = count + past.experiments
+    p = float(binomtest(count, total, share_of_time, alternative="less").pvalue)
+    rate = count / days / (past.experiments / past.days)
+    significant = bool(p <= RISK and rate <= FEWER)
+    return [Result("", past.experiments, count, rate - 1, p, p, significant)]
 
 
-def uncertain(month: pd.DataFrame, before: dict[str, Any]) -> list[Test]:
-    """Whether more verdicts are left open than before; nothing when no phase is judged."""
-    judged = month.loc[month["verdict"].fillna("") != "", "verdict"]
-    if judged.empty or not before["judged"]:
+def uncertain(evidence: Evidence, _: SoftSensor) -> list[Result]:
+    """Are more verdicts uncertain than before?"""
+    verdict = evidence.month["verdict"].fillna("")
+    judged = verdict[verdict != ""]
+    past = evidence.past
+    if judged.empty or not past.judged:
         return []
-    now = pd.Series(judged == UNCERTAIN)
-    usual = pd.Series(np.arange(before["judged"]) < before["open"])
-    return _judged([_grown("uncertain", "", now, usual)], MORE_OPEN, WATCH)
+    month = Frequency.of(judged == Judgement.UNCERTAIN)
+    before = Frequency(past.uncertain, past.judged)
+    return _more_often({"": (month, before)}, MORE_UNCERTAIN)
 
 
-def _by_sensor(
-    indicator: str,
-    spec: SoftSensor,
-    month: Callable[[Sensor], pd.Series],
-    usual: Callable[[Sensor], pd.Series],
-) -> list[Test]:
-    return [_grown(indicator, sensor.name, month(sensor), usual(sensor)) for sensor in spec.sensors]
-
-
-def _grown(indicator: str, part: str, now: pd.Series, usual: pd.Series) -> Test:
-    """Whether the share of rows with something has grown (Fisher, one-sided)."""
-    table = [[now.sum(), (~now).sum()], [usual.sum(), (~usual).sum()]]
-    p = fisher_exact(table, alternative="greater").pvalue
-    return _test(indicator, part, (len(usual), len(now)), now.mean() - usual.mean(), float(p))
-
-
-def _judged(tests: list[Test], least: float, status: str) -> list[Test]:
-    """Correct tests of one kind for their number and say which of them have a finding."""
-    corrected = multipletests([test["p"] for test in tests], method="holm")[1]
-    return [
-        test | {"p_holm": p, "status": status if p <= RISK and test["shift"] >= least else OK}
-        for test, p in zip(tests, corrected)
-    ]
-
-
-def _test(indicator: str, part: str, rows: Any, shift: float, p: float) -> Test:
-    counts = {"reference_rows": int(rows[0]), "rows": int(rows[1])}
-    return {"part": part, "indicator": indicator, **counts, "shift": shift, "p": p, "p_holm": p}
-
-
-def _flagged(flags: pd.Series, flag: str) -> pd.Series:
-    return flags.map(lambda said: flag in said.split(","))
-
-
-def _counted(table: pd.DataFrame, column: str) -> pd.Series:
-    """Rows that have some of it; none where the table does not tell."""
-    return table[column] > 0 if column in table else pd.Series(False, index=table.index)
+CHECKS = (
+    Check(
+        name="mix",
+        words="the share of {first} phases has changed by {points:+.0f} percentage points",
+        advice="This is not sensor drift: the share of each phase has changed. Check that all "
+        "phases are logged.",
+        results=mix,
+        status=Status.WATCH,
+    ),
+    Check(
+        name="missing",
+        words="missing in {points:.0f} percentage points more phases than usual",
+        advice="Check that the sensor is connected and its logger is running.",
+        results=missing,
+        status=Status.ALARM,
+    ),
+    Check(
+        name="out of bounds",
+        words="readings outside the instrument's range in {points:.0f} percentage points more "
+        "phases than usual",
+        advice="The instrument cannot report such readings: check wiring and scaling of the "
+        "transmitter.",
+        results=out_of_bounds,
+        status=Status.ALARM,
+    ),
+    Check(
+        name="outside training",
+        words="outside the range of the training data in {points:.0f} percentage points more "
+        "phases than usual",
+        advice="The model is answering for inputs that it has never seen: have such phases "
+        "analysed (`impress next-sample`) and retrain.",
+        results=outside_training,
+        status=Status.WATCH,
+    ),
+    Check(
+        name="stuck",
+        words="no spread at all in {points:.0f} percentage points more phases than usual",
+        advice="The sensor repeats one value: restart its transmitter, then check cable and "
+        "logger.",
+        results=stuck,
+        status=Status.ALARM,
+    ),
+    Check(
+        name="experiments",
+        words="{fewer:.0f} % fewer experiments per day than before",
+        advice="Check that all experiments reach the database (`impress status`).",
+        results=experiments,
+        status=Status.WATCH,
+    ),
+    Check(
+        name="uncertain",
+        words="uncertain verdicts in {points:.0f} percentage points more phases than before",
+        advice="More phases than before need a laboratory analysis: look up their flags in "
+        "`archived_data`, and collect values for the next training (`impress next-sample`).",
+        results=uncertain,
+        status=Status.WATCH,
+    ),
+)

@@ -1,185 +1,178 @@
-"""Have the sensors drifted? Few, nearly independent indicators, and rank tests within phases.
+"""Have the sensors drifted? Rank tests of a few indicators, within phases.
 
-A month is compared with the reference: the training rows, whose predictions are out-of-fold, and
-the months that a person found healthy. Comparing within phases keeps a changed share of washing and
-rinsing from looking like drift; the two phases of one experiment may be alike; what usually changes
+A month is compared with the reference: the training rows with their out-of-fold predictions, and
+the months that a person has accepted as healthy. Comparing within phases keeps a changed share of
+phases from looking like drift; the phases of one experiment may be correlated; the normal variation
 from month to month counts as healthy; and Holm's correction over all tests keeps the chance of a
 false alarm in a healthy month at `monitoring.alarm`. `Documentation/monitoring.md` has the figures.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 from scipy.stats import norm
 from statsmodels.stats.multitest import multipletests
 
-from src.components.drift_reporter.rank_tests import Array, Indicators, Sample, shift_tests
+from src.components.drift_reporter.indicators import (
+    LEVEL,
+    PEER,
+    Baseline,
+    own_values,
+    peer_values,
+    sensor_indicator,
+)
+from src.components.drift_reporter.rank_tests import Array, Columns, Sample, shift_tests
+from src.components.drift_reporter.status import Status
 from src.soft_sensor import SoftSensor
 
-ALARM, WATCH, OK, TOO_FEW = "alarm", "watch", "no drift", "not enough rows"
-PREDICTION = "prediction"
-FAR = 6  # interquartile ranges; what is further off must not bend the line through the peers
+# The likelihood that a change point must gain over a shift from the first row on. 99 % of months
+# with such a shift gain less (simulated, phases of an experiment correlated by 0.5).
+GAIN = 13
 
 
 def drift(month: pd.DataFrame, reference: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:
     """Test every indicator of every sensor, and the predictions.
 
-    Sensors are accused one by one: the surest first, which then is no peer of the others any more,
-    as its fault would show in them too.
+    Sensors at fault are identified one at a time, the strongest evidence first. An identified
+    sensor is no longer used as a peer of the others, because its fault would show in them too.
 
     Args:
-        month, reference: keys, last_timestamp, features and predictions, one row a phase.
+        month, reference: keys, last_timestamp, features and predictions, one row per phase.
 
     Returns:
-        One row a test, the surest first: part (sensor or target), indicator, reference_rows, rows,
-        shift (in standard deviations within a phase), statistic (shift / error, Student's t when
-        nothing has changed), error (of the shift), p, p_holm, status (`alarm`, `watch`, `no
-        drift`), rank (1 for the sensor accused first, NaN for the others) and apart (the sensor's
-        shift against all others, before any was accused).
+        One row per test, the strongest evidence first: part (sensor or target), indicator,
+        reference_rows, rows, shift (in standard deviations within a phase), statistic (shift /
+        error, Student's t when nothing has changed), error (of the shift), p, p_holm, status
+        (`alarm`, `watch`, `no drift`), rank (1 for the sensor identified first, NaN for those that
+        were not) and apart (the sensor's shift against all others, before any was identified).
     """
     rules = spec.monitoring
-    sample, tables = Sample.of(reference, month, spec), (reference, month)
-    base = shift_tests(
-        _both(indicators(table, reference, spec) for table in tables), sample, rules.min_rows
-    )
-    peers = [sensor.name for sensor in spec.sensors]
-    accused: list[str] = []
-    found: dict[str, pd.DataFrame] = {}
+    sample = Sample.of(reference, month, spec)
+    baseline = Baseline(reference, spec, spec.sensors)
+    own_tests = shift_tests(_of_both(own_values, month, baseline), sample, rules.min_rows)
+    peer_tests: dict[str, pd.DataFrame] = {}
     apart: dict[str, float] = {}
+    at_fault: list[str] = []
     while True:
-        if len(peers) > 1:
-            distances = _both(peer_distances(peers, table, reference, spec) for table in tables)
-            against = shift_tests(distances, sample, rules.min_rows)
-            found |= {name: against[against["part"] == name] for name in peers}
-            apart = apart or dict(zip(against["part"], against["shift"]))
-        tests = pd.concat([base, *found.values()], ignore_index=True)
-        suspect = tests["part"].isin(peers) & (tests["shift"].abs() >= rules.min_shift)
-        surest = tests[suspect].sort_values("p", kind="stable").head(1)
-        if surest.empty or surest["p"].item() * len(tests) > rules.alarm:
+        if len(baseline.peers) > 1:
+            columns = _of_both(peer_values, month, baseline)
+            by_peers = shift_tests(columns, sample, rules.min_rows)
+            for sensor in baseline.peers:
+                peer_tests[sensor.name] = by_peers[by_peers["part"] == sensor.name]
+            if not apart:
+                distances = by_peers[by_peers["indicator"] == PEER]
+                apart = dict(zip(distances["part"], distances["shift"]))
+        tests = pd.concat([own_tests, *peer_tests.values()], ignore_index=True)
+        suspect = _strongest_suspect(tests, baseline)
+        if suspect is None:
             break
-        accused.append(str(surest["part"].item()))
-        peers.remove(accused[-1])
+        at_fault.append(suspect)
+        baseline = baseline.without(suspect)
     tests["p_holm"] = multipletests(tests["p"], method="holm")[1] if len(tests) else []
-    # Predictions follow the sensors: by themselves they send nobody to the plant.
-    sure = (tests["p_holm"] <= rules.alarm) & tests["part"].isin(accused)
-    sure &= tests["shift"].abs() >= rules.min_shift
-    tests["status"] = np.select([sure, tests["p_holm"] <= rules.watch], [ALARM, WATCH], OK)
-    tests["rank"] = tests["part"].map({name: place for place, name in enumerate(accused, start=1)})
+    tests["status"] = _statuses(tests, at_fault, spec)
+    ranks = {name: rank for rank, name in enumerate(at_fault, start=1)}
+    tests["rank"] = tests["part"].map(ranks)
     tests["apart"] = tests["part"].map(apart)
     return tests.sort_values(["rank", "p"], kind="stable", ignore_index=True)
 
 
-def _both(parts: Iterable[Indicators]) -> Indicators:
-    """The reference's values, then the month's."""
-    usual, now = parts
-    return {name: np.concatenate([usual[name], now[name]]) for name in usual}
+def _of_both(
+    describe: Callable[[pd.DataFrame, Baseline], Columns], month: pd.DataFrame, baseline: Baseline
+) -> Columns:
+    """Values of the reference, followed by those of the month."""
+    of_reference = describe(baseline.reference, baseline)
+    of_month = describe(month, baseline)
+    return {name: np.concatenate([of_reference[name], of_month[name]]) for name in of_month}
 
 
-def indicators(table: pd.DataFrame, reference: pd.DataFrame, spec: SoftSensor) -> Indicators:
-    """Nearly independent columns in place of a sensor's correlated features.
-
-    `level` is the median, `noise` the logarithm of the standard deviation, `scatter` the distance
-    of the level from its phase's centre in the reference. Each target has its `prediction`.
-    """
-    columns: dict[tuple[str, str], pd.Series] = {}
-    phase = spec.columns.phase
-    for sensor in spec.sensors:
-        level, spread = f"{sensor.name}_median", f"{sensor.name}_std"
-        centre = reference.groupby(phase)[level].median()
-        # A stuck sensor has no spread; a thousandth of the usual one stands for the logarithm of 0.
-        floor = 1e-3 * reference[spread].median()
-        floor = floor if floor > 0 else np.finfo(float).tiny
-        columns[sensor.name, "level"] = table[level]
-        columns[sensor.name, "noise"] = np.log(table[spread] + floor)
-        columns[sensor.name, "scatter"] = (table[level] - table[phase].map(centre)).abs()
-    columns |= {(target, PREDICTION): table[target] for target in spec.target_names}
-    return {name: values.to_numpy(dtype=float) for name, values in columns.items()}
+def _strongest_suspect(tests: pd.DataFrame, baseline: Baseline) -> str | None:
+    """The peer with the smallest p among the large shifts, if that is significant."""
+    rules = baseline.spec.monitoring
+    peers = [sensor.name for sensor in baseline.peers]
+    large = tests["shift"].abs() >= rules.min_shift
+    suspects = tests[large & tests["part"].isin(peers)].sort_values("p", kind="stable")
+    if suspects.empty or suspects["p"].iloc[0] * len(tests) > rules.alarm:
+        return None
+    return str(suspects["part"].iloc[0])
 
 
-def peer_distances(
-    peers: list[str], table: pd.DataFrame, reference: pd.DataFrame, spec: SoftSensor
-) -> Indicators:
-    """How far each of some sensors is from what the others of them say.
-
-    The level minus its linear prediction (least squares, fitted on the reference) from the levels
-    of the other sensors and the phase, in units of the interquartile range, which a wild value
-    does not stretch. A fault of one probe shows here better than in its level, which the process
-    moves too.
-    """
-    phase, names = spec.columns.phase, [f"{name}_median" for name in peers]
-    low, centre, high = (reference[names].quantile(share) for share in (0.25, 0.5, 0.75))
-    width = (high - low).where(high > low, reference[names].std()).replace(0, 1)
-    usual, now = (
-        np.clip(((rows[names] - centre) / width).to_numpy(), -FAR, FAR)
-        for rows in (reference, table)
+def _statuses(tests: pd.DataFrame, at_fault: list[str], spec: SoftSensor) -> np.ndarray:
+    """The status of each test, (rows,)."""
+    rules = spec.monitoring
+    # A shift of the predictions alone never raises an alarm: they follow the sensors.
+    alarm = (
+        (tests["p_holm"] <= rules.alarm)
+        & (tests["shift"].abs() >= rules.min_shift)
+        & tests["part"].isin(at_fault)
     )
-    codes = {each.value: code for code, each in enumerate(spec.phases)}
-    then_in, now_in = (rows[phase].map(codes).to_numpy() for rows in (reference, table))
-    filled = [usual.copy(), now.copy()]
-    for code in np.unique(then_in):
-        middle = np.nan_to_num(_nanmedian(usual[then_in == code]))
-        for values, inside in zip(filled, (then_in == code, now_in == code)):
-            values[inside] = np.where(np.isnan(values[inside]), middle, values[inside])
-    design = [
-        np.column_stack([np.eye(len(codes))[inside], np.nan_to_num(values)])
-        for inside, values in zip((then_in, now_in), filled)
-    ]
-    columns: Indicators = {}
-    for place, name in enumerate(peers):
-        others = [k for k in range(design[0].shape[1]) if k != len(codes) + place]
-        known = ~np.isnan(usual[:, place])
-        line = np.linalg.lstsq(design[0][known][:, others], usual[known, place], rcond=None)[0]
-        columns[name, "peer"] = now[:, place] - design[1][:, others] @ line
-    return columns
+    watch = tests["p_holm"] <= rules.watch
+    return np.select(
+        [alarm, watch], [Status.ALARM.value, Status.WATCH.value], Status.NO_DRIFT.value
+    )
 
 
-def _nanmedian(values: Array) -> Array:
-    """Medians of the columns, NaN for one without values."""
-    return np.asarray(pd.DataFrame(values).median())
+def sensors_at_fault(tests: pd.DataFrame) -> list[str]:
+    """Names of the sensors that `drift` has identified, the strongest evidence first."""
+    identified = tests[tests["rank"].notna()]
+    return [str(name) for name in identified["part"].drop_duplicates()]
+
+
+def most_significant(name: str, tests: pd.DataFrame) -> str:
+    """The indicator of a sensor with the smallest p."""
+    own = tests[tests["part"] == name]
+    return str(own.nsmallest(1, "p")["indicator"].iloc[0])
 
 
 def smallest_shift(tests: pd.DataFrame, spec: SoftSensor) -> float:
-    """The shift of a level that this month would have shown with a chance of 80 %, in SD.
+    """The shift of a level that this month would have shown with a probability of 80 %, in SD.
 
     NaN when no level was tested.
     """
-    errors = tests.loc[(tests["indicator"] == "level") & np.isfinite(tests["error"]), "error"]
-    needed = norm.isf(spec.monitoring.alarm / 2 / max(len(tests), 1)) + norm.isf(0.2)
-    return float(max(needed * errors.median(), spec.monitoring.min_shift))
+    of_levels = tests["indicator"] == LEVEL
+    errors = tests.loc[of_levels & np.isfinite(tests["error"]), "error"]
+    significance = norm.isf(spec.monitoring.alarm / 2 / max(len(tests), 1))
+    power = norm.isf(0.2)
+    return float(max((significance + power) * errors.median(), spec.monitoring.min_shift))
 
 
 def onset(
-    part: str, indicator: str, month: pd.DataFrame, reference: pd.DataFrame, spec: SoftSensor
+    name: str,
+    indicator_name: str,
+    month: pd.DataFrame,
+    reference: pd.DataFrame,
+    spec: SoftSensor,
 ) -> pd.Timestamp | None:
-    """Since when an indicator has been off within the month; None when from the first row on.
+    """Since when an indicator of a sensor has been off; None when from the first row of the month.
 
     The change point that explains most, between rows like the reference and rows off by a constant:
     the largest gain of likelihood of normal scores (Hinkley, Biometrika 57, 1970).
     """
-    peers = [each.name for each in spec.sensors]
-    usual, now = (
-        (
-            peer_distances(peers, table, reference, spec)
-            if indicator == "peer"
-            else indicators(table, reference, spec)
-        )[part, indicator]
-        for table in (reference, month)
-    )
-    phase, scores, stamps = spec.columns.phase, [], []
-    for value in reference[phase].unique():
-        then = np.sort(usual[(reference[phase] == value) & np.isfinite(usual)])
-        rows = ((month[phase] == value) & np.isfinite(now)).to_numpy()
-        scores.append(norm.ppf((np.searchsorted(then, now[rows]) + 0.5) / (len(then) + 1)))
-        stamps.append(month.loc[rows, "last_timestamp"].to_numpy())
-    order = np.argsort(np.concatenate(stamps), kind="stable")
-    score, stamp = np.concatenate(scores)[order], np.concatenate(stamps)[order]
-    tail = score[::-1].cumsum()[::-1]
-    gain = tail**2 / np.arange(len(tail), 0, -1)
-    first = int(gain.argmax())
-    # 99 % of months with a shift from the first row on gain less (simulated, phases alike by 0.5).
-    if not first or gain[first] - gain[0] < 13:
-        return None
-    return pd.Timestamp(stamp[first], unit="s", tz="UTC")
+    sensor = spec.sensor(name)
+    indicator = sensor_indicator(indicator_name)
+    baseline = Baseline(reference, spec, spec.sensors)
+    reference_values = np.asarray(indicator.values(sensor, reference, baseline), dtype=float)
+    values = np.asarray(indicator.values(sensor, month, baseline), dtype=float)
+    scored = []
+    for phase in reference[spec.columns.phase].unique():
+        in_reference = (reference[spec.columns.phase] == phase) & np.isfinite(reference_values)
+        in_month = (month[spec.columns.phase] == phase) & np.isfinite(values)
+        expected = np.sort(reference_values[in_reference])
+        rank = np.searchsorted(expected, values[in_month])
+        score = norm.ppf((rank + 0.5) / (len(expected) + 1))
+        stamp = month.loc[in_month, "last_timestamp"]
+        scored.append(pd.DataFrame({"stamp": stamp, "score": score}))
+    rows = pd.concat(scored).sort_values("stamp", kind="stable")
+    change = _change_point(rows["score"].to_numpy())
+    return None if change is None else pd.Timestamp(rows["stamp"].iloc[change], unit="s", tz="UTC")
+
+
+def _change_point(scores: Array) -> int | None:
+    """The row from which on the scores are shifted; None when that is the first one."""
+    sums_from_row = scores[::-1].cumsum()[::-1]
+    rows_left = np.arange(len(scores), 0, -1)
+    gain = sums_from_row**2 / rows_left
+    change = int(gain.argmax())
+    return change if change and gain[change] - gain[0] >= GAIN else None

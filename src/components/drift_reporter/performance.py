@@ -1,144 +1,273 @@
-"""Is Production still right? Its errors on phases that the laboratory has analysed since.
+"""Is the model still right? Its errors on phases that the laboratory has analysed since.
 
-When the process itself changes, for example by another detergent, the sensors and hence the
-predictions may look as always and still be wrong: only laboratory values tell.
+When the process itself changes, sensors and hence predictions may look as they always have and yet
+be wrong: only laboratory values reveal that. To add a test of the errors, give it an entry in
+`LOSSES`.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from scipy.stats import binomtest, norm
 from statsmodels.stats.multitest import multipletests
 
-from src.components.drift_reporter.drift_tests import ALARM, OK, WATCH
+from src.components.drift_reporter.kinds import Entry
 from src.components.drift_reporter.rank_tests import Sample, enough, shift_of
+from src.components.drift_reporter.status import Status
 from src.components.predictor.bundle import Bundle
 from src.components.predictor.ensemble import to_scale
-from src.soft_sensor import SoftSensor
+from src.soft_sensor import SoftSensor, Target
 
-ENOUGH = 30  # laboratory values that show a shift of half a standard deviation
-COLUMNS = ["part", "indicator", "reference_rows", "rows", "shift", "statistic", "p"]
+ENOUGH = 30  # laboratory values, which reveal a shift of half a standard deviation
+NUMBERS = ["shift", "statistic", "p"]
+COLUMNS = ["part", "indicator", "reference_rows", "rows", *NUMBERS]
 
 
 def fresh_values(
     analysed: pd.DataFrame, bundle: Bundle, since: pd.Timestamp | None, spec: SoftSensor
 ) -> pd.DataFrame:
-    """The analysed phases that came since the last report, and older ones to make ENOUGH.
+    """The analysed phases that arrived since the last report, plus older ones to make ENOUGH.
 
-    Few values come in a month; a longer look back sees a loss that one month would not show.
+    Few values arrive in a month; looking further back reveals a loss that one month would not.
 
     Args:
-        analysed: see `laboratory.analysed`, oldest first.
+        analysed: see `gather.analysed`, oldest first.
 
     Returns:
         Rows of `analysed` that no training has used, neither to learn nor to hold out.
     """
     keys = spec.columns.keys
     used = pd.concat([bundle.reference[keys], bundle.holdout[keys]]).drop_duplicates()
-    fresh = analysed.merge(used, on=keys, how="left", indicator="used")
-    fresh = fresh[fresh["used"] == "left_only"].drop(columns="used")
-    came = (fresh["loaded_at"] > since).sum() if since is not None else len(fresh)
-    return fresh.tail(max(int(came), ENOUGH)).reset_index(drop=True)
+    marked = analysed.merge(used, on=keys, how="left", indicator="used")
+    fresh = marked[marked["used"] == "left_only"].drop(columns="used")
+    arrived = len(fresh) if since is None else int((fresh["loaded_at"] > since).sum())
+    return fresh.tail(max(arrived, ENOUGH)).reset_index(drop=True)
 
 
-def known_errors(bundle: Bundle, spec: SoftSensor) -> pd.DataFrame:
-    """Errors of a bundle on phases that its models had not seen: hold-out and out-of-fold.
+def expected_errors(bundle: Bundle, spec: SoftSensor) -> pd.DataFrame:
+    """ErrorPair of a bundle on phases that its models had not seen: hold-out and out-of-fold.
 
     The hold-out alone has some twenty rows, too few to compare with.
 
     Returns:
-        What `errors` gives.
+        What `errors` returns.
     """
-    names = {f"{name}_measured": name for name in spec.target_names}
+    names = {target.measured: target.name for target in spec.targets}
     keys = [*spec.columns.keys, "last_timestamp"]
-    trained = bundle.reference.reindex(columns=[*keys, *names]).rename(columns=names)
-    out_of_fold = errors(bundle.reference[spec.target_names], trained, spec)
-    held = errors(bundle.estimate(bundle.holdout, spec), bundle.holdout, spec)
-    return pd.concat([held, out_of_fold], ignore_index=True)
+    training = bundle.reference.reindex(columns=[*keys, *names]).rename(columns=names)
+    out_of_fold = errors(bundle.reference[spec.target_names], training, spec)
+    held_out = errors(bundle.estimate(bundle.holdout, spec), bundle.holdout, spec)
+    return pd.concat([held_out, out_of_fold], ignore_index=True)
 
 
 def errors(predicted: pd.DataFrame, measured: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:
-    """Measured minus predicted on the working scale, and whether the interval held the value.
+    """Measured minus predicted on the working scale, and whether the interval contains the value.
 
     Args:
-        predicted: targets and, where known, `<target>_lower` and `<target>_upper`, in units.
+        predicted: targets and, where known, `Target.lower` and `Target.upper`, in units.
         measured: keys, last_timestamp and targets in units, NaN where not measured.
 
     Returns:
-        Keys, last_timestamp, the error under the target's name, the same in units as
-        `<target>_off`, and `<target>_inside` (1, 0, or NaN where there is no interval or no value),
-        one row a phase.
+        Keys, last_timestamp, the error under the target's name, the same in units (see `in_units`)
+        and whether the interval contains the value (see `inside`: 1, 0, or NaN where there is no
+        interval or no value), one row per phase.
     """
     table = measured.reindex(columns=[*spec.columns.keys, "last_timestamp"]).copy()
     for target in spec.targets:
-        value = measured[target.name]
-        table[target.name] = to_scale(value, target) - to_scale(predicted[target.name], target)
-        inside = pd.Series(np.nan, index=table.index)
-        if f"{target.name}_lower" in predicted:
-            lower, upper = predicted[f"{target.name}_lower"], predicted[f"{target.name}_upper"]
-            inside = value.between(lower, upper).astype(float).where(value.notna())
-        table[f"{target.name}_inside"] = inside
-        table[f"{target.name}_off"] = value - predicted[target.name]
+        value, prediction = measured[target.name], predicted[target.name]
+        table[target.name] = to_scale(value, target) - to_scale(prediction, target)
+        table[inside(target)] = np.nan
+        if target.lower in predicted:
+            contained = value.between(predicted[target.lower], predicted[target.upper])
+            table[inside(target)] = contained.astype(float).where(value.notna())
+        table[in_units(target)] = value - prediction
     return table
 
 
-def figures(recent: pd.DataFrame, known: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:
+def inside(target: Target) -> str:
+    """Column of `errors`: whether the interval contains the laboratory value."""
+    return f"{target.name}_inside"
+
+
+def in_units(target: Target) -> str:
+    """Column of `errors`: the error in the target's unit."""
+    return f"{target.name}_off"
+
+
+def figures(recent: pd.DataFrame, expected: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:
     """What `tests` compares, in the targets' units.
 
     Returns:
-        One row a target: target, unit, count of the recent values, their mean absolute error, the
-        error known `before`, bias (measured minus predicted), and the share inside the intervals.
+        One row per target: target, unit, count of the recent values, their mean absolute error, the
+        `expected` one, bias (mean of measured minus predicted), and the share inside the intervals.
     """
     rows = []
     for target in spec.targets:
-        off, before = recent[f"{target.name}_off"].dropna(), known[f"{target.name}_off"].dropna()
-        held = recent[f"{target.name}_inside"].mean()
-        numbers = [len(off), off.abs().mean(), before.abs().mean(), off.mean(), held]
-        rows.append([target.title, target.unit, *numbers])
-    columns = ["target", "unit", "count", "error", "before", "bias", "coverage"]
-    return pd.DataFrame(rows, columns=columns)
+        recent_errors = recent[in_units(target)].dropna()
+        usual_errors = expected[in_units(target)].dropna()
+        rows.append(
+            {
+                "target": target.title,
+                "unit": target.unit,
+                "count": len(recent_errors),
+                "error": recent_errors.abs().mean(),
+                "expected": usual_errors.abs().mean(),
+                "bias": recent_errors.mean(),
+                "coverage": recent[inside(target)].mean(),
+            }
+        )
+    return pd.DataFrame(rows)
 
 
-def tests(recent: pd.DataFrame, known: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:
-    """Test the errors on recent laboratory values against those known from before.
+@dataclass(frozen=True)
+class ErrorPair:
+    """Recent errors and those that are expected, see `errors`, as one table.
 
-    Of each target: is it off to one side (`bias`), are its errors larger (`error`), do its
-    intervals hold fewer values than promised (`coverage`)? Bias and error by the rank test of
-    `drift_tests`, coverage by the binomial test; Holm's correction over all.
+    Attributes:
+        both: the expected errors, followed by the recent ones.
+        sample: describes the rows of `both`; the recent ones are the month.
+    """
+
+    both: pd.DataFrame
+    sample: Sample
+
+    @classmethod
+    def of(cls, recent: pd.DataFrame, expected: pd.DataFrame, spec: SoftSensor) -> ErrorPair:
+        """Put two tables together."""
+        both = pd.concat([expected, recent], ignore_index=True)
+        return cls(both, Sample.of(expected, recent, spec))
+
+    @property
+    def recent(self) -> pd.DataFrame:
+        """The recent errors."""
+        return pd.DataFrame(self.both[self.sample.month == 1])
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a test of the errors of one target has found; rows are numbers of values."""
+
+    reference_rows: int
+    rows: int
+    shift: float
+    statistic: float
+    p: float
+
+
+@dataclass(frozen=True)
+class Loss(Entry):
+    """A way in which predictions can have become worse.
+
+    Attributes:
+        result: the test of a target's errors, None when there are too few values.
+        any_size: a significant result is an alarm even if the shift is below `min_shift`.
+    """
+
+    result: Callable[[Target, ErrorPair, SoftSensor], Result | None]
+    any_size: bool = False
+
+
+def bias(target: Target, pair: ErrorPair, spec: SoftSensor) -> Result | None:
+    """Are the predictions off to one side?"""
+    error = pair.both[target.name].to_numpy(dtype=float)
+    rows = enough(error, pair.sample, spec.monitoring.min_rows)
+    if not rows.any():
+        return None
+    tested = pair.sample.only(rows)
+    shift, standard_error = shift_of(error[rows], tested)
+    statistic = shift / standard_error
+    return _ranked(tested, shift, statistic, p=2 * norm.sf(abs(statistic)))
+
+
+def larger_error(target: Target, pair: ErrorPair, spec: SoftSensor) -> Result | None:
+    """Are the errors larger? One-sided: smaller errors are not a loss."""
+    error = pair.both[target.name].abs().to_numpy(dtype=float)
+    rows = enough(error, pair.sample, spec.monitoring.min_rows)
+    if not rows.any():
+        return None
+    tested = pair.sample.only(rows)
+    shift, standard_error = shift_of(error[rows], tested)
+    statistic = shift / standard_error
+    return _ranked(tested, shift, statistic, p=norm.sf(statistic))
+
+
+def _ranked(tested: Sample, shift: float, statistic: float, p: float) -> Result:
+    reference_rows = int((tested.month == 0).sum())
+    rows = int((tested.month == 1).sum())
+    return Result(reference_rows, rows, shift, statistic, float(p))
+
+
+def coverage(target: Target, pair: ErrorPair, spec: SoftSensor) -> Result | None:
+    """Do the intervals contain fewer values than promised? The binomial test."""
+    contained = pair.recent[inside(target)].dropna()
+    if len(contained) < spec.monitoring.min_rows:
+        return None
+    promised = spec.training.coverage
+    p = binomtest(int(contained.sum()), len(contained), promised, alternative="less").pvalue
+    shift = float(contained.mean() - promised)
+    return Result(0, len(contained), shift, float("nan"), float(p))
+
+
+ADVICE = (
+    "The model has become worse: `impress collect`, `impress train --retrain` and "
+    "`impress promote`, which compares the new version with this one before replacing it."
+)
+LOSSES = (
+    Loss(
+        name="bias",
+        words="laboratory values differ from the predictions by {shift:+.2f} SD of the usual error",
+        advice=ADVICE,
+        result=bias,
+    ),
+    Loss(
+        name="error",
+        words="errors compared with the laboratory are larger than usual ({shift:+.2f} SD)",
+        advice=ADVICE,
+        result=larger_error,
+    ),
+    Loss(
+        name="coverage",
+        words="intervals contain {fewer:.0f} percentage points fewer laboratory values than "
+        "promised",
+        advice=ADVICE,
+        result=coverage,
+        any_size=True,
+    ),
+)
+
+
+def tests(recent: pd.DataFrame, expected: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:
+    """Test the errors on recent laboratory values against those expected, for each target.
+
+    Holm's correction over all tests.
 
     Args:
-        recent, known: what `errors` gives.
+        recent, expected: what `errors` returns.
 
     Returns:
-        One row a test: part (target), indicator, reference_rows, rows, shift (in standard
-        deviations of the errors; of coverage in shares), statistic, p, p_holm, status.
+        One row per test, the strongest evidence first: part (target), indicator, reference_rows,
+        rows, shift (in standard deviations of the errors; of coverage in shares), statistic, p,
+        p_holm, status.
     """
     rules = spec.monitoring
-    sample = Sample.of(known, recent, spec)
-    both = pd.concat([known, recent], ignore_index=True)
-    found = []
-    for name in spec.target_names:
-        error = both[name].to_numpy(dtype=float)
-        rows = enough(error, sample, rules.min_rows)
-        if rows.any():
-            tested = sample.only(rows)
-            counts = [int((tested.month == side).sum()) for side in (0, 1)]
-            for indicator, values in (("bias", error), ("error", np.abs(error))):
-                shift, chance = shift_of(values[rows], tested)
-                # Smaller errors are no loss.
-                tail = norm.sf(shift / chance) if indicator == "error" else None
-                p = 2 * norm.sf(abs(shift / chance)) if tail is None else tail
-                found.append((name, indicator, *counts, shift, shift / chance, float(p)))
-        inside = recent[f"{name}_inside"].dropna()
-        if len(inside) >= rules.min_rows:
-            promised, held = spec.training.coverage, int(inside.sum())
-            p = binomtest(held, len(inside), promised, alternative="less").pvalue
-            change = inside.mean() - promised
-            found.append((name, "coverage", 0, len(inside), change, float("nan"), float(p)))
-    table = pd.DataFrame(found, columns=COLUMNS).astype(dict.fromkeys(COLUMNS[4:], float))
+    pair = ErrorPair.of(recent, expected, spec)
+    rows = []
+    for target in spec.targets:
+        for loss in LOSSES:
+            result = loss.result(target, pair, spec)
+            if result is not None:
+                rows.append({"part": target.name, "indicator": loss.name, **vars(result)})
+    table = pd.DataFrame(rows, columns=COLUMNS).astype(dict.fromkeys(NUMBERS, float))
     table["p_holm"] = multipletests(table["p"], method="holm")[1] if len(table) else []
-    large = (table["shift"].abs() >= rules.min_shift) | (table["indicator"] == "coverage")
-    sure = (table["p_holm"] <= rules.alarm) & large
-    table["status"] = np.select([sure, table["p_holm"] <= rules.watch], [ALARM, WATCH], OK)
+    any_size = table["indicator"].isin([loss.name for loss in LOSSES if loss.any_size])
+    large = any_size | (table["shift"].abs() >= rules.min_shift)
+    alarm = large & (table["p_holm"] <= rules.alarm)
+    watch = table["p_holm"] <= rules.watch
+    table["status"] = np.select(
+        [alarm, watch], [Status.ALARM.value, Status.WATCH.value], Status.NO_DRIFT.value
+    )
     return table.sort_values("p", kind="stable", ignore_index=True)

@@ -1,51 +1,40 @@
-"""The verdict on a month: all tests together, corrected by what earlier months have shown."""
+"""The verdict on a month: all tests together, and whether earlier months confirm them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
-from src.components.drift_reporter import checks, drift_tests, performance
-from src.components.drift_reporter.drift_tests import ALARM, OK, PREDICTION, TOO_FEW, WATCH
+from src.components.drift_reporter import drift_tests, performance
+from src.components.drift_reporter.checks import CHECKS, checks
+from src.components.drift_reporter.evidence import Evidence
+from src.components.drift_reporter.kinds import Kind
+from src.components.drift_reporter.status import Status
 from src.errors import DataError
 from src.soft_sensor import SoftSensor
 
 LEAST_REFERENCE = 20  # rows
-DRIFT, CHECK, LABORATORY = "drift", "check", "laboratory"
-FAILING = ("missing", "out of bounds", "stuck")  # checks that put a sensor in alarm
-
-
-@dataclass(frozen=True)
-class Laboratory:
-    """What the laboratory says of Production.
-
-    Attributes:
-        recent: errors on the values looked at (see `performance.errors`).
-        known: errors on phases that the models had not seen.
-    """
-
-    recent: pd.DataFrame
-    known: pd.DataFrame
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What one month looks like.
+    """The verdict on one month.
 
     Attributes:
-        status: `alarm`, `watch`, `no drift` or `not enough rows`.
-        sensors: names of the sensors at fault, the surest first.
-        tests: all tests: kind (`drift`, `check`, `laboratory`), part, indicator, reference_rows,
-            rows, shift, statistic, p, p_holm, status and, for an accused sensor, rank.
-        onsets: accused sensor to when it began; None for before the month.
-        smallest_shift: of a level, which this month would have shown with a chance of 80 %, in SD.
-        short: phases with too few rows, by name, with their numbers in month and reference.
-        unconfirmed: sensors whose alarm waits for another month (`monitoring.confirm`).
+        status: the worst of all tests, or that there were too few rows.
+        sensors: names of the sensors at fault, the strongest evidence first.
+        tests: all tests: kind (see `Kind`), part, indicator, reference_rows, rows, shift,
+            statistic, p, p_holm, status and, from `drift`, rank and apart.
+        onsets: drifted sensor to the begin of its drift; None for before the month.
+        smallest_shift: of a level, in SD, that this month would have shown with a probability of
+            80 %.
+        short: name of each phase with too few rows to its numbers in month and reference.
+        unconfirmed: sensors whose alarm awaits confirmation by another month
+            (`monitoring.confirm`).
     """
 
-    status: str
+    status: Status
     sensors: list[str]
     tests: pd.DataFrame
     onsets: dict[str, pd.Timestamp | None]
@@ -54,118 +43,122 @@ class Verdict:
     unconfirmed: list[str]
 
 
-def judge(  # pylint: disable=too-many-arguments,too-many-positional-arguments  # all that counts
-    month: pd.DataFrame,
-    reference: pd.DataFrame,
-    before: dict[str, Any],
-    laboratory: Laboratory | None,
-    earlier: pd.DataFrame,
-    spec: SoftSensor,
-) -> Verdict:
+def judge(evidence: Evidence, spec: SoftSensor) -> Verdict:
     """Judge a month.
-
-    Args:
-        month: rows of the ledger, targets predicted by the version that the reference is of.
-        reference: see `windows.reference`.
-        before: see `windows.before`.
-        laboratory: errors, None when there are no laboratory values.
-        earlier: tests of the windows before this one, with `until`; see `MonitoringLog.history`.
 
     Raises:
         DataError: when the reference is too small to compare with.
     """
+    month, reference = evidence.month, evidence.reference
     if len(reference) < LEAST_REFERENCE:
         raise DataError(
             f"the reference has {len(reference)} rows, at least {LEAST_REFERENCE} are needed: "
             "train on more laboratory values, or accept healthy months (`impress monitor --accept`)"
         )
-    drifted = drift_tests.drift(month, reference, spec)
-    checked = checks.checks(month, reference, before, spec)
-    parts = [drifted.assign(kind=DRIFT), checked.assign(kind=CHECK)]
-    if laboratory is not None:
-        tested = performance.tests(laboratory.recent, laboratory.known, spec)
-        parts.append(tested.assign(kind=LABORATORY))
-    tests = pd.concat([part for part in parts if len(part)], ignore_index=True)
-    accused = drifted.loc[drifted["rank"].notna(), "part"].drop_duplicates().tolist()
-    names = {sensor.name for sensor in spec.sensors}
-    failing = checked.loc[(checked["status"] == ALARM) & checked["part"].isin(names), "part"]
-    sensors = list(dict.fromkeys([*accused, *failing]))
-    unconfirmed = [name for name in sensors if not _confirmed(name, earlier, spec)]
-    waiting = tests["part"].isin(unconfirmed) & (tests["status"] == ALARM)
-    tests["status"] = tests["status"].mask(waiting, WATCH)
+    drifts = drift_tests.drift(month, reference, spec)
+    results = checks(evidence, spec)
+    losses = performance.tests(evidence.laboratory.recent, evidence.laboratory.expected, spec)
+    tests = _joined({Kind.DRIFT: drifts, Kind.CHECK: results, Kind.LABORATORY: losses})
+    drifted = drift_tests.sensors_at_fault(drifts)
+    suspects = list(dict.fromkeys([*drifted, *_failing(results, spec)]))
+    unconfirmed = [name for name in suspects if not _confirmed(name, evidence.earlier.tests, spec)]
+    waiting = tests["part"].isin(unconfirmed) & (tests["status"] == Status.ALARM.value)
+    tests["status"] = tests["status"].mask(waiting, Status.WATCH.value)
     short = _short(month, reference, spec)
+    onsets = {}
+    for name in drifted:
+        indicator = drift_tests.most_significant(name, drifts)
+        onsets[name] = drift_tests.onset(name, indicator, month, reference, spec)
     return Verdict(
         status=_status(set(tests["status"]), bool(short)),
-        sensors=[name for name in sensors if name not in unconfirmed],
+        sensors=[name for name in suspects if name not in unconfirmed],
         tests=tests,
-        onsets={name: _onset(name, drifted, month, reference, spec) for name in accused},
-        smallest_shift=drift_tests.smallest_shift(drifted, spec),
+        onsets=onsets,
+        smallest_shift=drift_tests.smallest_shift(drifts, spec),
         short=short,
         unconfirmed=unconfirmed,
     )
 
 
-def _status(found: set[str], short: bool) -> str:
-    """The worst of what was found; a month is not called healthy when part of it was not seen."""
-    worst = next((status for status in (ALARM, WATCH) if status in found), OK)
-    return TOO_FEW if short and worst == OK else worst
+def _joined(tables: dict[Kind, pd.DataFrame]) -> pd.DataFrame:
+    parts = [table.assign(kind=kind.value) for kind, table in tables.items() if len(table)]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _failing(results: pd.DataFrame, spec: SoftSensor) -> list[str]:
+    """Sensors that a check has put in alarm."""
+    alarms = results[results["status"] == Status.ALARM.value]
+    names = {sensor.name for sensor in spec.sensors}
+    return [part for part in alarms["part"] if part in names]
+
+
+def _status(statuses: set[str], short: bool) -> Status:
+    """The worst status; a month is not called healthy when part of it could not be tested."""
+    for status in (Status.ALARM, Status.WATCH):
+        if status in statuses:
+            return status
+    return Status.TOO_FEW if short else Status.NO_DRIFT
 
 
 def _short(
     month: pd.DataFrame, reference: pd.DataFrame, spec: SoftSensor
 ) -> dict[str, tuple[int, int]]:
-    counts = {
-        phase.name: (
-            int((month[spec.columns.phase] == phase.value).sum()),
-            int((reference[spec.columns.phase] == phase.value).sum()),
-        )
-        for phase in spec.phases
-    }
-    least = spec.monitoring.min_rows
-    return {name: pair for name, pair in counts.items() if min(pair) < least}
+    """See `Verdict.short`."""
+    short = {}
+    for phase in spec.phases:
+        in_month = int((month[spec.columns.phase] == phase.value).sum())
+        in_reference = int((reference[spec.columns.phase] == phase.value).sum())
+        if min(in_month, in_reference) < spec.monitoring.min_rows:
+            short[phase.name] = in_month, in_reference
+    return short
 
 
 def _confirmed(name: str, earlier: pd.DataFrame, spec: SoftSensor) -> bool:
-    """Whether a sensor was found in enough of the last windows, this one included."""
-    rule = spec.monitoring.confirm
-    windows = earlier["until"].drop_duplicates().nlargest(rule.of - 1)
-    past = earlier[earlier["until"].isin(windows) & (earlier["part"] == name)]
-    # An alarm that waited for confirmation was kept as a watch, with all else of an alarm.
-    sure = past["p_holm"].fillna(0) <= spec.monitoring.alarm
-    large = (past["kind"] == DRIFT) & (past["shift"].abs() >= spec.monitoring.min_shift)
-    suspicious = (past["status"] != OK) & sure & (large | past["indicator"].isin(FAILING))
-    return int(past.loc[suspicious, "until"].nunique()) + 1 >= rule.need
+    """Whether a sensor was found in enough of the last periods, including this one.
 
+    An earlier alarm that was awaiting confirmation was stored as a watch, with everything else of
+    an alarm.
 
-def _onset(
-    name: str,
-    drifted: pd.DataFrame,
-    month: pd.DataFrame,
-    reference: pd.DataFrame,
-    spec: SoftSensor,
-) -> pd.Timestamp | None:
-    surest = drifted[drifted["part"] == name].nsmallest(1, "p")["indicator"].iloc[0]
-    return drift_tests.onset(name, surest, month, reference, spec)
+    Args:
+        earlier: see `Earlier.tests`.
+    """
+    rules = spec.monitoring
+    ends = earlier["until"].drop_duplicates().nlargest(rules.confirm.of - 1)
+    own = earlier[earlier["until"].isin(ends) & (earlier["part"] == name)]
+    reported = own["status"] != Status.NO_DRIFT.value
+    significant = own["p_holm"].fillna(0) <= rules.alarm
+    drifted = (own["kind"] == Kind.DRIFT.value) & (own["shift"].abs() >= rules.min_shift)
+    alarming = [check.name for check in CHECKS if check.status == Status.ALARM]
+    failed = own["indicator"].isin(alarming)
+    counts = reported & significant & (drifted | failed)
+    earlier_times = own.loc[counts, "until"].nunique()
+    return int(earlier_times) + 1 >= rules.confirm.need
 
 
 def backtest(reference: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:
-    """Each calendar month of the reference against the others: what would it have been called?
+    """Test each calendar month of the reference against the others, as if it were a new one.
 
     It shows how often an alarm would be false on this plant's own data.
 
     Returns:
-        One row a month that has rows enough: month, rows, status, sensors; empty for a reference
-        of one month.
+        One row per month with enough rows: month, rows, status, sensors; empty for a reference of
+        one month.
     """
     stamps = pd.to_datetime(reference["last_timestamp"], unit="s")
-    found = []
+    tested = []
     for month, rows in reference.groupby(stamps.dt.strftime("%Y-%m")):
         others = reference.drop(rows.index)
         if len(others) < LEAST_REFERENCE or _short(rows, others, spec):
             continue
         tests = drift_tests.drift(rows, others, spec)
-        alarm, any_word = (tests["status"] == ALARM).any(), (tests["status"] != OK).any()
-        status = ALARM if alarm else WATCH if any_word else OK
-        sensors = tests.loc[(tests["status"] == ALARM) & (tests["indicator"] != PREDICTION), "part"]
-        found.append([month, len(rows), status, ", ".join(sensors.unique())])
-    return pd.DataFrame(found, columns=["month", "rows", "status", "sensors"])
+        status = _status(set(tests["status"]), short=False)
+        alarms = tests[tests["status"] == Status.ALARM.value]
+        tested.append(
+            {
+                "month": month,
+                "rows": len(rows),
+                "status": status.value,
+                "sensors": ", ".join(alarms["part"].unique()),
+            }
+        )
+    return pd.DataFrame(tested, columns=["month", "rows", "status", "sensors"])

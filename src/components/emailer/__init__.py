@@ -1,1 +1,1 @@
-"""A letter becomes a message that is delivered, or kept until it can be."""
+"""Mail: letters become messages, which are delivered by a transport or kept until they can be."""

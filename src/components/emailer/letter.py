@@ -1,4 +1,4 @@
-"""A letter becomes a message: plain text, HTML with its pictures, and the report as a zip file."""
+"""From a letter to a message: plain text, HTML with its pictures, and the report as a zip file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from src.settings import Settings
 
-POLICY = policy.default.clone(cte_type="7bit")  # which every relay carries
+POLICY = policy.default.clone(cte_type="7bit")  # which every relay can carry
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,10 @@ class Letter:
     """What to send.
 
     Attributes:
-        key: letters with one key are one letter, which people want once.
-        html: the same as `text`; shows a picture as `<img src="cid:STEM">`, STEM of its file.
+        key: letters with the same key are the same letter, which people want only once.
+        html: the same as `text`; shows each picture under the address `picture_source`.
         pictures: PNG files that `html` shows.
-        report: a file to attach, zipped.
+        report: a file to attach, as a zip file.
     """
 
     key: str
@@ -37,15 +37,20 @@ class Letter:
     report: Path | None = None
 
 
+def picture_source(picture: Path) -> str:
+    """The address of a picture in the HTML of a letter."""
+    return f"cid:{picture.stem}"
+
+
 def message_id(key: str) -> str:
-    """The Message-ID of each message whose letter has this key."""
+    """The Message-ID of every message made from a letter with this key."""
     return f"<{sha256(key.encode()).hexdigest()[:32]}@impress>"
 
 
 def compose(letter: Letter, settings: Settings) -> EmailMessage:
-    """A message from EMAIL_SENDER to EMAIL_RECIPIENT.
+    """Make a message from EMAIL_SENDER to EMAIL_RECIPIENT.
 
-    A report of more than EMAIL_MAX_MB (10^6 bytes, zipped) is left out, and text and HTML say so.
+    A report larger than EMAIL_MAX_MB (10^6 bytes, zipped) is left out, and text and HTML say so.
 
     Raises:
         ValueError: when a header would contain a line break, or nobody would get the message.
@@ -56,12 +61,12 @@ def compose(letter: Letter, settings: Settings) -> EmailMessage:
     _set(message, "Subject", letter.subject)
     message["Date"] = formatdate()
     message["Message-ID"] = message_id(letter.key)
-    message["Auto-Submitted"] = "auto-generated"  # keeps notices of absence away
+    message["Auto-Submitted"] = "auto-generated"  # suppresses out-of-office replies
     packed = _zipped(letter.report) if letter.report else b""
     size = len(packed) / 1e6
     note = ""
     if size > settings.email_max_mb:
-        note = f"The report is too large to be attached ({size:.3g} MB): see {letter.report}"
+        note = f"The report is too large to attach ({size:.3g} MB): see {letter.report}"
     message.set_content(f"{letter.text}\n{note}\n" if note else letter.text)
     if letter.html:
         _add_page(message, f"{letter.html}<p>{escape(note)}</p>" if note else letter.html, letter)
@@ -72,7 +77,7 @@ def compose(letter: Letter, settings: Settings) -> EmailMessage:
 
 
 def address(message: EmailMessage, settings: Settings) -> None:
-    """Set sender and recipients, in place of those that a message has.
+    """Set sender and recipients, replacing those that the message has.
 
     Raises:
         ValueError: when one of them contains a line break, or nobody would get the message.
@@ -81,17 +86,17 @@ def address(message: EmailMessage, settings: Settings) -> None:
         del message[name]
         _set(message, name, value)
     if not message["To"].addresses:
-        raise ValueError("EMAIL_RECIPIENT names nobody")
+        raise ValueError("EMAIL_RECIPIENT contains no address")
 
 
 def _set(message: EmailMessage, name: str, value: str) -> None:
-    # EmailMessage passes a line break at the end, and one that is written as an encoded word.
+    # EmailMessage accepts a line break at the end, and one that is written as an encoded word.
     lines = f"{value}|".splitlines()
     if len(lines) == 1:
         message[name] = value
         lines = f"{message[name]}|".splitlines()
     if len(lines) > 1:
-        raise ValueError(f"the header {name} must be one line, not {value!r}")
+        raise ValueError(f"the header {name} must be a single line, not {value!r}")
 
 
 def _zipped(report: Path) -> bytes:
@@ -102,10 +107,10 @@ def _zipped(report: Path) -> bytes:
 
 
 def _add_page(message: EmailMessage, page: str, letter: Letter) -> None:
-    # A Content-ID is unlike those of all other messages, which a mail program may have at hand.
+    # A Content-ID must differ from those of other messages, which a mail program may have loaded.
     own = message_id(letter.key).strip("<>")
     ids = {picture.stem: f"{picture.stem}.{own}" for picture in letter.pictures}
-    page = re.sub(r"""(?<=["']cid:)[^"']+""", lambda found: ids[found[0]], page)
+    page = re.sub(r"""(?<=["']cid:)[^"']+""", lambda match: ids[match[0]], page)
     message.add_alternative(page, subtype="html")
     part = message.get_body(("html",))
     assert part

@@ -1,139 +1,118 @@
-"""One message, really sent; what the mail server does not take is kept for the next run.
+"""Messages are sent, and what could not be sent is kept for the next run.
 
-When an answer of the server or the note of a run is lost, a message may come twice. It then has the
-same Message-ID.
+If the answer of a server or the record of a run is lost, a message may arrive twice, with the same
+Message-ID.
 """
 
 from __future__ import annotations
 
 import fcntl
 import logging
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from email import message_from_bytes
 from email.message import EmailMessage
 from pathlib import Path
 
-from src.components.emailer.letter import POLICY, Letter, address, compose, message_id
-from src.components.emailer.smtp import hand_over, may_pass, suspects
+from src.components.emailer.folder import Folder
+from src.components.emailer.letter import address
+from src.components.emailer.smtp import Smtp
+from src.components.emailer.transport import Receipt, Transport
 from src.errors import DeliveryError
 from src.settings import Settings
-
-__all__ = ["Letter", "compose", "message_id", "send", "send_kept"]
 
 logger = logging.getLogger(__name__)
 
 WAITS = (1.0, 4.0)  # s before the second try and the third
 
 
-def send(message: EmailMessage, settings: Settings) -> str:
-    """Hand a message to SMTP_HOST; without one, write it to artifacts/outbox/.
+def choose(settings: Settings) -> Transport:
+    """The transport that the settings name: the mail server, without one artifacts/outbox/."""
+    if settings.smtp_host:
+        return Smtp(settings)
+    return Folder(settings.artifacts / "outbox")
 
-    What may pass is tried again: no connection, a connection lost, a refusal for now (4xx). How
-    long a try may take says `smtp.hand_over`.
+
+def send(message: EmailMessage, settings: Settings) -> str:
+    """Send a message, and try again after a temporary error.
 
     Returns:
-        Where the message went, and which recipients the server refused while it took others.
+        Where the message went, and which recipients were refused while others were accepted.
 
     Raises:
-        DeliveryError: when the server cannot be reached or trusted, or takes it for nobody. The
-            message is then kept in artifacts/outbox/unsent/.
+        DeliveryError: when nobody will get it. The message is then kept in
+            artifacts/outbox/unsent/.
     """
-    if not settings.smtp_host:
-        return f"file {_write(message, settings.artifacts / 'outbox')}"
-    server = f"{settings.smtp_host}:{settings.smtp_port}"
+    transport, unsent = choose(settings), _unsent(settings)
     try:
-        refused = _hand_over(message, settings)
+        receipt = _hand_over(message, transport)
     except (OSError, ValueError) as error:
-        kept = _write(message, _unsent(settings))
+        kept = unsent.write(message)
         raise DeliveryError(
-            f"mail server {server} did not take the message ({type(error).__name__}: {error}); "
-            f"it is kept for the next run in {kept}: check {suspects(error)}"
+            f"{transport.name} did not accept the message ({type(error).__name__}: {error}); "
+            f"it is kept for the next run in {kept}: check {transport.suspects(error)}"
         ) from error
-    for kept in _copies(message, _unsent(settings)):
-        kept.unlink(missing_ok=True)
-    went = f"{message['To']} over {server}"
-    if refused:
-        went += f", but {', '.join(refused)} not"
-        logger.warning("%s refused %s", server, refused)
-    logger.info("mail handed to %s", server)
-    return went
+    if transport.delivers:
+        unsent.remove(message)
+        logger.info("message handed to %s", transport.name)
+    if not receipt.refused:
+        return receipt.destination
+    logger.warning("%s refused %s", transport.name, ", ".join(receipt.refused))
+    return f"{receipt.destination}, but not {', '.join(receipt.refused)}"
 
 
-def send_kept(settings: Settings) -> list[str]:
+def deliver_kept(settings: Settings) -> list[str]:
     """Send what earlier runs kept, oldest first, to the EMAIL_RECIPIENT of today.
 
-    Does nothing without SMTP_HOST, or while another run is at it.
+    Does nothing without a transport that reaches people, or while another run is doing it.
 
     Returns:
-        Message-IDs of what the server took. What it did not take is logged and stays.
+        Message-IDs of what was sent. What was not is logged and stays.
 
     Raises:
-        DeliveryError: when something is kept and the server took none of it.
+        DeliveryError: when messages are kept and none of them could be sent.
     """
-    if not settings.smtp_host or not _unsent(settings).exists():
+    unsent = _unsent(settings)
+    if not choose(settings).delivers or not unsent.path.exists():
         return []
-    taken, errors = [], []
-    with _alone(_unsent(settings)) as alone:
-        for file in sorted(_unsent(settings).glob("*.eml")) if alone else []:
-            message = message_from_bytes(file.read_bytes(), policy=POLICY)
+    sent: list[str] = []
+    errors: list[DeliveryError] = []
+    with _alone(unsent.path) as alone:
+        for message in unsent.messages() if alone else []:
             # Wrong addresses may be why it was kept.
             address(message, settings)
             try:
                 send(message, settings)
-                taken.append(str(message["Message-ID"]))
+                sent.append(str(message["Message-ID"]))
             except DeliveryError as error:
                 logger.error("%s", error)
                 errors.append(error)
-    if errors and not taken:
+    if errors and not sent:
         raise errors[0]
-    return taken
+    return sent
 
 
-def _hand_over(message: EmailMessage, settings: Settings) -> dict[str, tuple[int, bytes]]:
+def _hand_over(message: EmailMessage, transport: Transport) -> Receipt:
     for wait in WAITS:
         try:
-            return hand_over(message, settings)
+            return transport.hand_over(message)
         except OSError as error:
-            # A connection that was lost after the data may have lost the answer only; then people
+            # A connection that was lost after the data may have lost only the answer; then people
             # get the message twice, with one Message-ID. Better than never.
-            if not may_pass(error):
+            if not transport.is_temporary(error):
                 raise
             logger.warning("%s: %s; next try in %g s", type(error).__name__, error, wait)
         time.sleep(wait)
-    return hand_over(message, settings)
+    return transport.hand_over(message)
 
 
-def _unsent(settings: Settings) -> Path:
-    return settings.artifacts / "outbox" / "unsent"
-
-
-def _write(message: EmailMessage, folder: Path) -> Path:
-    """Write a file as a whole or not at all; in the place of a copy, where there is one."""
-    folder.mkdir(parents=True, exist_ok=True)
-    new = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{_mark(message)}.eml"
-    file = next(iter(_copies(message, folder)), new)
-    with tempfile.NamedTemporaryFile(dir=folder, delete=False) as part:
-        part.write(message.as_bytes())
-    Path(part.name).replace(file)
-    logger.info("mail kept in %s", file)
-    return file
-
-
-def _copies(message: EmailMessage, folder: Path) -> list[Path]:
-    return list(folder.glob(f"*-{_mark(message)}.eml"))
-
-
-def _mark(message: EmailMessage) -> str:
-    return str(message["Message-ID"]).strip("<>").split("@", maxsplit=1)[0]
+def _unsent(settings: Settings) -> Folder:
+    return Folder(settings.artifacts / "outbox" / "unsent")
 
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[bool]:
-    """Whether no other run is at work there. The lock goes with its process, even a killed one."""
+    """Whether no other run is at work there. A killed process releases the lock, too."""
     with (folder / "lock").open("wb") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

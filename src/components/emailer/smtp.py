@@ -1,4 +1,4 @@
-"""One try to hand a message to SMTP_HOST: over TLS, after a login, within bounded time."""
+"""Delivery to a mail server: over TLS, after a login, in bounded time."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import ssl
 import time
 from base64 import b64encode
 from contextlib import closing, suppress
+from dataclasses import dataclass
 from email.message import EmailMessage
 from email.utils import parseaddr
 from threading import Timer
@@ -15,70 +16,85 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from src.components.emailer.transport import Receipt
 from src.settings import Settings
 
 STEP = 60.0  # s for connecting, for the TLS handshake, for sending a block of data
 ANSWERS = 120.0  # s from the start until the last answer
 
 
-def hand_over(message: EmailMessage, settings: Settings) -> dict[str, tuple[int, bytes]]:
-    """Hand a message over, to a server whose certificate is right and speaks TLS 1.2 or newer.
+@dataclass(frozen=True)
+class Smtp:
+    """The mail server SMTP_HOST."""
 
-    Takes at most ANSWERS + STEP, however slow the server; looking up its name is not counted.
+    settings: Settings
+    delivers = True
 
-    Returns:
-        The recipients that the server refused while it took others, and its answers.
+    @property
+    def name(self) -> str:
+        """What to call it in messages to people."""
+        return f"mail server {self._server}"
 
-    Raises:
-        OSError: when the server does not answer, is not trusted or does not take the message.
-        ValueError: when the login is not ASCII, or the server breaks the rules of a login.
-    """
-    assert settings.smtp_host
-    host, port, tls = settings.smtp_host, settings.smtp_port, ssl.create_default_context()
-    tls.minimum_version = ssl.TLSVersion.TLSv1_2
-    connection = (
-        _TlsConnection(host, port, timeout=STEP, context=tls)
-        if settings.smtp_security == "tls"
-        else _Connection(host, port, timeout=STEP)
-    )
-    with closing(connection) as smtp:
-        if settings.smtp_security == "starttls":
-            smtp.starttls(context=tls)
-        if settings.email_pass:
-            _log_in(smtp, parseaddr(settings.email_sender)[1], settings.email_pass)
-        refused = smtp.send_message(message)
-        # The server has the message: whatever it says to QUIT changes nothing.
-        with suppress(OSError):
-            smtp.quit()
-        return refused
+    @property
+    def _server(self) -> str:
+        return f"{self.settings.smtp_host}:{self.settings.smtp_port}"
 
+    def hand_over(self, message: EmailMessage) -> Receipt:
+        """Hand a message over, to a server with a valid certificate and TLS 1.2 or newer.
 
-def may_pass(error: Exception) -> bool:
-    """Whether the server may take the same message a little later."""
-    if isinstance(error, smtplib.SMTPRecipientsRefused):
-        return any(400 <= code < 500 for code, _ in error.recipients.values())
-    if isinstance(error, smtplib.SMTPResponseException):
-        return 400 <= error.smtp_code < 500
-    if isinstance(error, smtplib.SMTPException):
-        return isinstance(error, smtplib.SMTPServerDisconnected)
-    return isinstance(error, OSError) and not isinstance(error, ssl.SSLCertVerificationError)
+        Takes at most ANSWERS + STEP, however slow the server is, not counting the look-up of its
+        name.
 
+        Raises:
+            OSError: when the server does not answer, is not trusted or does not accept the message.
+            ValueError: when the login is not ASCII, or the server breaks the rules of a login.
+        """
+        settings = self.settings
+        tls = ssl.create_default_context()
+        tls.minimum_version = ssl.TLSVersion.TLSv1_2
+        with closing(self._connect(tls)) as smtp:
+            if settings.smtp_security == "starttls":
+                smtp.starttls(context=tls)
+            if settings.email_pass:
+                _log_in(smtp, parseaddr(settings.email_sender)[1], settings.email_pass)
+            refused = smtp.send_message(message)
+            # The server has the message: whatever it answers to QUIT changes nothing.
+            with suppress(OSError):
+                smtp.quit()
+        return Receipt(f"{message['To']} over {self._server}", tuple(refused))
 
-def suspects(error: Exception) -> str:
-    """The variables that are likely to be wrong."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return "SMTP_HOST, and name the authority of its certificate with SSL_CERT_FILE"
-    if isinstance(error, smtplib.SMTPRecipientsRefused):
-        return "EMAIL_RECIPIENT"
-    if isinstance(error, smtplib.SMTPResponseException) and error.smtp_code == 552:
-        return "EMAIL_MAX_MB, and delete that file"
-    return "SMTP_HOST, SMTP_PORT, SMTP_SECURITY, EMAIL_SENDER and EMAIL_PASS"
+    def _connect(self, tls: ssl.SSLContext) -> smtplib.SMTP:
+        host, port = self.settings.smtp_host, self.settings.smtp_port
+        assert host
+        if self.settings.smtp_security == "tls":
+            return _TlsConnection(host, port, timeout=STEP, context=tls)
+        return _Connection(host, port, timeout=STEP)
+
+    def is_temporary(self, error: Exception) -> bool:
+        """Whether the server may accept the same message a little later."""
+        if isinstance(error, smtplib.SMTPRecipientsRefused):
+            return any(400 <= code < 500 for code, _ in error.recipients.values())
+        if isinstance(error, smtplib.SMTPResponseException):
+            return 400 <= error.smtp_code < 500
+        if isinstance(error, smtplib.SMTPException):
+            return isinstance(error, smtplib.SMTPServerDisconnected)
+        return isinstance(error, OSError) and not isinstance(error, ssl.SSLCertVerificationError)
+
+    def suspects(self, error: Exception) -> str:
+        """The variables that are likely to be wrong."""
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return "SMTP_HOST, and name the authority of its certificate with SSL_CERT_FILE"
+        if isinstance(error, smtplib.SMTPRecipientsRefused):
+            return "EMAIL_RECIPIENT"
+        if isinstance(error, smtplib.SMTPResponseException) and error.smtp_code == 552:
+            return "EMAIL_MAX_MB, and delete that file"
+        return "SMTP_HOST, SMTP_PORT, SMTP_SECURITY, EMAIL_SENDER and EMAIL_PASS"
 
 
 class _Connection(smtplib.SMTP):
-    """A connection whose last answer has come ANSWERS seconds after its start, or which is cut.
+    """A connection that is cut unless its last answer has arrived ANSWERS seconds after its start.
 
-    The timeout of smtplib is for one read: a server that sends a byte a second never meets it.
+    The timeout of smtplib is for each read: a server that sends a byte a second never exceeds it.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -93,7 +109,7 @@ class _Connection(smtplib.SMTP):
             return super().getreply()
         finally:
             watch.cancel()
-            # Of an answer that was cut off smtplib takes the first half for the whole.
+            # smtplib would take the first half of an answer that was cut off for the whole.
             if time.monotonic() > self._end:
                 self.close()
                 raise TimeoutError(f"the server has not answered within {ANSWERS:g} s")
@@ -110,7 +126,7 @@ def _cut(connection: socket.socket) -> None:
 
 
 def _log_in(smtp: smtplib.SMTP, user: str, password: SecretStr) -> None:
-    """Errors do not tell the password, though a server may repeat what it was sent."""
+    """Log in, keeping the password out of errors, though a server may repeat what it was sent."""
     secret = password.get_secret_value()
     try:
         smtp.login(user, secret)

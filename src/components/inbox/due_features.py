@@ -1,8 +1,8 @@
 """Features of the due phases, computed on several connections that share one snapshot.
 
-PostgreSQL computes percentiles of a query on one core; a second connection uses a second one. And
-while the connections compute, the caller has its hands free, first for fetching the model, then for
-predicting what has come.
+PostgreSQL computes the percentiles of a query on one core; a second connection uses a second one.
+While the connections compute, the caller is free, first to fetch the model, then to score the
+batches that are ready.
 """
 
 from __future__ import annotations
@@ -19,70 +19,74 @@ import psycopg2
 from sqlalchemy import Connection, Engine, text
 
 from src.components.database.tables import Tables
-from src.components.inbox.states import Inbox
+from src.components.inbox.states import Inbox, State
+from src.components.inbox.stock import DUE_PHASES, DUE_ROWS, STOCK
 from src.components.transformation.features import features_query, typed_features
 from src.soft_sensor import SoftSensor
 
 if TYPE_CHECKING:
     import pandas as pd
 
-AHEAD = 8  # batches that wait for the model at most
+AHEAD = 8  # batches, at most, that wait for the model
 
-# Batches; at the end of each connection None, or what has ended it.
-Come = Queue["pd.DataFrame | BaseException | None"]
+# Batches; at the end of each connection None, or the error that ended it.
+Batches = Queue["pd.DataFrame | BaseException | None"]
 Share = dict[str, Any]  # experiments, phases, clocks, first_row, last_row
 
 
 @contextmanager
 def due_features(engine: Engine, inbox: Inbox) -> Iterator[Iterator[pd.DataFrame]]:
-    """Start to compute the features of the due phases; yields the batches as they come.
+    """Start to compute the features of the due phases; yields the batches as they are ready.
 
     Args:
-        inbox: its connection is in the transaction whose snapshot is shared, and has the states of
-            all phases in its temporary table `inbox_state`.
+        inbox: its connection is in the transaction whose snapshot is shared, and has taken stock
+            (`transaction.Run.take_stock`).
 
     Returns:
         Batches of what `features_query` gives, with a column `clock_ahead`.
     """
     snapshot = inbox.connection.scalar(text("SELECT pg_export_snapshot()"))
     shares = _shares(inbox)
-    come: Come = Queue(maxsize=AHEAD + len(shares))
+    batches: Batches = Queue(maxsize=AHEAD + len(shares))
     with ExitStack() as stack:
-        readers = [_reader(stack.enter_context(engine.connect()), inbox, come) for _ in shares]
+        connections = [stack.enter_context(engine.connect()) for _ in shares]
+        readers = [_reader(connection, inbox, batches) for connection in connections]
         pool = stack.enter_context(ThreadPoolExecutor(len(shares)))
-        reading = [pool.submit(r.read, snapshot, share) for r, share in zip(readers, shares)]
+        reading = [
+            pool.submit(reader.read, snapshot, share) for reader, share in zip(readers, shares)
+        ]
         try:
-            yield _as_they_come(come, len(shares))
+            yield _until_all_have_ended(batches, len(shares))
         except BaseException:
             for reader in readers:
                 reader.stop()
             while not all(future.done() for future in reading):
-                with suppress(Empty):  # a reader may wait for room
-                    come.get(timeout=0.05)
+                with suppress(Empty):  # a reader may be waiting for room in the queue
+                    batches.get(timeout=0.05)
             raise
 
 
 def _shares(inbox: Inbox) -> list[Share]:
     """The due phases as they lie in the table, cut into one part for each connection."""
-    experiment, phase = (f'"{key}"' for key in inbox.spec.columns.keys)
+    experiment, phase = inbox.keys
     query = f"""
         SELECT array_agg({experiment}) AS experiments, array_agg({phase}) AS phases,
                array_agg(clock_ahead) AS clocks,
                min(first_row)::text AS first_row, max(last_row)::text AS last_row
-        FROM (SELECT *, ntile(:count) OVER (ORDER BY first_row) AS share FROM inbox_state
-              WHERE state = 'due') AS due
+        FROM (SELECT *, ntile(:count) OVER (ORDER BY first_row) AS share FROM {STOCK}
+              WHERE state = :due) AS due
         GROUP BY share"""
-    count = {"count": inbox.spec.prediction.connections}
-    return [dict(row) for row in inbox.connection.execute(text(query), count).mappings()]
+    binds = {"count": inbox.spec.prediction.connections, "due": State.DUE}
+    return [dict(row) for row in inbox.connection.execute(text(query), binds).mappings()]
 
 
-def _as_they_come(come: Come, reading: int) -> Iterator[pd.DataFrame]:
-    while reading:
-        item = come.get()
+def _until_all_have_ended(batches: Batches, readers: int) -> Iterator[pd.DataFrame]:
+    while readers:
+        item = batches.get()
         if isinstance(item, BaseException):
             raise item
         if item is None:
-            reading -= 1
+            readers -= 1
         else:
             yield item
 
@@ -94,33 +98,33 @@ class _Reader:
     connection: Connection
     spec: SoftSensor
     names: Tables
-    come: Come
+    batches: Batches
     raw: Any  # psycopg2's connection, which another thread may cancel
     stopped: Event = field(default_factory=Event)
 
     def read(self, snapshot: str, share: Share) -> None:
-        """Put the features of a share into the queue, a batch at a time, and how it ended."""
+        """Put the features of a share into the queue, batch by batch, then how it ended."""
         end = None
         try:
             for batch in self._stream(snapshot, share):
                 if self.stopped.is_set():
                     return
-                self.come.put(batch)
+                self.batches.put(batch)
         except BaseException as error:  # pylint: disable=broad-exception-caught  # raised there
             end = error
         finally:
-            self.come.put(end)
+            self.batches.put(end)
 
     def _stream(self, snapshot: str, share: Share) -> Iterator[pd.DataFrame]:
         self.connection.execution_options(isolation_level="REPEATABLE READ")
         self.connection.execute(text(f"SET TRANSACTION SNAPSHOT '{snapshot}'"))
-        # It is idle while the model is fetched.
+        # It may be idle while the model is fetched.
         self.connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
         self._view_due_rows(share)
         keys = ", ".join(f'"{key}"' for key in self.spec.columns.keys)
         query = f"""
-            SELECT * FROM ({features_query(self.spec, "due_rows")}) AS features
-            JOIN due_phases USING ({keys})"""
+            SELECT * FROM ({features_query(self.spec, DUE_ROWS)}) AS features
+            JOIN {DUE_PHASES} USING ({keys})"""
         size = self.spec.prediction.batch
         rows = self.connection.execute(text(query), execution_options={"yield_per": size})
         names = list(rows.keys())
@@ -132,33 +136,33 @@ class _Reader:
             yield typed_features(frame, self.spec)
 
     def _view_due_rows(self, share: Share) -> None:
-        """A view of the share's rows, so that the features query stays the one it is.
+        """A view of the share's rows, so that the features query stays as it is.
 
-        Only that part of the table is read where they lie.
+        Only the block range in which they lie is read.
         """
         experiment, phase = self.spec.columns.keys
         kinds = [self.names.online.c[key].type.compile() for key in (experiment, phase)]
         create = f"""
-            CREATE TEMP TABLE due_phases ON COMMIT DROP AS
+            CREATE TEMP TABLE {DUE_PHASES} ON COMMIT DROP AS
             SELECT * FROM unnest(
               CAST(:experiments AS {kinds[0]}[]), CAST(:phases AS {kinds[1]}[]),
               CAST(:clocks AS boolean[])
             ) AS due ("{experiment}", "{phase}", clock_ahead)"""
         self.connection.execute(text(create), share)
-        self.connection.execute(text("ANALYZE due_phases"))
+        self.connection.execute(text(f"ANALYZE {DUE_PHASES}"))
         view = f"""
-            CREATE TEMP VIEW due_rows AS SELECT online.* FROM "{self.names.online.name}" AS online
-            JOIN due_phases USING ("{experiment}", "{phase}")
+            CREATE TEMP VIEW {DUE_ROWS} AS SELECT online.* FROM "{self.names.online.name}" AS online
+            JOIN {DUE_PHASES} USING ("{experiment}", "{phase}")
             WHERE online.ctid BETWEEN CAST(:first_row AS tid) AND CAST(:last_row AS tid)"""
         self.connection.execute(text(view), share)
 
     def stop(self) -> None:
         """End what this connection is doing, when the caller wants no more of it."""
         self.stopped.set()
-        with suppress(psycopg2.Error):  # a server that is gone has ended it already
+        with suppress(psycopg2.Error):  # a server that is gone has already ended it
             self.raw.cancel()
 
 
-def _reader(connection: Connection, inbox: Inbox, come: Come) -> _Reader:
+def _reader(connection: Connection, inbox: Inbox, batches: Batches) -> _Reader:
     raw = connection.connection.driver_connection
-    return _Reader(connection, inbox.spec, inbox.names, come, raw)
+    return _Reader(connection, inbox.spec, inbox.names, batches, raw)

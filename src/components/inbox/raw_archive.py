@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -13,6 +11,7 @@ from urllib.parse import quote
 from src.components.database.connection import run_copy
 from src.components.inbox.states import Inbox
 from src.errors import DataError
+from src.files import write_whole
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -21,8 +20,8 @@ if TYPE_CHECKING:
 def store(inbox: Inbox, rows: str, root: str) -> None:
     """Write the rows of a batch of phases, a file each.
 
-    A file is named after its phase and a hash of its content, and appears whole or not at all. So a
-    repetition after a kill writes the same file once more.
+    A file is named after its phase and a hash of its content, and appears whole or not at all, so a
+    repetition after a kill writes the same file again.
 
     Args:
         rows: what follows "FROM online_data AS t," in SQL: which rows.
@@ -44,7 +43,7 @@ def store(inbox: Inbox, rows: str, root: str) -> None:
 
 
 def _put(root: str, name: str, content: bytes) -> None:
-    """Write one file so that it is there as a whole, and on disk, or not at all."""
+    """Write one file whole or not at all."""
     if root.startswith("s3://"):
         if "@" in root:
             raise DataError("RAW_ARCHIVE holds a key: give it to AWS's own variables or to a role")
@@ -54,16 +53,7 @@ def _put(root: str, name: str, content: bytes) -> None:
         with store_of.open_output_stream(f"{prefix}/{name}") as stream:
             stream.write(content)
         return
-    folder = Path(root)
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=folder, suffix=".part", delete=False) as part:
-        part.write(content)
-        part.flush()
-        os.fsync(part.fileno())
-    os.replace(part.name, folder / name)
-    entry = os.open(folder, os.O_RDONLY)  # or a power cut could lose the name of the file
-    os.fsync(entry)
-    os.close(entry)
+    write_whole(Path(root) / name, content, private=True)
 
 
 def _read(inbox: Inbox, rows: str) -> pa.Table:
@@ -71,20 +61,21 @@ def _read(inbox: Inbox, rows: str) -> pa.Table:
     import pyarrow as pa
     from pyarrow import csv
 
-    online = inbox.names.online
-    columns = [online.c[name] for name in inbox.spec.columns.online]
-    names = ", ".join(f't."{column.name}"' for column in columns)
+    columns = inbox.spec.columns.online
+    names = ", ".join(f't."{name}"' for name in columns)
     order = ", ".join(str(place + 1) for place in range(len(columns)))
-    query = f'SELECT {names} FROM "{online.name}" AS t, {rows} ORDER BY {order}'
+    query = f'SELECT {names} FROM "{inbox.names.online.name}" AS t, {rows} ORDER BY {order}'
     lines = io.BytesIO()
     run_copy(inbox.connection, f"COPY ({query}) TO STDOUT (FORMAT csv)", lines)
-    kinds = {"BIGINT": pa.int64(), "TEXT": pa.string()}
+    arrow_types = {int: pa.int64(), str: pa.string()}
+    types = dict.fromkeys(columns, pa.float64())
+    types |= {key: arrow_types[kind] for key, kind in inbox.spec.key_types.items()}
     return csv.read_csv(
         io.BytesIO(lines.getvalue()),
-        csv.ReadOptions(column_names=[column.name for column in columns]),
+        csv.ReadOptions(column_names=list(columns)),
         csv.ParseOptions(newlines_in_values=True),
         convert_options=csv.ConvertOptions(
-            column_types={c.name: kinds.get(c.type.compile(), pa.float64()) for c in columns},
+            column_types=types,
             null_values=[""],
             strings_can_be_null=True,
             quoted_strings_can_be_null=False,

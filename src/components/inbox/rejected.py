@@ -1,4 +1,4 @@
-"""Rows that could not be scored: which they are, and another chance for them after a fix."""
+"""Rows that could not be scored: which they are, and how they get another chance after a fix."""
 
 from __future__ import annotations
 
@@ -8,20 +8,10 @@ from typing import Any
 from sqlalchemy import text
 
 from src.components.inbox.states import Inbox
+from src.components.predictor.reasons import Reason
 from src.errors import DataError
 
 logger = logging.getLogger(__name__)
-
-# Reason codes, and what to mend before a replay.
-REASONS = {
-    "no_experiment": "the experiment is empty; mend it in rejected_data",
-    "unknown_phase": "the phase is empty or not in params.yaml; mend it, or add the phase there",
-    "late_after_purge": "rows came after those of their phase were removed; see `--reopen`",
-    "no_valid_rows": "no row of the phase counts by valid_rows; mend the rows or the rule",
-    "no_sensor_values": "no sensor gave a usable value; check low and high in params.yaml",
-    "no_finite_prediction": "the model gave no number; promote another one",
-    "impossible_prediction": "the model left what is physically possible; promote another one",
-}
 
 
 def summary(inbox: Inbox) -> list[dict[str, Any]]:
@@ -29,7 +19,7 @@ def summary(inbox: Inbox) -> list[dict[str, Any]]:
 
     The last two are those of the newest row; newest first.
     """
-    experiment, phase = (f'"{key}"' for key in inbox.spec.columns.keys)
+    experiment, phase = inbox.keys
     query = f"""
         SELECT {experiment}, {phase}, reason, count(*) AS n_rows, max(run_id) AS run_id,
                max(rejected_at) AS rejected_at
@@ -75,9 +65,9 @@ def replay(
 
 
 def _reopen(inbox: Inbox, experiment: Any) -> None:
-    """Forget that the raw rows of phases were removed, where all of them are in the inbox again."""
+    """Clear the note of the purge for phases all of whose rows are in the inbox again."""
     keys = [f'"{key}"' for key in inbox.spec.columns.keys]
-    late = f"SELECT * FROM ({inbox.states()}) AS s WHERE state = 'late_after_purge'"
+    late = f"SELECT * FROM ({inbox.states()}) AS s WHERE state = '{Reason.LATE_AFTER_PURGE}'"
     if experiment is not None:
         late += f" AND {keys[0]} = :experiment"
     binds = {**inbox.binds(), "experiment": experiment}

@@ -1,7 +1,7 @@
 """Raw rows leave the inbox when the prediction made from them is old enough.
 
-In batches, each a transaction of its own that removes whole phases and says so in the ledger: no
-lock is held for long, and a kill leaves nothing half removed.
+They go in batches, each a transaction of its own that removes whole phases and notes it in the
+ledger: no lock is held for long, and a kill leaves no phase half removed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import Any
 from sqlalchemy import text
 
 from src.components.inbox import raw_archive
-from src.components.inbox.states import Inbox
+from src.components.inbox.states import Inbox, State
+from src.components.inbox.stock import PURGE_PLAN, STOCK
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +26,7 @@ def purge(inbox: Inbox, run_id: int, archive: str | None) -> int:
     """Remove rows whose prediction is older than the retention time.
 
     Args:
-        inbox: as `archive.score_inbox` has left it, with the table `inbox_state`.
+        inbox: has taken stock (`transaction.Run.take_stock`) and committed.
         run_id: the line of the journal that counts what was removed.
         archive: where the rows are written first, see `raw_archive.store`.
 
@@ -37,10 +38,12 @@ def purge(inbox: Inbox, run_id: int, archive: str | None) -> int:
     for batch in _plan(inbox):
         with inbox.connection.begin() as transaction:
             if archive:
-                raw_archive.store(inbox, f"purge_plan AS s WHERE {_rows(inbox, batch)}", archive)
+                raw_archive.store(inbox, f"{PURGE_PLAN} AS s WHERE {_rows(inbox, batch)}", archive)
             if _remove(inbox, batch) != batch["n_rows"]:
                 transaction.rollback()
-                logger.warning("%d rows have changed meanwhile and stay", batch["n_rows"])
+                logger.warning(
+                    "%d rows stay: they have changed since they were counted", batch["n_rows"]
+                )
                 continue
             _note(inbox, batch, run_id)
         removed += batch["n_rows"]
@@ -50,16 +53,17 @@ def purge(inbox: Inbox, run_id: int, archive: str | None) -> int:
 def _plan(inbox: Inbox) -> list[Batch]:
     """Expired phases in the order in which they lie in the table, cut into batches."""
     retention = inbox.spec.prediction.retention_days * 86400
-    plan = """
-        CREATE TEMP TABLE purge_plan AS
+    plan = f"""
+        CREATE TEMP TABLE {PURGE_PLAN} AS
         SELECT *, trunc((sum(n_rows) OVER (ORDER BY first_row, last_row) - 1) / :size) AS batch
-        FROM inbox_state
-        WHERE (state = 'scored' AND :retention = 0)
-          OR (state = 'kept' AND predicted_at <= now() - make_interval(secs => :retention))"""
-    batches = """
+        FROM {STOCK}
+        WHERE (state = '{State.SCORED}' AND :retention = 0)
+          OR (state = '{State.KEPT}'
+              AND predicted_at <= now() - make_interval(secs => :retention))"""
+    batches = f"""
         SELECT batch::bigint, sum(n_rows)::bigint AS n_rows, min(first_row)::text AS first_row,
                max(last_row)::text AS last_row
-        FROM purge_plan GROUP BY batch ORDER BY batch"""
+        FROM {PURGE_PLAN} GROUP BY batch ORDER BY batch"""
     with inbox.connection.begin():
         inbox.connection.execute(text(plan), {"size": BATCH, "retention": retention})
         return [dict(row) for row in inbox.connection.execute(text(batches)).mappings()]
@@ -72,20 +76,20 @@ def _same(inbox: Inbox, batch: Batch) -> str:
 
 
 def _rows(inbox: Inbox, batch: Batch) -> str:
-    """The same for the rows of the inbox; only that part of the table is read where they lie."""
+    """The same for the rows of the inbox; only the block range in which they lie is read."""
     first, last = (f"CAST('{batch[end]}' AS tid)" for end in ("first_row", "last_row"))
     return f"{_same(inbox, batch)} AND t.ctid >= {first} AND t.ctid <= {last}"
 
 
 def _remove(inbox: Inbox, batch: Batch) -> int:
-    delete = f'DELETE FROM "{inbox.names.online.name}" AS t USING purge_plan AS s'
+    delete = f'DELETE FROM "{inbox.names.online.name}" AS t USING {PURGE_PLAN} AS s'
     return int(inbox.connection.execute(text(f"{delete} WHERE {_rows(inbox, batch)}")).rowcount)
 
 
 def _note(inbox: Inbox, batch: Batch, run_id: int) -> None:
-    """Say in the ledger that the rows are gone, and count them in the journal."""
+    """Note in the ledger that the rows are gone, and count them in the journal."""
     archived, runs = inbox.names.archived.name, inbox.names.runs.name
-    gone = f'UPDATE "{archived}" AS t SET purged_at = now() FROM purge_plan AS s'
+    gone = f'UPDATE "{archived}" AS t SET purged_at = now() FROM {PURGE_PLAN} AS s'
     inbox.connection.execute(text(f"{gone} WHERE {_same(inbox, batch)}"))
     count = f"""
         UPDATE "{runs}" SET ended_at = clock_timestamp(), details = jsonb_set(

@@ -1,22 +1,35 @@
-"""The inbox: which run holds it, and the state of every phase in it.
+"""The state of every phase in the inbox.
 
-The ledger (`archived_data`) decides what is due, so running again is always safe. An advisory lock
-keeps runs apart; all that a run decides, it decides on one repeatable-read snapshot.
+The ledger (`archived_data`) decides what is due, so running again is always safe.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
 from sqlalchemy import Connection, text
 
 from src.components.database.tables import NEWEST_FIRST, Tables, tables
+from src.components.predictor.reasons import Reason
 from src.components.transformation.features import valid_rows
 from src.soft_sensor import SoftSensor
 
 CLOCK_TOLERANCE = 300  # s that a rig's clock may be ahead of the server's
+
+
+class State(StrEnum):
+    """What becomes of a phase whose rows stay in the inbox; a `Reason` takes them out of it.
+
+    Rows in any other state stay where they are, and the run warns about them.
+    """
+
+    DUE = "due"  # to be scored by this run
+    SCORED = "scored"  # by this run
+    KEPT = "kept"  # scored by an earlier run from the same rows, until their retention time is over
+    WAITING = "waiting"  # too recent to be complete
 
 
 @dataclass(frozen=True)
@@ -40,17 +53,23 @@ class Inbox:
         """The tables it works on."""
         return tables(self.spec, self.prefix)
 
+    @property
+    def keys(self) -> tuple[str, str]:
+        """The key columns, quoted for SQL: experiment and phase."""
+        columns = self.spec.columns
+        return f'"{columns.experiment}"', f'"{columns.phase}"'
+
     def states(self) -> str:
         """SQL that gives every phase of the inbox its state.
 
         Returns:
             Text of a query over the keys; n_rows and n_samples (all and valid ones);
-            last_timestamp; arrived_at (of its newest row); clock_ahead (is that row stamped later
-            than it came?); first_row and last_row (where they lie in the table); predicted_at and
-            scored_from (its valid rows) of the newest prediction; and state: `due`, `kept`,
-            `waiting`, or the reason for which its rows are rejected. Binds what `binds` gives.
+            last_timestamp; arrived_at (of its newest row); clock_ahead (whether that row is stamped
+            later than it arrived); first_row and last_row (where they lie in the table);
+            predicted_at and scored_from (its valid rows) of the newest prediction; and state: a
+            `State`, or the `Reason` for which its rows are rejected. Binds what `binds` gives.
         """
-        experiment, phase = (f'"{key}"' for key in self.spec.columns.keys)
+        experiment, phase = self.keys
         timestamp = f'"{self.spec.columns.timestamp}"'
         return f"""
         WITH inbox AS (
@@ -63,16 +82,18 @@ class Inbox:
         SELECT inbox.*, ledger.predicted_at, ledger.n_samples AS scored_from,
           last_timestamp > extract(epoch FROM arrived_at) + {CLOCK_TOLERANCE} AS clock_ahead,
           CASE
-            WHEN {experiment} IS NULL THEN 'no_experiment'
-            WHEN {phase} IS NULL OR {phase} <> ALL(:phases) THEN 'unknown_phase'
-            WHEN ledger.purged_at IS NOT NULL THEN 'late_after_purge'
+            WHEN {experiment} IS NULL THEN '{Reason.NO_EXPERIMENT}'
+            WHEN {phase} IS NULL OR {phase} <> ALL(:phases) THEN '{Reason.UNKNOWN_PHASE}'
+            WHEN ledger.purged_at IS NOT NULL THEN '{Reason.LATE_AFTER_PURGE}'
             WHEN last_timestamp > extract(epoch FROM now()) - :settle
-              AND arrived_at > now() - make_interval(secs => :clock_limit) THEN 'waiting'
-            WHEN inbox.n_samples = 0 THEN 'no_valid_rows'
+              AND arrived_at > now() - make_interval(secs => :clock_limit) THEN '{State.WAITING}'
+            WHEN inbox.n_samples = 0 THEN '{Reason.NO_VALID_ROWS}'
+            -- With any other number of rows, late ones have come: the phase is due again.
             WHEN ledger.n_samples = inbox.n_samples
               AND (coalesce(last_timestamp, '-Infinity') >= :since
-                AND (last_timestamp < :until OR :until = 'Infinity')) IS NOT TRUE THEN 'kept'
-            ELSE 'due'
+                AND (last_timestamp < :until OR :until = 'Infinity')) IS NOT TRUE
+              THEN '{State.KEPT}'
+            ELSE '{State.DUE}'
           END AS state
         FROM inbox LEFT JOIN LATERAL (
           SELECT n_samples, predicted_at, purged_at FROM "{self.names.archived.name}" AS a
@@ -94,17 +115,17 @@ class Inbox:
     def counts(self) -> dict[str, int]:
         """Rows of the inbox by state, of the rejected table, and of the ledger."""
         query = f"SELECT state, sum(n_rows)::bigint FROM ({self.states()}) AS s GROUP BY state"
-        rows = {state: int(n) for state, n in self.connection.execute(text(query), self.binds())}
-        for key, table in {
-            "rejected": self.names.rejected,
-            "predictions": self.names.archived,
-        }.items():
-            rows[key] = int(self.connection.scalar(text(f'SELECT count(*) FROM "{table.name}"')))
-        return rows
+        counts = {state: int(n) for state, n in self.connection.execute(text(query), self.binds())}
+        counts["rejected"] = self._count(self.names.rejected.name)
+        counts["predictions"] = self._count(self.names.archived.name)
+        return counts
+
+    def _count(self, table: str) -> int:
+        return int(self.connection.scalar(text(f'SELECT count(*) FROM "{table}"')) or 0)
 
     def doubtful_clocks(self, count: int = 10) -> list[dict[str, Any]]:
-        """Phases in the inbox whose newest row is stamped later than it came, newest first."""
+        """Phases in the inbox whose newest row is stamped later than it arrived, newest first."""
         query = f"""
             SELECT * FROM ({self.states()}) AS s WHERE clock_ahead
-            ORDER BY state = 'waiting' DESC, arrived_at DESC LIMIT {count}"""
+            ORDER BY state = '{State.WAITING}' DESC, arrived_at DESC LIMIT {count}"""
         return [dict(row) for row in self.connection.execute(text(query), self.binds()).mappings()]

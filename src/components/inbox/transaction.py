@@ -1,13 +1,14 @@
 """From the inbox into the ledger: what is due is scored once, what cannot be is set aside.
 
-Everything that scoring does becomes true in one commit or not at all.
+Everything that a run's scoring does becomes true in one commit or not at all.
 """
 
 from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -15,25 +16,23 @@ from sqlalchemy import text
 
 from src.components.database.connection import run_copy
 from src.components.database.journal import Journal
-from src.components.inbox.due_features import due_features
-from src.components.inbox.states import Inbox, Window
+from src.components.inbox.states import Inbox, State, Window
+from src.components.inbox.stock import STOCK
+from src.components.predictor.reasons import Reason
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from src.components.predictor.scoring import Scored
+
 logger = logging.getLogger(__name__)
-
-Predict = Callable[["pd.DataFrame"], "pd.DataFrame"]
-Fetch = Callable[[], tuple[Predict, str]]
-
-STAYING = ("scored", "kept", "waiting")  # states whose rows are left in the inbox
 
 
 @dataclass(frozen=True)
 class Outcome:
     """Rows of the inbox by what became of them; `rows` is the sum of the other four.
 
-    `kept` rows were scored by an earlier run and wait for the end of their retention time.
+    `kept` rows were scored by an earlier run and stay until their retention time is over.
     """
 
     rows: int
@@ -43,145 +42,149 @@ class Outcome:
     rejected: int
     phases: int
 
-
-def score_inbox(
-    inbox: Inbox, fetch: Fetch, journal: Journal, run_id: int, rescore: Window | None = None
-) -> Outcome:
-    """Score every due phase, set aside what cannot be scored, complete the run in the journal.
-
-    Args:
-        inbox: its connection holds the inbox, see `inbox.hold`; the states that the run left are in
-            its temporary table `inbox_state`.
-        fetch: gives the model's predict function (features of some phases to predictions, see
-            `Bundle.predict`) and its version; called only when something is due.
-        journal: has the run's line `run_id`; it is completed in the same transaction.
-        rescore: phases to score again though they were scored from the same rows.
-
-    Returns:
-        What became of the rows.
-    """
-    with inbox.connection.begin():
-        run = _Run(inbox, run_id)
-        version = None
-        if due := run.take_stock(rescore):
-            logger.info("%s: %d phases are due", inbox.names.online.name, due)
-            with due_features(journal.engine, inbox) as batches:
-                predict, version = fetch()
-                for features in batches:
-                    run.archive(features, predict, version)
-        run.set_aside()
-        outcome = run.outcome()
-        journal.complete(
-            inbox.connection,
-            run_id,
-            outcome="partial" if outcome.rejected else "done",
-            model_version=version,
-            details={**asdict(outcome), "purged": 0},
+    def __str__(self) -> str:
+        """The balance of the rows."""
+        return (
+            f"{self.rows} rows in = {self.scored} scored + {self.kept} kept + "
+            f"{self.waiting} waiting + {self.rejected} rejected"
         )
-    return outcome
 
 
-@dataclass(frozen=True)
-class _Run:
-    """One run's statements, all in one transaction of one connection."""
+@dataclass
+class Run:
+    """The statements of one run, all in one transaction of one connection."""
 
     inbox: Inbox
     run_id: int
+    model_version: str | None = None
 
-    @property
-    def _keys(self) -> tuple[str, str]:
-        columns = self.inbox.spec.columns
-        return f'"{columns.experiment}"', f'"{columns.phase}"'
+    def take_stock(self, rescore: Window | None = None) -> int:
+        """Note the state of every phase.
 
-    def take_stock(self, rescore: Window | None) -> int:
-        """Note the state of every phase. Returns the number of due ones."""
+        Args:
+            rescore: phases to score again though they were scored from the same rows.
+
+        Returns:
+            The number of due phases.
+        """
         connection = self.inbox.connection
-        create = f"CREATE TEMP TABLE inbox_state AS {self.inbox.states()}"
+        create = f"CREATE TEMP TABLE {STOCK} AS {self.inbox.states()}"
         connection.execute(text(create), self.inbox.binds(rescore))
-        connection.execute(text("ANALYZE inbox_state"))
-        due = connection.scalar(text("SELECT count(*) FROM inbox_state WHERE state = 'due'"))
-        return int(due or 0)
+        connection.execute(text(f"ANALYZE {STOCK}"))
+        count = text(f"SELECT count(*) FROM {STOCK} WHERE state = :due")
+        due = int(connection.scalar(count, {"due": State.DUE}) or 0)
+        if due:
+            logger.info("%s: %d phases are due", self.inbox.names.online.name, due)
+        return due
 
-    def archive(self, features: pd.DataFrame, predict: Predict, version: str) -> None:
-        """Predict a batch into the ledger, but for phases from or for which nothing sound comes."""
-        from src.components.predictor.bundle import add_flag, impossible
-
-        spec, keys = self.inbox.spec, self.inbox.spec.columns.keys
-        empty = features[spec.features].isna().all(axis=1)
-        self._refuse(features.loc[empty, keys], "no_sensor_values")
-        usable = features[~empty].reset_index(drop=True)
-        if usable.empty:
+    def archive(self, scored: Scored) -> None:
+        """Write predictions into the ledger, and note which phases have none and why."""
+        self.model_version = scored.model_version
+        self._note_refusals(scored.refused)
+        if scored.ledger.empty:
             return
-        predicted = predict(usable)
-        ahead = usable["clock_ahead"].fillna(False).astype(bool)
-        predicted = add_flag(predicted, "clock_ahead", ahead)
-        reasons = impossible(predicted, spec)
-        for reason in reasons[reasons != ""].unique():
-            self._refuse(usable.loc[reasons == reason, keys], reason)
-        known = [c.name for c in self.inbox.names.archived.columns if c.name in usable]
-        ledger = usable[known].join(predicted)[reasons == ""]
-        self._insert(ledger.assign(run_id=self.run_id, model_version=version))
-
-    def _refuse(self, keys: pd.DataFrame, reason: str) -> None:
-        """Note why some due phases cannot be scored."""
-        experiment, phase = self._keys
-        update = f"""
-            UPDATE inbox_state SET state = :reason
-            WHERE {experiment} = :experiment AND {phase} = :phase"""
-        for experiment, phase in keys.astype(object).itertuples(index=False):
-            values = {"reason": reason, "experiment": experiment, "phase": phase}
-            self.inbox.connection.execute(text(update), values)
-
-    def _insert(self, ledger: pd.DataFrame) -> None:
-        """Copy predictions into the ledger, dated by the transaction that makes them true."""
         now = self.inbox.connection.scalar(text("SELECT now()"))
-        ledger = ledger.assign(predicted_at=now)
+        self._copy(scored.ledger.assign(run_id=self.run_id, predicted_at=now))
+
+    def _note_refusals(self, refused: pd.DataFrame) -> None:
+        experiment, phase = self.inbox.keys
+        update = text(f"""
+            UPDATE {STOCK} SET state = :reason
+            WHERE {experiment} = :experiment AND {phase} = :phase""")
+        rows = refused[[*self.inbox.spec.columns.keys, "reason"]].astype(object)
+        for experiment_value, phase_value, reason in rows.itertuples(index=False):
+            values = {"experiment": experiment_value, "phase": phase_value, "reason": reason}
+            self.inbox.connection.execute(update, values)
+
+    def _copy(self, ledger: pd.DataFrame) -> None:
         columns = ", ".join(f'"{name}"' for name in ledger.columns)
-        # Empty words are words; only in columns of numbers they mean that there is none.
-        words = ", ".join((*self._keys, "verdict", "flags"))
-        copy = f"""COPY "{self.inbox.names.archived.name}" ({columns}) FROM STDIN
-            WITH (FORMAT csv, FORCE_NOT_NULL ({words}))"""
-        # With this end of a line both of its characters are quoted where they stand in a name.
+        # Without this COPY would read the empty texts of these columns as NULL.
+        texts = ", ".join((*self.inbox.keys, "verdict", "flags"))
+        statement = f"""COPY "{self.inbox.names.archived.name}" ({columns}) FROM STDIN
+            WITH (FORMAT csv, FORCE_NOT_NULL ({texts}))"""
+        # With this line ending pandas quotes names that contain a carriage return, as COPY needs.
         lines = io.StringIO(ledger.to_csv(index=False, header=False, lineterminator="\r\n"))
-        run_copy(self.inbox.connection, copy, lines)
+        run_copy(self.inbox.connection, statement, lines)
 
     def set_aside(self) -> None:
-        """Move the rows that cannot be scored to the rejected table, with the reason."""
-        connection, names = self.inbox.connection, self.inbox.names
-        connection.execute(text("UPDATE inbox_state SET state = 'scored' WHERE state = 'due'"))
-        experiment, phase = self._keys
-        names_of = [f'"{name}"' for name in self.inbox.spec.columns.online]
-        columns, moving = ", ".join(names_of), ", ".join(f"t.{name}" for name in names_of)
+        """Count what is still due as scored, and move the rows with a `Reason` to rejected_data."""
+        connection = self.inbox.connection
+        scored = text(f"UPDATE {STOCK} SET state = :scored WHERE state = :due")
+        connection.execute(scored, {"scored": State.SCORED, "due": State.DUE})
+        reasons = {"reasons": list(Reason)}
+        refused = text(f"SELECT count(*) FROM {STOCK} WHERE state = ANY(:reasons)")
+        if not connection.scalar(refused, reasons):
+            return
+        experiment, phase = self.inbox.keys
         equal = f"t.{experiment} = s.{experiment} AND t.{phase} = s.{phase}"
-        # Rows with an empty key match nothing by "=", and what matches them compares all with all,
-        # so it is kept for them alone.
-        unknown = f"""(t.{experiment} IS NULL OR t.{phase} IS NULL)
+        # Rows with an empty key match nothing by "=". The comparison that matches them looks at
+        # every pair of rows, so it is kept for them alone.
+        empty_key = f"""(t.{experiment} IS NULL OR t.{phase} IS NULL)
             AND t.{experiment} IS NOT DISTINCT FROM s.{experiment}
             AND t.{phase} IS NOT DISTINCT FROM s.{phase}"""
-        odd = "SELECT count(*) FROM inbox_state WHERE state <> ALL(:staying)"
-        if not connection.scalar(text(odd), {"staying": list(STAYING)}):
-            return
-        for same in (equal, unknown):
-            move = f"""
-                WITH moved AS (
-                  DELETE FROM "{names.online.name}" AS t USING inbox_state AS s
-                  WHERE {same} AND s.state <> ALL(:staying)
-                  RETURNING {moving}, s.state AS "why it is rejected"
-                )
-                INSERT INTO "{names.rejected.name}" ({columns}, reason, run_id)
-                SELECT {columns}, "why it is rejected", :run_id FROM moved"""
-            connection.execute(text(move), {"staying": list(STAYING), "run_id": self.run_id})
+        for same_phase in (equal, empty_key):
+            move = text(self._move_rejected(same_phase))
+            connection.execute(move, {**reasons, "run_id": self.run_id})
 
-    def outcome(self) -> Outcome:
-        """Count the rows by what became of them."""
-        query = text("SELECT state, sum(n_rows), count(*) FROM inbox_state GROUP BY state")
-        found = {
-            state: (int(n), phases) for state, n, phases in self.inbox.connection.execute(query)
-        }
-        kept, _ = found.pop("kept", (0, 0))
-        waiting, _ = found.pop("waiting", (0, 0))
-        scored, phases = found.pop("scored", (0, 0))
-        for reason, (count, _) in found.items():
+    def _move_rejected(self, same_phase: str) -> str:
+        names = self.inbox.names
+        columns = [f'"{name}"' for name in self.inbox.spec.columns.online]
+        listed = ", ".join(columns)
+        # A rig may have a column called state; no column has a blank in its name.
+        returned = ", ".join(f"t.{column}" for column in columns)
+        return f"""
+            WITH moved AS (
+              DELETE FROM "{names.online.name}" AS t USING {STOCK} AS s
+              WHERE {same_phase} AND s.state = ANY(:reasons)
+              RETURNING {returned}, s.state AS "the reason"
+            )
+            INSERT INTO "{names.rejected.name}" ({listed}, reason, run_id)
+            SELECT {listed}, "the reason", :run_id FROM moved"""
+
+    def complete(self, journal: Journal) -> Outcome:
+        """Count the rows by what became of them, and complete the run's line in the journal."""
+        outcome = self._outcome()
+        journal.complete(
+            self.inbox.connection,
+            self.run_id,
+            outcome="partial" if outcome.rejected else "done",
+            model_version=self.model_version,
+            details={**asdict(outcome), "purged": 0},
+        )
+        return outcome
+
+    def _outcome(self) -> Outcome:
+        query = text(f"SELECT state, sum(n_rows), count(*) FROM {STOCK} GROUP BY state")
+        rows: dict[str, int] = {}
+        phases: dict[str, int] = {}
+        for state, n_rows, n_phases in self.inbox.connection.execute(query):
+            rows[state], phases[state] = int(n_rows), n_phases
+        rejected = {reason: rows.pop(reason) for reason in Reason if reason in rows}
+        for reason, count in rejected.items():
             logger.warning("%d rows rejected: %s", count, reason)
-        rejected = sum(count for count, _ in found.values())
-        return Outcome(scored + kept + waiting + rejected, scored, kept, waiting, rejected, phases)
+        scored, kept = rows.pop(State.SCORED, 0), rows.pop(State.KEPT, 0)
+        waiting = rows.pop(State.WAITING, 0)
+        for state, count in rows.items():
+            logger.warning("%d rows stay in the inbox: their state %r is unknown", count, state)
+            waiting += count
+        total_rejected = sum(rejected.values())
+        return Outcome(
+            rows=scored + kept + waiting + total_rejected,
+            scored=scored,
+            kept=kept,
+            waiting=waiting,
+            rejected=total_rejected,
+            phases=phases.get(State.SCORED, 0),
+        )
+
+
+@contextmanager
+def transaction(inbox: Inbox, run_id: int) -> Iterator[Run]:
+    """Begin the transaction of a run; it is committed at the end, and rolled back by any error.
+
+    Args:
+        inbox: its connection holds the inbox, see `hold`.
+        run_id: the run's line in the journal.
+    """
+    with inbox.connection.begin():
+        yield Run(inbox, run_id)

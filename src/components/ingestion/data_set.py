@@ -1,11 +1,11 @@
-"""Sensor series and laboratory values of a data set folder, read and checked at the border."""
+"""Sensor series and laboratory values of a data set folder, checked as they are read."""
 
 from __future__ import annotations
 
 import csv
 import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,9 +19,13 @@ from src.errors import DataError
 from src.soft_sensor import SoftSensor
 
 if TYPE_CHECKING:
+    import duckdb
     import pandas as pd
 
 logger = logging.getLogger(__name__)
+
+DUCKDB_TYPES = {int: "BIGINT", str: "VARCHAR"}
+PANDAS_TYPES = {int: "int64", str: "str"}
 
 
 def read_header(file: Path, separator: str) -> list[str]:
@@ -39,17 +43,31 @@ def read_header(file: Path, separator: str) -> list[str]:
     if len(header) == 1:
         raise DataError(
             f"{file} is not separated by {separator!r}: its first line is {header[0][:80]!r}. "
-            "Say files.separator in params.yaml or convert the file"
+            "Set files.separator in params.yaml or convert the file"
         )
     return header
 
 
-@contextmanager
-def as_csv(file: Path, separator: str) -> Iterator[Path]:
-    """A sensor file as CSV: itself, or for a Parquet file a copy for the time of its use.
+def require_columns(file: Path, header: list[str], required: Iterable[str]) -> None:
+    """Refuse a file that lacks a column.
 
     Raises:
-        DataError: when a Parquet file is none, or empty.
+        DataError: naming the missing columns and those that the file has.
+    """
+    missing = [name for name in required if name not in header]
+    if missing:
+        are_missing = "column {} is missing" if len(missing) == 1 else "columns {} are missing"
+        raise DataError(
+            f"{file}: {are_missing.format(', '.join(missing))}; it has {', '.join(header)}"
+        )
+
+
+@contextmanager
+def as_csv(file: Path, separator: str) -> Iterator[Path]:
+    """A sensor file as CSV: the file itself, or a temporary copy of a Parquet file.
+
+    Raises:
+        DataError: when a file named .parquet is not a Parquet file, or is empty.
     """
     if file.suffix != ".parquet" or not file.is_file():
         yield file
@@ -61,7 +79,7 @@ def as_csv(file: Path, separator: str) -> Iterator[Path]:
     try:
         source = parquet.ParquetFile(file)
     except ArrowInvalid as error:
-        raise DataError(f"{file} is no Parquet file: {error}") from error
+        raise DataError(f"{file} is not a Parquet file: {error}") from error
     if not source.metadata.num_rows:
         raise DataError(f"{file} is empty: it needs rows")
     options = arrow_csv.WriteOptions(delimiter=separator)
@@ -74,24 +92,25 @@ def as_csv(file: Path, separator: str) -> Iterator[Path]:
 
 
 def read_features(folder: Path, spec: SoftSensor) -> pd.DataFrame:
-    """Features of every phase of a data set folder, from its sensor rows or, without, archived.
+    """Features of every phase of a data set folder: from its sensor rows, else archived ones.
 
     Returns and raises what `read_sensor_features` and `read_archived` do.
     """
     import pandas as pd
 
     features = read_sensor_features(folder, spec)
-    if not (folder / spec.files.archived).is_file():
+    file = folder / spec.files.archived
+    if not file.is_file():
         return features
     archived = read_archived(folder, spec).drop(columns="definition")
-    logger.info("%s: features of %d phases", folder / spec.files.archived, len(archived))
-    outside = {f"{sensor.name}_out_of_bounds": 0 for sensor in spec.sensors}
-    both = pd.concat([features, archived.assign(**outside)], ignore_index=True)
+    logger.info("%s: features of %d phases", file, len(archived))
+    out_of_bounds = {sensor.out_of_bounds: 0 for sensor in spec.sensors}
+    both = pd.concat([features, archived.assign(**out_of_bounds)], ignore_index=True)
     return typed_features(both.drop_duplicates(spec.columns.keys), spec)
 
 
 def read_archived(folder: Path, spec: SoftSensor) -> pd.DataFrame:
-    """Features of phases whose sensor rows are gone, as `labelled_archive.collect` wrote them.
+    """Features of phases whose sensor rows are gone, as `late_labels.collect` wrote them.
 
     Raises:
         DataError: when a column is missing, or they were computed by another definition.
@@ -99,34 +118,35 @@ def read_archived(folder: Path, spec: SoftSensor) -> pd.DataFrame:
     import pandas as pd
 
     file = folder / spec.files.archived
-    header = read_header(file, spec.files.separator)
-    keys, times = spec.columns.keys, ["first_timestamp", "last_timestamp"]
-    needed = [*keys, "n_samples", *times, *spec.features, "definition"]
-    if missing := [name for name in needed if name not in header]:
-        raise DataError(f"{file}: column {', '.join(missing[:5])} is missing")
-    kinds = {"BIGINT": "int64", "VARCHAR": "str"}
-    types = {key: kinds[_types(spec)[key]] for key in keys}
+    columns = archived_columns(spec)
+    require_columns(file, read_header(file, spec.files.separator), columns)
     frame = pd.read_csv(
         file,
         sep=spec.files.separator,
-        usecols=needed,
-        dtype=types,
+        usecols=columns,
+        dtype={key: PANDAS_TYPES[kind] for key, kind in spec.key_types.items()},
         float_precision="round_trip",
-    )[needed]
+    )[columns]
     if (frame["definition"] != feature_definition(spec)).any():
         raise DataError(
-            f"{file} holds features that params.yaml defines otherwise by now: go back to those "
+            f"{file} holds features that params.yaml has since redefined: restore those "
             "definitions, or move the file away"
         )
     return frame
+
+
+def archived_columns(spec: SoftSensor) -> list[str]:
+    """Columns of the file of archived features."""
+    times = ["first_timestamp", "last_timestamp"]
+    return [*spec.columns.keys, "n_samples", *times, *spec.features, "definition"]
 
 
 def read_sensor_features(folder: Path, spec: SoftSensor) -> pd.DataFrame:
     """Features of every phase of a data set folder that has sensor rows.
 
     Returns:
-        One row a phase: the keys, n_samples, first_timestamp and last_timestamp (Unix seconds), and
-        the features.
+        One row per phase: the keys, n_samples, first_timestamp and last_timestamp (Unix seconds),
+        and the features.
 
     Raises:
         DataError: when the sensor file lacks a column, holds text where numbers belong, or a phase
@@ -136,90 +156,88 @@ def read_sensor_features(folder: Path, spec: SoftSensor) -> pd.DataFrame:
 
     file = folder / spec.files.sensors
     connection = duckdb.connect()
-    if file.suffix == ".parquet":
-        if not file.is_file():
-            raise DataError(f"{file} not found")
-        relation = connection.read_parquet(str(file))
-        header = relation.columns
-    else:
-        header = read_header(file, spec.files.separator)
-    if missing := [name for name in _needed_columns(spec) if name not in header]:
-        raise DataError(
-            f"{file}: column {', '.join(missing)} is missing; it has {', '.join(header)}"
-        )
     try:
-        if file.suffix != ".parquet":
-            relation = connection.read_csv(
-                str(file),
-                sep=spec.files.separator,
-                header=True,
-                dtype={name: kind for name, kind in _types(spec).items() if name in header},
-            )
-        relation.create_view("sensors")
+        rows = _sensor_rows(connection, file, spec)
+        rows.create_view("sensors")
         features = connection.sql(features_query(spec, "sensors")).df()
     except (duckdb.ConversionException, duckdb.InvalidInputException) as error:
         cause = str(error).split("\n\n", maxsplit=1)[0].replace("\n", " ")
         raise DataError(f"{file}: {cause[:300]}") from error
-    known = {phase.value for phase in spec.phases}
-    if unknown := sorted(set(features[spec.columns.phase].dropna()) - known):
-        raise DataError(
-            f"{file}: {spec.columns.phase} holds {unknown}, params.yaml knows {sorted(known)}"
-        )
+    _refuse_unknown_phases(file, features[spec.columns.phase], spec)
     logger.info("%s: %d phases of %d rows", file, len(features), features["n_samples"].sum())
     return typed_features(features, spec)
 
 
-def _needed_columns(spec: SoftSensor) -> list[str]:
-    keys = [*spec.columns.keys, spec.columns.timestamp]
-    valid = [spec.valid_rows.column] if spec.valid_rows else []
-    return [*keys, *valid, *(sensor.name for sensor in spec.sensors)]
+def _sensor_rows(
+    connection: duckdb.DuckDBPyConnection, file: Path, spec: SoftSensor
+) -> duckdb.DuckDBPyRelation:
+    """The rows of a sensor file, not read yet."""
+    if file.suffix == ".parquet":
+        if not file.is_file():
+            raise DataError(f"{file} not found")
+        rows = connection.read_parquet(str(file))
+        require_columns(file, rows.columns, spec.required_columns)
+        return rows
+    header = read_header(file, spec.files.separator)
+    require_columns(file, header, spec.required_columns)
+    types = dict.fromkeys(spec.columns.online, "DOUBLE")
+    types |= {key: DUCKDB_TYPES[kind] for key, kind in spec.key_types.items()}
+    return connection.read_csv(
+        str(file),
+        sep=spec.files.separator,
+        header=True,
+        dtype={name: types[name] for name in header if name in types},
+    )
 
 
-def _types(spec: SoftSensor) -> dict[str, str]:
-    kinds = dict.fromkeys(spec.columns.online, "DOUBLE")
-    integer_experiment = spec.columns.experiment_type == "integer"
-    kinds[spec.columns.experiment] = "BIGINT" if integer_experiment else "VARCHAR"
-    integer_phase = isinstance(spec.phases[0].value, int)
-    kinds[spec.columns.phase] = "BIGINT" if integer_phase else "VARCHAR"
-    return kinds
+def _refuse_unknown_phases(file: Path, values: pd.Series, spec: SoftSensor) -> None:
+    expected = {phase.value for phase in spec.phases}
+    unknown = sorted(set(values.dropna()) - expected)
+    if unknown:
+        raise DataError(
+            f"{file}: {spec.columns.phase} holds {unknown}, params.yaml knows {sorted(expected)}"
+        )
 
 
 def read_laboratory(file: Path, spec: SoftSensor) -> pd.DataFrame:
-    """Rows of a laboratory file: experiment, phase label and targets, otherwise as they stand.
+    """Rows of a laboratory file: experiment, phase label and targets, otherwise unchanged.
 
     Raises:
-        DataError: when a column is missing or holds no number where one belongs.
+        DataError: when a column is missing or holds text where a number belongs.
     """
     import pandas as pd
 
-    header = read_header(file, spec.files.separator)
-    needed = [spec.columns.experiment, spec.laboratory.phase_column, *spec.target_names]
-    if missing := [name for name in needed if name not in header]:
-        raise DataError(
-            f"{file}: column {', '.join(missing)} is missing; it has {', '.join(header)}"
-        )
+    experiment = spec.columns.experiment
+    columns = [experiment, spec.laboratory.phase_column, *spec.target_names]
+    require_columns(file, read_header(file, spec.files.separator), columns)
     frame = pd.read_csv(
-        file, sep=spec.files.separator, encoding="utf-8-sig", usecols=needed, dtype="str"
-    )[needed]
-    numbers = list(spec.target_names)
-    if spec.columns.experiment_type == "integer":
-        numbers.append(spec.columns.experiment)
-    for name in numbers:
-        values = pd.to_numeric(frame[name], errors="coerce")
-        wrong = frame[name].notna() & values.isna()
-        if wrong.any():
-            place = int(wrong.to_numpy().argmax())
-            text = frame[name].iloc[place]
-            raise DataError(f"{file}, line {place + 2}, column {name}: {text!r} is no number")
-        frame[name] = values
-    frame = frame.dropna(subset=[spec.columns.experiment])
-    if spec.columns.experiment_type == "integer":
-        frame[spec.columns.experiment] = frame[spec.columns.experiment].astype("int64")
-    return frame
+        file, sep=spec.files.separator, encoding="utf-8-sig", usecols=columns, dtype="str"
+    )[columns]
+    for name in spec.target_names:
+        frame[name] = _numbers(file, frame[name])
+    numbered = spec.key_types[experiment] is int
+    if numbered:
+        frame[experiment] = _numbers(file, frame[experiment])
+    frame = frame.dropna(subset=[experiment])
+    return frame.astype({experiment: "int64"}) if numbered else frame
+
+
+def _numbers(file: Path, texts: pd.Series) -> pd.Series:
+    """A column of a file as numbers, NaN where it is empty; the file has a header line."""
+    import pandas as pd
+
+    values = pd.to_numeric(texts, errors="coerce")
+    wrong = texts.notna() & values.isna()
+    if wrong.any():
+        row = int(wrong.to_numpy().argmax())
+        raise DataError(
+            f"{file}, line {row + 2}, column {texts.name}: {texts.iloc[row]!r} is not a number"
+        )
+    return values
 
 
 def read_groups(folder: Path, spec: SoftSensor) -> pd.Series | None:
-    """Experiment to group, when params.yaml names a grouping file; None when not.
+    """Group by experiment, None when params.yaml names no grouping file.
 
     Raises:
         DataError: when the file or one of its columns is missing.
@@ -230,12 +248,9 @@ def read_groups(folder: Path, spec: SoftSensor) -> pd.Series | None:
     if group is None:
         return None
     file = folder / group.file
-    header = read_header(file, spec.files.separator)
-    needed = [spec.columns.experiment, group.column]
-    if missing := [name for name in needed if name not in header]:
-        raise DataError(f"{file}: column {', '.join(missing)} is missing")
-    kind = "int64" if spec.columns.experiment_type == "integer" else "str"
-    frame = pd.read_csv(
-        file, sep=spec.files.separator, usecols=needed, dtype={spec.columns.experiment: kind}
-    )
-    return frame.set_index(spec.columns.experiment)[group.column]
+    experiment = spec.columns.experiment
+    columns = [experiment, group.column]
+    require_columns(file, read_header(file, spec.files.separator), columns)
+    types = {experiment: PANDAS_TYPES[spec.key_types[experiment]]}
+    frame = pd.read_csv(file, sep=spec.files.separator, usecols=columns, dtype=types)
+    return frame.set_index(experiment)[group.column]

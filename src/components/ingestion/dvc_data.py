@@ -1,4 +1,4 @@
-"""DVC: pull a data set, and the hash that names its version."""
+"""DVC: pull a data set, and compute the hash that names its version."""
 
 from __future__ import annotations
 
@@ -40,30 +40,33 @@ def pull(settings: Settings, repository: Path) -> list[str]:
         Paths of what was added or changed.
 
     Raises:
-        DataError: when no remote is configured, it does not give the data, or a local change
-            would be lost.
+        DataError: when no remote is configured, it lacks some of the data or cannot be reached, or
+            a local change would be lost.
     """
     from dvc.exceptions import CheckoutError, DownloadError, DvcException, NotDvcRepoError
     from dvc.repo import Repo
 
     try:
-        with Repo(str(repository)) as plain:
-            remote = plain.config["core"].get("remote")
-            if not remote:
-                raise DataError("no data remote: run `dvc remote add --default origin URL` first")
-            url = plain.config["remote"][remote]["url"]
+        with Repo(str(repository)) as without_credentials:
+            config = without_credentials.config
+        remote = config["core"].get("remote")
+        if not remote:
+            raise DataError("no data remote: run `dvc remote add --default origin URL` first")
+        url = config["remote"][remote]["url"]
         with Repo(str(repository), remote_config=_credentials(settings, url)) as repo:
             stats = repo.pull()
     except NotDvcRepoError as error:
-        raise DataError(f"{repository.resolve()} is no DVC repository: see `dvc init`") from error
+        raise DataError(
+            f"{repository.resolve()} is not a DVC repository: see `dvc init`"
+        ) from error
     except (CheckoutError, DownloadError) as error:
         raise DataError(
-            f"the data remote {remote} ({url}) does not give all of the data: check it, "
+            f"the data remote {remote} ({url}) does not have all of the data: check it, "
             "DVC_USERNAME and DVC_TOKEN"
         ) from error
     except DvcException as error:
         raise DataError(f"DVC: {' '.join(str(error).split())}: see `dvc status`") from error
-    changed = [str(path) for kind in ("added", "modified") for path in stats.get(kind, [])]
+    changed = [*map(str, stats.get("added", [])), *map(str, stats.get("modified", []))]
     logger.info("pulled from %s: %s", remote, ", ".join(changed) or "nothing new")
     return changed
 

@@ -1,6 +1,6 @@
-"""Archived features of phases that the laboratory has analysed since: labels find their features.
+"""Archived features of phases that the laboratory has analysed since.
 
-Raw rows are gone after their retention time; the ledger still has what was computed from them.
+Raw rows are gone after their retention time; the ledger still has the features computed from them.
 """
 
 from __future__ import annotations
@@ -13,21 +13,23 @@ from sqlalchemy import Engine, text
 
 from src.components.database.tables import latest_view
 from src.components.ingestion import data_set
+from src.components.predictor.flags import Flag, has_flag
 from src.components.transformation.features import feature_definition
 from src.components.transformation.training_table import laboratory_targets
+from src.files import write_whole
 from src.soft_sensor import SoftSensor
 
 logger = logging.getLogger(__name__)
 
-DOUBTFUL = "few_samples|clock_jump"  # flags of phases whose features are not to be learned from
+DOUBTFUL = (Flag.FEW_SAMPLES, Flag.CLOCK_JUMP)  # phases with such features are not trained on
 
 
 def collect(
     engine: Engine, definitions: dict[str, str], folder: Path, spec: SoftSensor
 ) -> pd.DataFrame:
-    """Put the features of phases with laboratory values but without sensor rows into a data set.
+    """Add the features of phases with laboratory values but without sensor rows to a data set.
 
-    What `files.archived` holds already stays, unless the ledger has it anew.
+    What `files.archived` holds already stays, unless the ledger has newer features of the phase.
 
     Args:
         definitions: feature definition by model version; features that were computed by another
@@ -35,37 +37,48 @@ def collect(
         folder: data set folder.
 
     Returns:
-        What the file holds now: keys, n_samples, first_timestamp, last_timestamp, features and
-        the definition, one row a phase.
+        What the file holds now, see `data_set.archived_columns`; one row per phase.
     """
+    keys = spec.columns.keys
+    definition = feature_definition(spec)
+    ledger = _newest_predictions(engine, spec).merge(_without_rows(folder, spec), on=keys)
+    same_definition = ledger["model_version"].map(definitions) == definition
+    doubtful = pd.Series(False, index=ledger.index)
+    for flag in DOUBTFUL:
+        doubtful |= has_flag(ledger["flags"], flag)
+    _warn(~same_definition, "their features were computed by another definition")
+    _warn(same_definition & doubtful, f"they are flagged {' or '.join(DOUBTFUL)}")
+
+    usable = ledger[same_definition & ~doubtful].assign(definition=definition)
+    archived = usable[data_set.archived_columns(spec)]
+    file = folder / spec.files.archived
+    if file.is_file():
+        archived = pd.concat([archived, data_set.read_archived(folder, spec)])
+    archived = archived.drop_duplicates(keys).sort_values(keys)
+    if not archived.empty:
+        content = archived.to_csv(sep=spec.files.separator, index=False)
+        write_whole(file, content.encode())
+    return archived.reset_index(drop=True)
+
+
+def _without_rows(folder: Path, spec: SoftSensor) -> pd.DataFrame:
+    """Keys of the phases of a data set that have laboratory values but no sensor rows."""
     keys = spec.columns.keys
     laboratory = data_set.read_laboratory(folder / spec.files.laboratory, spec)
     analysed = laboratory_targets(laboratory, spec)[keys]
     with_rows = data_set.read_sensor_features(folder, spec)[keys]
-    wanted = analysed.merge(with_rows, on=keys, how="left", indicator=True)
-    wanted = wanted.loc[wanted["_merge"] == "left_only", keys]
-    present = feature_definition(spec)
-    ledger = _latest(engine, spec).merge(wanted, on=keys)
-    same = ledger["model_version"].map(definitions) == present
-    doubtful = ledger["flags"].fillna("").str.contains(DOUBTFUL)
-    for reason, rows in (
-        ("their features were computed by another definition", ~same),
-        (f"they are flagged {DOUBTFUL.replace('|', ' or ')}", same & doubtful),
-    ):
-        if rows.any():
-            logger.warning("%d phases are left out: %s", rows.sum(), reason)
-    columns = [*keys, "n_samples", "first_timestamp", "last_timestamp", *spec.features]
-    found = ledger.loc[same & ~doubtful, columns].assign(definition=present)
-    file = folder / spec.files.archived
-    if file.is_file():
-        found = pd.concat([found, data_set.read_archived(folder, spec)])
-    found = found.drop_duplicates(keys).sort_values(keys)
-    if len(found):
-        found.to_csv(file, sep=spec.files.separator, index=False)
-    return found.reset_index(drop=True)
+    both = analysed.merge(with_rows, on=keys, how="left", indicator=True)
+    return both.loc[both["_merge"] == "left_only", keys]
 
 
-def _latest(engine: Engine, spec: SoftSensor) -> pd.DataFrame:
-    name, _ = latest_view(spec)
+def _warn(left_out: pd.Series, reason: str) -> None:
+    count = int(left_out.sum())
+    if count:
+        phases = "phase is" if count == 1 else "phases are"
+        logger.warning("%d %s left out: %s", count, phases, reason)
+
+
+def _newest_predictions(engine: Engine, spec: SoftSensor) -> pd.DataFrame:
+    view, _ = latest_view(spec)
     with engine.connect() as connection:
-        return pd.read_sql(text(f'SELECT * FROM "{name}"'), connection)
+        return pd.read_sql(text(f'SELECT * FROM "{view}"'), connection)

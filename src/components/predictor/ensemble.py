@@ -1,6 +1,6 @@
-"""The ensemble: members, each fitted once without every fold, and what they say together.
+"""The ensemble: members, each fitted once without every fold, and their combined prediction.
 
-Targets are learned on a working scale, where errors are of one size: as they are, or as
+Targets are learned on a working scale on which errors are of one size: as they are, or as
 log(1 + value) for concentrations that span orders of magnitude (`scale` in params.yaml).
 """
 
@@ -17,8 +17,8 @@ from src.components.transformation.features import model_inputs
 from src.soft_sensor import SoftSensor, Target
 
 Array = NDArray[np.float64]
-Member = dict[str, Any]  # target -> fitted regressor
-Models = dict[str, Member]  # member -> its regressors, all fitted without the same fold
+Regressors = dict[str, Any]  # target -> fitted regressor of one member
+Models = dict[str, Regressors]  # member -> its regressors, all fitted without the same fold
 
 
 def to_scale(values: pd.Series, target: Target) -> pd.Series:
@@ -28,45 +28,53 @@ def to_scale(values: pd.Series, target: Target) -> pd.Series:
 
 def from_scale(values: Array, target: Target) -> Array:
     """From the working scale to the target's unit."""
-    with np.errstate(over="ignore"):  # an interval may be endless; bounds cut it
+    with np.errstate(over="ignore"):  # the end of an interval may be infinite; bounds cut it
         return np.expm1(values) if target.scale == "log" else values
 
 
 def in_units(values: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:
     """Rows by targets from the working scale to the targets' units."""
-    return values.assign(**{t.name: from_scale(values[t.name].to_numpy(), t) for t in spec.targets})
+    columns = {
+        target.name: from_scale(values[target.name].to_numpy(), target) for target in spec.targets
+    }
+    return values.assign(**columns)
 
 
-def ask(
+def votes_and_spread(
     models: Models, features: pd.DataFrame, spec: SoftSensor
 ) -> tuple[dict[str, pd.DataFrame], pd.DataFrame]:
-    """What the models of one fold say.
+    """Predictions of the members of one fold.
 
     Returns:
         The votes, member to rows by targets on the working scale; and the spread, rows by targets:
         the standard deviation between the trees of a forest, averaged over the forests.
     """
-    matrix = model_inputs(features, spec)
+    inputs = model_inputs(features, spec)
     votes, spreads = {}, []
-    for name, regressors in models.items():
-        said, spread = {}, {}
+    for member, regressors in models.items():
+        centres, deviations = {}, {}
         for target in spec.target_names:
-            said[target], spread[target] = _answer(regressors[target], matrix)
-        votes[name] = pd.DataFrame(said, features.index)
-        spreads.append(pd.DataFrame(spread, features.index).to_numpy())
-    forests = np.stack(spreads)
-    known = ~np.isnan(forests)
-    mean = np.where(known, forests, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-    return votes, pd.DataFrame(mean, features.index, spec.target_names)
+            centres[target], deviations[target] = _predict(regressors[target], inputs)
+        votes[member] = pd.DataFrame(centres, features.index)
+        spreads.append(pd.DataFrame(deviations, features.index).to_numpy())
+    return votes, _mean_of_known(spreads, features.index, spec)
 
 
-def _answer(regressor: Any, matrix: NDArray[np.float32]) -> tuple[Array, Array]:
+def _predict(regressor: Any, inputs: NDArray[np.float32]) -> tuple[Array, Array]:
     """Prediction, and the standard deviation between trees: NaN where they build on each other."""
     if not hasattr(regressor, "estimators_"):
-        said = regressor.predict(matrix).astype(float)
-        return said, np.full_like(said, np.nan)
-    trees = [tree.predict(matrix, check_input=False) for tree in regressor.estimators_]
+        prediction = regressor.predict(inputs).astype(float)
+        return prediction, np.full_like(prediction, np.nan)
+    trees = [tree.predict(inputs, check_input=False) for tree in regressor.estimators_]
     return np.mean(trees, axis=0), np.std(trees, axis=0)
+
+
+def _mean_of_known(spreads: list[Array], rows: pd.Index, spec: SoftSensor) -> pd.DataFrame:
+    """Mean over the members that have a spread, rows by targets."""
+    values = np.stack(spreads)
+    known = ~np.isnan(values)
+    totals = np.where(known, values, 0).sum(axis=0)
+    return pd.DataFrame(totals / np.maximum(known.sum(axis=0), 1), rows, spec.target_names)
 
 
 def combine(votes: dict[str, pd.DataFrame], weights: pd.DataFrame) -> pd.DataFrame:
@@ -75,7 +83,7 @@ def combine(votes: dict[str, pd.DataFrame], weights: pd.DataFrame) -> pd.DataFra
     Args:
         weights: members by targets; each column sums to 1.
     """
-    return total([vote * weights.loc[name] for name, vote in votes.items()])
+    return total([vote * weights.loc[member] for member, vote in votes.items()])
 
 
 def total(tables: list[pd.DataFrame]) -> pd.DataFrame:
@@ -83,16 +91,20 @@ def total(tables: list[pd.DataFrame]) -> pd.DataFrame:
     return functools.reduce(pd.DataFrame.add, tables)
 
 
-def unseen(
+def out_of_fold(
     folds: list[Models], features: pd.DataFrame, fold: pd.Series, spec: SoftSensor
 ) -> tuple[dict[str, pd.DataFrame], pd.DataFrame]:
-    """Votes and spread as of `ask`, each row by the models that were fitted without its fold.
+    """Votes and spread of training rows, each by the models that were fitted without its fold.
 
     Args:
         fold: position of each row's fold in `folds`.
+
+    Returns:
+        As `votes_and_spread`.
     """
-    parts = [ask(folds[k], rows, spec) for k, rows in features.groupby(fold)]
-    votes = {
-        name: pd.concat([vote[name] for vote, _ in parts]).loc[features.index] for name in folds[0]
-    }
-    return votes, pd.concat([spread for _, spread in parts]).loc[features.index]
+    parts = [votes_and_spread(folds[k], rows, spec) for k, rows in features.groupby(fold)]
+    votes = {}
+    for member in folds[0]:
+        votes[member] = pd.concat([vote[member] for vote, _ in parts]).loc[features.index]
+    spread = pd.concat([spread for _, spread in parts]).loc[features.index]
+    return votes, spread

@@ -1,21 +1,40 @@
 """Prediction intervals by CV+, scaled with difficulty.
 
 Each training row was predicted by models that had not seen its group. Its score is that error in
-units of how much the trees disagree about it. A new row gets, for every training row of its phase,
-what those models say of it plus and minus that score times its own disagreement; the interval goes
-from one quantile of these to the other (CV+: Barber, Candes, Ramdas and Tibshirani, Annals of
-Statistics 49, 2021, which promises a coverage of 1 - 2 alpha and usually gives 1 - alpha). The rows
-of a group count as one, by weights (Lee, Barber and Willett, arXiv 2306.06342).
+units of the disagreement between the trees. A new row gets a candidate from every training row of
+its phase: the prediction of the models that were fitted without that row, plus and minus its score
+times their disagreement about the new row. The interval reaches from one quantile of these
+candidates to the other (CV+: Barber, Candes, Ramdas and Tibshirani, Annals of Statistics 49, 2021,
+which guarantees a coverage of 1 - 2 alpha and usually reaches 1 - alpha). The rows of a group count
+as one, by weights (Lee, Barber and Willett, arXiv 2306.06342).
 """
 
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from src.components.predictor.ensemble import Array
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The training rows of one phase from which the intervals of a target are made.
+
+    Attributes:
+        scores: out-of-fold errors in units of the spread, (rows,).
+        fold: position of the fold that each row was left out of, (rows,).
+        weights: (rows,); those of one group sum to 1.
+        coverage: share of the new rows that an interval should hold.
+    """
+
+    scores: Array
+    fold: np.ndarray
+    weights: Array
+    coverage: float
 
 
 def spread_floors(spread: pd.DataFrame, phase: pd.Series) -> pd.DataFrame:
@@ -27,38 +46,35 @@ def spread_floors(spread: pd.DataFrame, phase: pd.Series) -> pd.DataFrame:
 
 
 def floored(spread: pd.DataFrame, floors: pd.DataFrame, phase: pd.Series) -> pd.DataFrame:
-    """Root of the squares of spread and floor, rows by targets; NaN for a phase without floor."""
+    """Root sum of squares of spread and floor, rows by targets; NaN for a phase without floor."""
     least = floors.reindex(phase).set_axis(spread.index)[spread.columns]
     return (spread**2 + least**2) ** 0.5
 
 
-def upper_bound(
-    centres: Array, spreads: Array, scores: Array, fold: np.ndarray, weights: Array, coverage: float
-) -> Array:
+def upper_bound(centres: Array, spreads: Array, calibration: Calibration) -> Array:
     """Upper end of the intervals of new rows on the working scale.
 
     Args:
-        centres, spreads: (folds, new rows), what the models of each fold say.
-        scores, fold, weights: (training rows,); the weights of one group sum to 1.
+        centres, spreads: predictions of the models of each fold, (folds, new rows).
 
     Returns:
         (new rows,), infinite where the groups are too few for the coverage: fewer than 9 at 90 %.
     """
-    needed = coverage * (weights.sum() + 1) - 1e-9
+    fold, weights = calibration.fold, calibration.weights
+    needed = calibration.coverage * (weights.sum() + 1) - 1e-9
     if weights.sum() < needed:
         return np.full(centres.shape[1], np.inf)
-    candidates = centres[fold] + scores[:, None] * spreads[fold]
+    candidates = centres[fold] + calibration.scores[:, None] * spreads[fold]
     order = np.argsort(candidates, axis=0, kind="stable")
     enough = np.cumsum(weights[order], axis=0) >= needed
-    chosen = order[enough.argmax(axis=0), np.arange(order.shape[1])]
-    return np.asarray(candidates[chosen, np.arange(order.shape[1])])
+    columns = np.arange(order.shape[1])
+    chosen = order[enough.argmax(axis=0), columns]
+    return np.asarray(candidates[chosen, columns])
 
 
-def lower_bound(
-    centres: Array, spreads: Array, scores: Array, fold: np.ndarray, weights: Array, coverage: float
-) -> Array:
+def lower_bound(centres: Array, spreads: Array, calibration: Calibration) -> Array:
     """Lower end; see `upper_bound`."""
-    return -upper_bound(-centres, spreads, scores, fold, weights, coverage)
+    return -upper_bound(-centres, spreads, calibration)
 
 
 def group_weights(groups: pd.Series) -> Array:

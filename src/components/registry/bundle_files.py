@@ -4,25 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
-from zipfile import ZIP_DEFLATED
 
-import numpy as np
 import pandas as pd
-import skops.io
-from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
-from skops.io.exceptions import UntrustedTypesFoundException
-from xgboost import XGBRegressor
 
-from src.components.predictor.bundle import Bundle
+from src.components.predictor.bundle import Bundle, Origin
 from src.components.predictor.ensemble import Models
+from src.components.predictor.members import FORMATS, MEMBERS
 from src.errors import BundleRefused
-
-# What a bundle may contain beyond skops' own list of harmless types. It lives here and not in the
-# bundle, so that no bundle can widen it.
-TRUSTED_TYPES = frozenset({"sklearn.tree._tree.Tree"})
-FORESTS = (RandomForestRegressor, ExtraTreesRegressor)
 
 MANIFEST = "manifest.json"
 TABLES = ("reference", "holdout")
@@ -36,19 +27,13 @@ def save(bundle: Bundle, folder: Path) -> str:
     """
     folder.mkdir(parents=True)
     for name in bundle.weights.index:
-        models = {
-            f"{fold}-{target}": members[name][target]
-            for fold, members in enumerate(bundle.folds)
+        regressors = {
+            f"{fold}-{target}": models[name][target]
+            for fold, models in enumerate(bundle.folds)
             for target in bundle.targets
         }
-        if all(isinstance(model, XGBRegressor) for model in models.values()):
-            raw = {
-                k: np.frombuffer(m.get_booster().save_raw("ubj"), np.uint8)
-                for k, m in models.items()
-            }
-            np.savez_compressed(folder / f"{name}.npz", allow_pickle=False, **raw)
-        else:
-            skops.io.dump(models, folder / f"{name}.skops", compression=ZIP_DEFLATED)
+        stored_as = MEMBERS[name].format
+        stored_as.write(regressors, folder / f"{name}{stored_as.suffix}")
     contract = {
         "features": bundle.features,
         "targets": bundle.targets,
@@ -58,7 +43,7 @@ def save(bundle: Bundle, folder: Path) -> str:
         "text": bundle.reference.select_dtypes(exclude="number").columns.tolist(),
         "weights": bundle.weights.to_dict("index"),
         "floors": bundle.floors.reset_index().to_dict("tight", index=False),
-        "metadata": bundle.metadata,
+        "metadata": asdict(bundle.origin),
     }
     (folder / "contract.json").write_text(json.dumps(contract, indent=1), encoding="utf-8")
     for table in TABLES:
@@ -73,11 +58,11 @@ def load(folder: Path, sha256: str | None = None) -> Bundle:
 
     Args:
         folder: what `save` wrote.
-        sha256: of the manifest, where the registry has told it.
+        sha256: of the manifest, as the registry keeps it.
 
     Raises:
-        BundleRefused: when a file is missing, added or changed, or names a type not allowed, or
-            another version of this program wrote it.
+        BundleRefused: when a file is missing, added or changed, asks for a type that is not
+            allowed, or was written by an older version of this program.
     """
     verify(folder, sha256)
     contract = json.loads((folder / "contract.json").read_text(encoding="utf-8"))
@@ -85,9 +70,9 @@ def load(folder: Path, sha256: str | None = None) -> Bundle:
         raise BundleRefused(f"{folder} was made by an older version: train and promote a new model")
     folds: list[Models] = [{} for _ in range(contract["folds"])]
     for name in contract["weights"]:
-        for key, model in _load_member(folder, name).items():
+        for key, regressor in _read_member(folder, name).items():
             fold, target = key.split("-", maxsplit=1)
-            folds[int(fold)].setdefault(name, {})[target] = model
+            folds[int(fold)].setdefault(name, {})[target] = regressor
     floors = pd.DataFrame(contract["floors"]["data"], columns=contract["floors"]["columns"])
     reference, holdout = (_read(folder / f"{table}.csv", contract["text"]) for table in TABLES)
     return Bundle(
@@ -100,12 +85,12 @@ def load(folder: Path, sha256: str | None = None) -> Bundle:
         floors=floors.set_index(floors.columns[0]),
         reference=reference,
         holdout=holdout,
-        metadata=contract["metadata"],
+        origin=_origin(contract["metadata"]),
     )
 
 
 def _read(file: Path, text: list[str]) -> pd.DataFrame:
-    """A table whose names stay as they are: experiment 007 is not 7, and NaN may be a name."""
+    """A table whose text columns stay text: experiment 007 is not 7, and NaN may be a name."""
     numbers = [name for name in pd.read_csv(file, nrows=0).columns if name not in text]
     return pd.read_csv(
         file,
@@ -116,29 +101,19 @@ def _read(file: Path, text: list[str]) -> pd.DataFrame:
     )
 
 
-def _load_member(folder: Path, name: str) -> dict[str, Any]:
-    """Regressors of one member, by `<fold>-<target>`."""
-    boosting = folder / f"{name}.npz"
-    if boosting.exists():
-        try:
-            with np.load(boosting, allow_pickle=False) as raw:
-                return {key: _boosting(raw[key]) for key in raw.files}
-        except ValueError as error:
-            raise BundleRefused(f"{boosting} holds something else than bytes: {error}") from error
-    file = folder / f"{name}.skops"
-    try:
-        forests: dict[str, Any] = skops.io.load(file, trusted=sorted(TRUSTED_TYPES))
-    except UntrustedTypesFoundException as error:
-        raise BundleRefused(f"{file} asks for types that are not allowed: {error}") from error
-    if not isinstance(forests, dict) or not all(isinstance(f, FORESTS) for f in forests.values()):
-        raise BundleRefused(f"{file} holds something else than forests")
-    return forests
+def _read_member(folder: Path, name: str) -> dict[str, Any]:
+    """Regressors of one member by `<fold>-<target>`, also of one that is no longer trained."""
+    for stored_as in FORMATS:
+        file = folder / f"{name}{stored_as.suffix}"
+        if file.exists():
+            return stored_as.read(file)
+    raise BundleRefused(f"{folder} has no file for its member {name}: fetch it again")
 
 
-def _boosting(raw: np.ndarray) -> XGBRegressor:
-    model = XGBRegressor(n_jobs=1)
-    model.load_model(bytearray(raw.tobytes()))
-    return model
+def _origin(metadata: dict[str, Any]) -> Origin:
+    """What a bundle says of itself; facts that this version does not know are left out."""
+    known = {field.name for field in fields(Origin)}
+    return Origin(**{name: value for name, value in metadata.items() if name in known})
 
 
 def verify(folder: Path, sha256: str | None) -> None:
@@ -149,13 +124,17 @@ def verify(folder: Path, sha256: str | None) -> None:
     """
     manifest = folder / MANIFEST
     if not manifest.is_file():
-        raise BundleRefused(f"{folder} is no model bundle: it has no {MANIFEST}")
+        raise BundleRefused(f"{folder} is not a model bundle: it has no {MANIFEST}")
     if sha256 and sha256_of(manifest) != sha256:
         raise BundleRefused(f"{manifest} is not the one that was registered: fetch it again")
     hashes = json.loads(manifest.read_text(encoding="utf-8"))
-    found = {f.name: sha256_of(f) for f in folder.iterdir() if f.is_file() and f.name != MANIFEST}
-    if odd := sorted(k for k in hashes.keys() | found.keys() if hashes.get(k) != found.get(k)):
-        raise BundleRefused(f"{folder}: {', '.join(odd)} changed since it was made: fetch it again")
+    files = [file for file in folder.iterdir() if file.is_file() and file.name != MANIFEST]
+    present = {file.name: sha256_of(file) for file in files}
+    names = hashes.keys() | present.keys()
+    if changed := sorted(name for name in names if hashes.get(name) != present.get(name)):
+        raise BundleRefused(
+            f"{folder}: {', '.join(changed)} changed since it was made: fetch it again"
+        )
 
 
 def sha256_of(file: Path) -> str:

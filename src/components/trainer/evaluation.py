@@ -1,4 +1,4 @@
-"""How good predictions are: figures, a chart, Evidently's page."""
+"""How good predictions are: figures, a chart, and Evidently's regression page."""
 
 from __future__ import annotations
 
@@ -9,86 +9,102 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
-from src.soft_sensor import SoftSensor
+from src.soft_sensor import SoftSensor, Target
 
 ALL_PHASES = "all"
 
 
 def typical_errors(table: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:
     """Mean absolute error of always guessing the phase's median: phases by targets."""
-    values, phase = table[spec.target_names], table[spec.columns.phase]
+    values = table[spec.target_names]
+    phase = table[spec.columns.phase]
     median = values.groupby(phase).transform("median")
     return (values - median).abs().groupby(phase).mean()
+
+
+def relative_errors(
+    predicted: pd.DataFrame, table: pd.DataFrame, typical: pd.DataFrame, spec: SoftSensor
+) -> pd.DataFrame:
+    """Mean absolute errors in units of `typical_errors`: phases by targets.
+
+    NaN where nothing was measured, and where a target is always the same in a phase.
+    """
+    errors = (predicted - table[spec.target_names]).abs()
+    relative = errors.groupby(table[spec.columns.phase]).mean() / typical
+    return relative.where(typical > 0)
 
 
 def relative_error(
     predicted: pd.DataFrame, table: pd.DataFrame, typical: pd.DataFrame, spec: SoftSensor
 ) -> float:
-    """Mean absolute error in units of `typical_errors`, averaged over phases and targets.
+    """Mean of `relative_errors` over phases and targets; 0 where none of them is known.
 
-    So the rinse, whose concentrations are small, counts as much as the wash. What was not measured
-    does not count, nor does a target that is always the same in a phase.
+    So a phase with small values counts as much as one with large values.
     """
-    errors = (predicted - table[spec.target_names]).abs()
-    relative = errors.groupby(table[spec.columns.phase]).mean() / typical
-    found = relative.where(typical > 0).to_numpy()
-    return float(np.nanmean(found)) if np.isfinite(found).any() else 0.0
+    relative = relative_errors(predicted, table, typical, spec).to_numpy()
+    return float(np.nanmean(relative)) if np.isfinite(relative).any() else 0.0
 
 
 def metrics(
     predicted: pd.DataFrame, table: pd.DataFrame, training: pd.DataFrame, spec: SoftSensor
 ) -> pd.DataFrame:
-    """Errors per target and phase, beside those of always guessing the training median.
+    """Errors per target and phase, and those of always guessing the training median.
 
     Args:
         predicted: targets and interval bounds, row by row of `table`.
         table: measured targets, NaN where not measured; such rows are left out.
-        training: where the median predictor has its medians from.
+        training: the rows from which the median guess takes its medians.
 
     Returns:
         One row per target and phase (`all` first): n, mae, rmse, bias (predicted minus measured),
         r2 (NaN below two rows), median_mae, coverage and mean width of the intervals.
     """
-    names = {phase.value: phase.name for phase in spec.phases}
-    phases = table[spec.columns.phase].map(names)
+    phase_names = {phase.value: phase.name for phase in spec.phases}
+    phases = table[spec.columns.phase].map(phase_names)
     rows = []
-    for target in spec.target_names:
-        for phase in [ALL_PHASES, *names.values()]:
-            chosen = table[target].notna() & ((phases == phase) | (phase == ALL_PHASES))
-            if not chosen.any():
-                continue
-            truth, guess = table.loc[chosen, target], predicted.loc[chosen, target]
-            median = np.full(len(truth), training[target].median())
-            lower, upper = (predicted.loc[chosen, f"{target}_{end}"] for end in ("lower", "upper"))
-            rows.append(
-                {
-                    "target": target,
-                    "phase": phase,
-                    "n": len(truth),
-                    "mae": mean_absolute_error(truth, guess),
-                    "rmse": root_mean_squared_error(truth, guess),
-                    "bias": float((guess - truth).mean()),
-                    "r2": r2_score(truth, guess) if len(truth) > 1 else float("nan"),
-                    "median_mae": mean_absolute_error(truth, median),
-                    "coverage": float(((lower <= truth) & (truth <= upper)).mean()),
-                    "width": float((upper - lower).mean()),
-                }
-            )
+    for target in spec.targets:
+        median = training[target.name].median()
+        measured = table[target.name].notna()
+        for phase in [ALL_PHASES, *phase_names.values()]:
+            chosen = measured & ((phases == phase) | (phase == ALL_PHASES))
+            if chosen.any():
+                truth = table.loc[chosen, target.name]
+                measures = _measures(predicted[chosen], truth, median, target)
+                rows.append({"target": target.name, "phase": phase, **measures})
     return pd.DataFrame(rows)
 
 
-def flat_metrics(errors: pd.DataFrame) -> dict[str, float]:
-    """The rows of `metrics` as `<target>_<phase>_<measure>`, without what could not be computed."""
+def _measures(
+    predicted: pd.DataFrame, truth: pd.Series, median: float, target: Target
+) -> dict[str, float]:
+    """How far predictions of one target are from the truth; without missing values."""
+    value, lower, upper = predicted[target.name], predicted[target.lower], predicted[target.upper]
+    covered = (lower <= truth) & (truth <= upper)
     return {
-        f"{row['target']}_{row['phase']}_{measure}": float(row[measure])
-        for _, row in errors.iterrows()
-        for measure in errors.columns.drop(["target", "phase"])
-        if pd.notna(row[measure])
+        "n": len(truth),
+        "mae": mean_absolute_error(truth, value),
+        "rmse": root_mean_squared_error(truth, value),
+        "bias": float((value - truth).mean()),
+        "r2": r2_score(truth, value) if len(truth) > 1 else float("nan"),
+        "median_mae": mean_absolute_error(truth, np.full(len(truth), median)),
+        "coverage": float(covered.mean()),
+        "width": float((upper - lower).mean()),
     }
 
 
+def flat_metrics(errors: pd.DataFrame) -> dict[str, float]:
+    """The rows of `metrics` as `<target>_<phase>_<measure>`, without those that are NaN."""
+    flat = {}
+    for row in errors.to_dict("records"):
+        prefix = f"{row['target']}_{row['phase']}"
+        for measure in errors.columns.drop(["target", "phase"]):
+            if pd.notna(row[measure]):
+                flat[f"{prefix}_{measure}"] = float(row[measure])
+    return flat
+
+
 def chart(predicted: pd.DataFrame, table: pd.DataFrame, spec: SoftSensor, file: Path) -> None:
-    """Draw predicted against measured values with their intervals, one panel a target."""
+    """Draw predicted against measured values with their intervals, one panel per target."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.2 * len(spec.targets), 4), layout="constrained")
@@ -96,15 +112,12 @@ def chart(predicted: pd.DataFrame, table: pd.DataFrame, spec: SoftSensor, file: 
     for axis, target in zip(np.atleast_1d(axes), spec.targets):
         for phase in spec.phases:
             rows = table[spec.columns.phase] == phase.value
-            guess = predicted.loc[rows, target.name]
-            bounds = [
-                (guess - predicted.loc[rows, f"{target.name}_lower"]).clip(lower=0),
-                (predicted.loc[rows, f"{target.name}_upper"] - guess).clip(lower=0),
-            ]
-            axis.errorbar(
-                table.loc[rows, target.name], guess, bounds, fmt="o", alpha=0.6, label=phase.name
-            )
-        if target.scale == "log":  # or the rinse would be one point at 0
+            measured = table.loc[rows, target.name]
+            value = predicted.loc[rows, target.name]
+            below = (value - predicted.loc[rows, target.lower]).clip(lower=0)
+            above = (predicted.loc[rows, target.upper] - value).clip(lower=0)
+            axis.errorbar(measured, value, [below, above], fmt="o", alpha=0.6, label=phase.name)
+        if target.scale == "log":  # or all small values would be one point at 0
             axis.set(xscale="symlog", yscale="symlog", xlim=(0, None), ylim=(0, None))
         ends = [table[target.name].min(), table[target.name].max()]
         axis.plot(ends, ends, color="grey")
@@ -120,11 +133,13 @@ def chart(predicted: pd.DataFrame, table: pd.DataFrame, spec: SoftSensor, file: 
 def regression_report(
     predicted: pd.DataFrame, table: pd.DataFrame, spec: SoftSensor, file: Path
 ) -> None:
-    """Write Evidently's regression page of the measured rows, one part a target."""
+    """Write Evidently's regression page of the measured rows, one section per target."""
     targets = [name for name in spec.target_names if table[name].notna().sum() > 1]
     frame = table[targets].join(predicted[targets].add_suffix("_predicted"))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Evidently's own, of libraries and of R2 of single rows
+        warnings.simplefilter(
+            "ignore"
+        )  # Evidently's own, about its libraries and R2 of single rows
         from evidently import DataDefinition, Dataset, Regression, Report
         from evidently.presets import RegressionPreset
 
@@ -132,5 +147,6 @@ def regression_report(
             Regression(name=name, target=name, prediction=f"{name}_predicted") for name in targets
         ]
         definition = DataDefinition(numerical_columns=list(frame), regression=regressions)
+        dataset = Dataset.from_pandas(frame, definition)
         report = Report([RegressionPreset(regression_name=name) for name in targets])
-        report.run(current_data=Dataset.from_pandas(frame, definition)).save_html(str(file))
+        report.run(current_data=dataset).save_html(str(file))

@@ -1,7 +1,7 @@
-"""Which sensors a model listens to: in general (permutation), and for one phase (SHAP).
+"""Which sensors a model relies on: in general (permutation), and for one phase (SHAP).
 
-Both take all features of a sensor together: they move together, and it is the sensor that is
-bought, cleaned and replaced.
+Both treat all features of a sensor as one: they move together, and it is the sensor that is bought,
+cleaned and replaced.
 """
 
 from __future__ import annotations
@@ -13,147 +13,166 @@ import numpy as np
 import pandas as pd
 
 from src.components.predictor.bundle import Bundle
-from src.components.predictor.ensemble import combine, in_units, unseen
-from src.components.trainer.evaluation import relative_error, typical_errors
+from src.components.predictor.ensemble import combine, in_units, out_of_fold
+from src.components.trainer.evaluation import relative_errors, typical_errors
 from src.soft_sensor import SoftSensor
 
 REPEATS = 10
-BACKGROUND = 50  # training rows that stand for "this sensor is not known"
+BACKGROUND = 50  # training rows, at most, that stand in for a sensor that is left out
+BASE_VALUE = "base value"  # row of `shapley_values`: the mean prediction, without any sensor
 
 
 def importance(bundle: Bundle, spec: SoftSensor, repeats: int = REPEATS) -> pd.DataFrame:
-    """How much worse predictions get when a sensor says what it said in other phases of its kind.
+    """How much worse predictions get when the readings of a sensor are shuffled between phases.
 
-    Permutation importance (Breiman, Machine Learning 45, 2001) of groups of features, on the
-    training rows by models that have not seen them.
+    Permutation importance (Breiman, Machine Learning 45, 2001) of groups of features, shuffled
+    among training rows of the same phase and predicted by models that have not seen them.
 
     Returns:
         One row for each sensor, repeat and target: increase of the error in units of
         `typical_errors`.
     """
     rows = bundle.reference
-    table = bundle.labels(spec)
-    typical = typical_errors(table, spec)
     random = np.random.default_rng(spec.training.seed)
-
-    def errors(features: pd.DataFrame) -> dict[str, float]:
-        votes, _ = unseen(bundle.folds, features, rows["fold"], spec)
-        predicted = in_units(combine(votes, bundle.weights), spec)
-        alone = {t.name: spec.model_copy(update={"targets": (t,)}) for t in spec.targets}
-        return {t: relative_error(predicted, table, typical, alone[t]) for t in alone}
-
-    before = errors(rows)
-    lines = []
+    unshuffled = _out_of_fold_errors(bundle, rows, spec)
+    increases = []
     for sensor in spec.sensors:
         names = spec.features_of(sensor)
         for repeat in range(repeats):
-            order = np.arange(len(rows))
-            for value in rows[spec.columns.phase].unique():
-                same = np.flatnonzero(rows[spec.columns.phase] == value)
-                order[same] = random.permutation(same)
-            after = errors(rows.assign(**{n: rows[n].to_numpy()[order] for n in names}))
-            lines += [(sensor.name, repeat, t, after[t] - before[t]) for t in spec.target_names]
-    return pd.DataFrame(lines, columns=["sensor", "repeat", "target", "increase"])
+            order = _order_within_phases(rows[spec.columns.phase], random)
+            shuffled = rows.assign(**{name: rows[name].to_numpy()[order] for name in names})
+            increase = _out_of_fold_errors(bundle, shuffled, spec) - unshuffled
+            for target in spec.target_names:
+                increases.append((sensor.name, repeat, target, increase[target]))
+    return pd.DataFrame(increases, columns=["sensor", "repeat", "target", "increase"])
+
+
+def _out_of_fold_errors(bundle: Bundle, features: pd.DataFrame, spec: SoftSensor) -> pd.Series:
+    """Relative error of each target, averaged over the phases.
+
+    Args:
+        features: training rows, with their own or other features.
+    """
+    votes, _ = out_of_fold(bundle.folds, features, bundle.reference["fold"], spec)
+    predicted = in_units(combine(votes, bundle.weights), spec)
+    labels = bundle.labels(spec)
+    errors = relative_errors(predicted, labels, typical_errors(labels, spec), spec)
+    return errors.mean().fillna(0)
+
+
+def _order_within_phases(phase: pd.Series, random: np.random.Generator) -> np.ndarray:
+    """Positions of rows, shuffled among the rows of the same phase."""
+    order = np.arange(len(phase))
+    for value in phase.unique():
+        positions = np.flatnonzero(phase == value)
+        order[positions] = random.permutation(positions)
+    return order
 
 
 def shapley_values(bundle: Bundle, row: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:
-    """How much each sensor has moved one prediction away from the usual one of its phase.
+    """How far each sensor moves one prediction away from the average one of its phase.
 
-    SHAP values (Lundberg and Lee, NeurIPS 2017) of the sensors. A sensor that is not known says
-    what it said in training rows of the same phase, each in turn.
+    SHAP values (Lundberg and Lee, NeurIPS 2017) of the sensors. A sensor that is left out takes its
+    features from training rows of the same phase; the predictions are averaged over these rows.
 
     Args:
         row: one row with keys and features.
 
     Returns:
-        Sensors, and `usual` for where they start from, by targets, in the targets' units. A
-        column sums to the prediction.
+        Sensors and BASE_VALUE by targets, in the targets' units. A column sums to the prediction.
     """
     import shap
 
     logging.getLogger("shap").setLevel(logging.WARNING)
-    same = bundle.reference[spec.columns.phase] == row[spec.columns.phase].iloc[0]
-    known = bundle.reference[same]
-    background = known.sample(min(BACKGROUND, len(known)), random_state=spec.training.seed)
-    features = spec.features
-    mask = {sensor.name: np.isin(features, spec.features_of(sensor)) for sensor in spec.sensors}
+    phase = spec.columns.phase
+    trained = bundle.reference[bundle.reference[phase] == row[phase].iloc[0]]
+    size = min(BACKGROUND, len(trained))
+    background = trained.sample(size, random_state=spec.training.seed)[spec.features]
+    own = row[spec.features].to_numpy()
+    columns = [np.isin(spec.features, spec.features_of(sensor)) for sensor in spec.sensors]
 
     def mean_predictions(coalitions: np.ndarray) -> np.ndarray:
         """(coalitions, sensors) of 0 and 1 to (coalitions, targets)."""
         tables = []
         for coalition in coalitions:
-            values = background[features].to_numpy(copy=True)
-            for present, columns in zip(coalition, mask.values()):
+            values = background.to_numpy(copy=True)
+            for present, of_sensor in zip(coalition, columns):
                 if present:
-                    values[:, columns] = row[features].to_numpy()[:, columns]
-            tables.append(pd.DataFrame(values, columns=features))
-        stacked = pd.concat(tables, ignore_index=True)
-        predicted = bundle.values(stacked, spec).to_numpy()
-        shape = (len(coalitions), len(background), len(spec.targets))
-        return np.asarray(predicted.reshape(shape).mean(axis=1))
+                    values[:, of_sensor] = own[:, of_sensor]
+            tables.append(pd.DataFrame(values, columns=spec.features))
+        predicted = bundle.values(pd.concat(tables, ignore_index=True), spec).to_numpy()
+        by_coalition = predicted.reshape(len(coalitions), len(background), len(spec.targets))
+        return np.asarray(by_coalition.mean(axis=1))
 
-    count = len(spec.sensors)
-    explainer = shap.KernelExplainer(mean_predictions, np.zeros((1, count)))
-    found = np.asarray(explainer.shap_values(np.ones((1, count)), silent=True, l1_reg=False))[0]
-    table = pd.DataFrame(found, index=list(mask), columns=spec.target_names)
-    table.loc["usual"] = np.asarray(explainer.expected_value)
+    none, everything = np.zeros((1, len(spec.sensors))), np.ones((1, len(spec.sensors)))
+    explainer = shap.KernelExplainer(mean_predictions, none)
+    values = np.asarray(explainer.shap_values(everything, silent=True, l1_reg=False))[0]
+    names = [sensor.name for sensor in spec.sensors]
+    table = pd.DataFrame(values, index=names, columns=spec.target_names)
+    table.loc[BASE_VALUE] = np.asarray(explainer.expected_value)
     return table
 
 
 def write_importance(bundle: Bundle, spec: SoftSensor, folder: Path) -> pd.DataFrame:
-    """Write importance.csv and .png, and SHAP values of the last held-out phase of each kind.
+    """Write importance.csv and .png, and a chart of SHAP values for the last held-out row of each
+    phase.
 
     Returns:
         What `importance` does.
     """
-    found = importance(bundle, spec)
-    found.to_csv(folder / "importance.csv", index=False)
-    importance_chart(found, spec, folder / "importance.png")
+    increases = importance(bundle, spec)
+    increases.to_csv(folder / "importance.csv", index=False)
+    importance_chart(increases, spec, folder / "importance.png")
     for phase in spec.phases:
         rows = bundle.holdout[bundle.holdout[spec.columns.phase] == phase.value]
-        if not rows.empty:
-            row = rows.tail(1)
-            title = f"experiment {row[spec.columns.experiment].iloc[0]}, {phase.name}"
-            values = shapley_values(bundle, row, spec)
-            shapley_chart(values, title, spec, folder / f"shapley_{phase.name}.png")
-    return found
+        if rows.empty:
+            continue
+        row = rows.tail(1)
+        values = shapley_values(bundle, row, spec)
+        title = f"experiment {row[spec.columns.experiment].iloc[0]}, {phase.name}"
+        shapley_chart(values, title, spec, folder / f"shapley_{phase.name}.png")
+    return increases
 
 
-def importance_chart(table: pd.DataFrame, spec: SoftSensor, file: Path) -> None:
-    """Draw mean and standard deviation of the repeats of `importance`, one panel a target."""
+def importance_chart(increases: pd.DataFrame, spec: SoftSensor, file: Path) -> None:
+    """Draw mean and standard deviation of the repeats of `importance`, one panel per target."""
     from matplotlib.figure import Figure
 
     height = 0.35 * len(spec.sensors) + 1.4
     figure = Figure(figsize=(4.2 * len(spec.targets), height), layout="constrained")
     axes = figure.subplots(1, len(spec.targets))
-    titles = {sensor.name: sensor.title for sensor in spec.sensors}
-    order = table.groupby("sensor")["increase"].mean().sort_values().index
+    order = increases.groupby("sensor")["increase"].mean().sort_values().index
+    titles = [spec.sensor(name).title for name in order]
     for axis, target in zip(np.atleast_1d(axes), spec.targets):
-        repeats = table[table["target"] == target.name].groupby("sensor")["increase"]
-        mean, spread = (statistic.loc[order] for statistic in (repeats.mean(), repeats.std()))
-        axis.barh([titles[name] for name in order], mean, xerr=spread, color="tab:blue", capsize=3)
+        of_target = increases[increases["target"] == target.name]
+        repeats = of_target.groupby("sensor")["increase"]
+        mean = repeats.mean().loc[order]
+        deviation = repeats.std().loc[order]
+        axis.barh(titles, mean, xerr=deviation, color="tab:blue", capsize=3)
         axis.axvline(0, color="grey", linewidth=0.8)
         axis.set(title=target.title, xlabel="increase of the relative error")
     figure.savefig(file, dpi=110)
 
 
-def shapley_chart(table: pd.DataFrame, title: str, spec: SoftSensor, file: Path) -> None:
-    """Draw what `shapley_values` found for one phase, one panel a target."""
+def shapley_chart(values: pd.DataFrame, title: str, spec: SoftSensor, file: Path) -> None:
+    """Draw the `shapley_values` of one phase, one panel per target."""
     from matplotlib.figure import Figure
 
-    titles = {sensor.name: sensor.title for sensor in spec.sensors}
     height = 0.35 * len(spec.sensors) + 1.8
     figure = Figure(figsize=(4.2 * len(spec.targets), height), layout="constrained")
     axes = figure.subplots(1, len(spec.targets))
     figure.suptitle(title)
     for axis, target in zip(np.atleast_1d(axes), spec.targets):
-        values = table[target.name].drop("usual")
-        colours = np.where(values < 0, "tab:blue", "tab:red")
-        axis.barh([titles[name] for name in values.index[::-1]], values[::-1], color=colours[::-1])
+        # Bars are drawn from the bottom up; the first sensor belongs on top.
+        moved = values[target.name].drop(BASE_VALUE)[::-1]
+        titles = [spec.sensor(name).title for name in moved.index]
+        colours = np.where(moved < 0, "tab:blue", "tab:red")
+        axis.barh(titles, moved, color=colours)
         axis.axvline(0, color="grey", linewidth=0.8)
-        usual, here = table[target.name]["usual"], table[target.name].sum()
+        average = values[target.name][BASE_VALUE]
+        prediction = values[target.name].sum()
         axis.set(
-            title=f"{target.title}: usual {usual:.3g}, here {here:.3g}",
+            title=f"{target.title}: average {average:.3g}, here {prediction:.3g}",
             xlabel=f"moved by [{target.unit}]",
         )
     figure.savefig(file, dpi=110)

@@ -1,100 +1,109 @@
-"""Tune, cross-validate and fit the members of the ensemble.
+"""Fit the members of the ensemble fold by fold, weigh them, and make a bundle of them.
 
 Every choice is made inside the training part, over folds that never split a group. Each target has
-a regressor of its own, so that a phase counts wherever it was measured. What is fitted without a
-fold is kept: together these are the model, and what they say of the rows that they have not seen
-is the evidence for its intervals.
+regressors of its own, so a phase counts wherever it was measured. The models fitted with each fold
+left out are the model; their errors on the rows left out calibrate its intervals.
 """
 
 from __future__ import annotations
 
 import itertools
-import logging
-import warnings
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator
 from functools import partial
-from multiprocessing import get_context
-from typing import Any
 
 import numpy as np
-import optuna
 import pandas as pd
-from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
 from sklearn.model_selection import StratifiedGroupKFold
-from xgboost import XGBRegressor
 
-from src.components.predictor.bundle import Bundle
+from src.components.predictor.bundle import Bundle, Origin
 from src.components.predictor.ensemble import (
-    Member,
-    ask,
+    Models,
+    Regressors,
     combine,
     from_scale,
     in_units,
+    out_of_fold,
     to_scale,
-    unseen,
+    votes_and_spread,
 )
 from src.components.predictor.intervals import floored, spread_floors
+from src.components.predictor.members import MEMBERS, Params
 from src.components.trainer.evaluation import relative_error, typical_errors
+from src.components.trainer.search import tune_members
 from src.components.transformation.features import feature_definition, model_inputs
 from src.soft_sensor import SoftSensor
 
-logger = logging.getLogger(__name__)
-
-Params = dict[str, Any]
 Fold = tuple[np.ndarray, np.ndarray]
 
-# Where a search begins, and what serves without one. Ten folds of 20 trees are 200; more change
-# the error by less than 1 % (Documentation/model.md).
-DEFAULTS: dict[str, Params] = {
-    "random_forest": {
-        "n_estimators": 20,
-        "max_depth": 20,
-        "min_samples_leaf": 1,
-        "max_features": 0.4,
-    },
-    "extra_trees": {
-        "n_estimators": 20,
-        "max_depth": 20,
-        "min_samples_leaf": 1,
-        "max_features": 0.6,
-    },
-    "xgboost": {
-        "n_estimators": 150,
-        "learning_rate": 0.07,
-        "max_depth": 3,
-        "min_child_weight": 2.0,
-        "subsample": 0.7,
-        "colsample_bytree": 0.5,
-        "reg_lambda": 1.0,
-    },
-}
+# Hyperparameters that serve without a search, by member; a search begins with them.
+DEFAULTS: dict[str, Params] = {name: member.start for name, member in MEMBERS.items()}
+
+WEIGHT_STEPS = 10  # weights are multiples of 1 / WEIGHT_STEPS
 
 
-BUILDERS: dict[str, Callable[..., Any]] = {
-    "random_forest": RandomForestRegressor,
-    "extra_trees": ExtraTreesRegressor,
-    "xgboost": XGBRegressor,
-}
+def train(table: pd.DataFrame, trials: int, start: dict[str, Params], spec: SoftSensor) -> Bundle:
+    """Tune all members on the training part of a table and make a bundle of them.
+
+    Args:
+        table: what `transformation.training_table` returns.
+        trials: tuning trials per member; with 0, `start` is used as it is.
+        start: hyperparameters by member, where the search begins.
+
+    Returns:
+        A bundle whose origin holds the hyperparameters only.
+    """
+    if not trials:
+        return assemble(table, start, spec)
+    errors = partial(fold_errors, table=_training_part(table), spec=spec)
+    params = tune_members(errors, trials, start, spec.training.seed)
+    return assemble(table, params, spec)
 
 
-def _suggest(member: str, trial: optuna.Trial) -> Params:
-    if member == "xgboost":
-        chosen = {
-            "learning_rate": trial.suggest_float("learning_rate", 0.02, 0.3, log=True),
-            "max_depth": trial.suggest_int("max_depth", 2, 6),
-            "min_child_weight": trial.suggest_float("min_child_weight", 1, 10, log=True),
-            "subsample": trial.suggest_float("subsample", 0.5, 1.0),
-            "colsample_bytree": trial.suggest_float("colsample_bytree", 0.2, 1.0),
-            "reg_lambda": trial.suggest_float("reg_lambda", 0.1, 10, log=True),
-        }
-    else:
-        chosen = {
-            "max_depth": trial.suggest_int("max_depth", 3, 20),
-            "min_samples_leaf": trial.suggest_int("min_samples_leaf", 1, 6),
-            "max_features": trial.suggest_float("max_features", 0.15, 1.0),
-        }
-    return {"n_estimators": DEFAULTS[member]["n_estimators"], **chosen}
+def assemble(table: pd.DataFrame, params: dict[str, Params], spec: SoftSensor) -> Bundle:
+    """Fit all members with given hyperparameters on the training part, fold by fold.
+
+    Args:
+        table: what `transformation.training_table` returns.
+        params: hyperparameters by member.
+
+    Returns:
+        A bundle whose origin holds the hyperparameters only.
+    """
+    part = _training_part(table)
+    phase = part[spec.columns.phase]
+    models, fold = _fit_folds(part, params, spec)
+    votes, spread = out_of_fold(models, part, fold, spec)
+    weights = member_weights(votes, part, spec)
+    floors = spread_floors(spread, phase)
+    combined = combine(votes, weights)
+    scores = (combined - _on_scale(part, spec)).abs() / floored(spread, floors, phase)
+
+    columns = [*spec.columns.keys, "group", "last_timestamp", *spec.features]
+    out_of_bounds = [sensor.out_of_bounds for sensor in spec.sensors]
+    measured = {target.name: target.measured for target in spec.targets}
+    score = {target.name: target.score for target in spec.targets}
+    reference = pd.concat(
+        [
+            part[[*columns, *out_of_bounds]].assign(fold=fold),
+            in_units(combined, spec),
+            part[spec.target_names].rename(columns=measured),
+            scores.rename(columns=score),
+        ],
+        axis=1,
+    )
+    holdout = table.loc[table["holdout"], [*columns, *spec.target_names]]
+    return Bundle(
+        features=spec.features,
+        targets=spec.target_names,
+        definition=feature_definition(spec),
+        scales={target.name: target.scale for target in spec.targets},
+        folds=models,
+        weights=weights,
+        floors=floors,
+        reference=reference,
+        holdout=holdout.reset_index(drop=True),
+        origin=Origin(params=params),
+    )
 
 
 def make_folds(table: pd.DataFrame, spec: SoftSensor) -> list[Fold]:
@@ -108,59 +117,33 @@ def make_folds(table: pd.DataFrame, spec: SoftSensor) -> list[Fold]:
     return list(splitter.split(table, table[spec.columns.phase], table["group"]))
 
 
-def fit_member(member: str, params: Params, table: pd.DataFrame, spec: SoftSensor) -> Member:
-    """Fit one regressor a target on the rows where that target was measured."""
+def fit_member(member: str, params: Params, table: pd.DataFrame, spec: SoftSensor) -> Regressors:
+    """Fit one regressor per target, on the rows where that target was measured."""
     inputs = model_inputs(table, spec)
     regressors = {}
     for target in spec.targets:
         measured = table[target.name].notna()
-        regressor = BUILDERS[member](**params, random_state=spec.training.seed, n_jobs=1)
         values = to_scale(table.loc[measured, target.name], target).to_numpy()
+        regressor = MEMBERS[member].build(**params, random_state=spec.training.seed, n_jobs=1)
         regressors[target.name] = regressor.fit(inputs[measured], values)
     return regressors
 
 
-def tune(
-    member: str,
-    table: pd.DataFrame,
-    trials: int,
-    start: dict[str, Params],
-    spec: SoftSensor,
-) -> Params:
-    """Search hyperparameters of least relative error by TPE (Bergstra et al., NeurIPS 2011).
-
-    A trial whose errors on the folds so far are surely larger than the best one's is cut short
-    (Wilcoxon's signed-rank test).
+def fold_errors(
+    member: str, params: Params, table: pd.DataFrame, spec: SoftSensor
+) -> Iterator[float]:
+    """Relative error of one member on the validation rows of each fold, see `relative_error`.
 
     Args:
-        start: hyperparameters by member; the first trial.
+        table: training rows.
     """
-    folds, typical = make_folds(table, spec), typical_errors(table, spec)
-
-    def objective(trial: optuna.Trial) -> float:
-        params = _suggest(member, trial)
-        trial.set_user_attr("params", params)
-        errors = []
-        for step, (training, validation) in enumerate(folds):
-            models = {member: fit_member(member, params, table.iloc[training], spec)}
-            rows = table.iloc[validation]
-            votes, _ = ask(models, rows, spec)
-            predicted = in_units(votes[member], spec)
-            errors.append(relative_error(predicted, rows, typical, spec))
-            trial.report(errors[-1], step)
-            if trial.should_prune():
-                raise optuna.TrialPruned
-        return float(np.nanmean(errors))
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # of the pruner
-    study = optuna.create_study(
-        sampler=optuna.samplers.TPESampler(seed=spec.training.seed),
-        pruner=optuna.pruners.WilcoxonPruner(n_startup_steps=3),
-    )
-    study.enqueue_trial(start[member])
-    study.optimize(objective, n_trials=trials)
-    return dict(study.best_trial.user_attrs["params"])
+    typical = typical_errors(table, spec)
+    for training, validation in make_folds(table, spec):
+        models = {member: fit_member(member, params, table.iloc[training], spec)}
+        rows = table.iloc[validation]
+        votes, _ = votes_and_spread(models, rows, spec)
+        predicted = in_units(votes[member], spec)
+        yield relative_error(predicted, rows, typical, spec)
 
 
 def member_weights(
@@ -170,93 +153,55 @@ def member_weights(
 
     Args:
         votes: out-of-fold votes on the working scale.
+        table: the same rows with their measured targets.
 
     Returns:
         Members by targets; each column sums to 1.
     """
-    tenths = itertools.product(range(11), repeat=len(votes))
-    shares = np.array([combination for combination in tenths if sum(combination) == 10]) / 10
-    typical, phase = typical_errors(table, spec), table[spec.columns.phase]
-    chosen = {}
+    candidates = _weight_candidates(len(votes))
+    typical = typical_errors(table, spec)
+    phase = table[spec.columns.phase]
+    best = {}
     for target in spec.targets:
-        said = np.stack([vote[target.name].to_numpy() for vote in votes.values()])
         measured = table[target.name]
-        errors = np.abs(from_scale(shares @ said, target) - measured.to_numpy())
-        relative = [
-            errors[:, (phase == value) & measured.notna()].mean(axis=1) / usual
-            for value, usual in typical[target.name].items()
-            if usual > 0
-        ]
-        chosen[target.name] = shares[np.sum(relative, axis=0).argmin()]
-    return pd.DataFrame(chosen, index=list(votes))
+        member_values = np.stack([vote[target.name].to_numpy() for vote in votes.values()])
+        combined = from_scale(candidates @ member_values, target)
+        errors = np.abs(combined - measured.to_numpy())  # candidates by rows
+        relative = []
+        for value, typical_error in typical[target.name].items():
+            if typical_error > 0:
+                rows = (phase == value) & measured.notna()
+                relative.append(errors[:, rows].mean(axis=1) / typical_error)
+        best[target.name] = candidates[np.sum(relative, axis=0).argmin()]
+    return pd.DataFrame(best, index=list(votes))
 
 
-def assemble(table: pd.DataFrame, params: dict[str, Params], spec: SoftSensor) -> Bundle:
-    """Fit all members with given hyperparameters on the training part, fold by fold.
+def _weight_candidates(members: int) -> np.ndarray:
+    """All weights in steps of a tenth that sum to 1, (candidates, members)."""
+    combinations = itertools.product(range(WEIGHT_STEPS + 1), repeat=members)
+    complete = [steps for steps in combinations if sum(steps) == WEIGHT_STEPS]
+    return np.array(complete) / WEIGHT_STEPS
 
-    Args:
-        table: what `transformation.training_table` returns.
-        params: hyperparameters by member.
 
-    Returns:
-        A bundle whose metadata hold the hyperparameters only.
-    """
-    part = table[~table["holdout"]].reset_index(drop=True)
-    phase = part[spec.columns.phase]
-    folds, models, fold = make_folds(part, spec), [], pd.Series(0, index=part.index)
-    for number, (training, validation) in enumerate(folds):
+def _training_part(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows that are not held out."""
+    return table[~table["holdout"]].reset_index(drop=True)
+
+
+def _fit_folds(
+    part: pd.DataFrame, params: dict[str, Params], spec: SoftSensor
+) -> tuple[list[Models], pd.Series]:
+    """All members fitted with each fold left out, and the number of the fold that has each row."""
+    models = []
+    fold = pd.Series(0, index=part.index)
+    for number, (training, validation) in enumerate(make_folds(part, spec)):
         rows = part.iloc[training]
         models.append({name: fit_member(name, params[name], rows, spec) for name in params})
         fold.iloc[validation] = number
-    votes, spread = unseen(models, part, fold, spec)
-    weights, floors = member_weights(votes, part, spec), spread_floors(spread, phase)
-    combined = combine(votes, weights)
-    measured = part[spec.target_names]
-    on_scale = pd.DataFrame({t.name: to_scale(measured[t.name], t) for t in spec.targets})
-    scores = (combined - on_scale).abs() / floored(spread, floors, phase)
-    known = [*spec.columns.keys, "group", "last_timestamp", *spec.features]
-    beyond = [f"{each.name}_out_of_bounds" for each in spec.sensors]
-    return Bundle(
-        features=spec.features,
-        targets=spec.target_names,
-        definition=feature_definition(spec),
-        scales={target.name: target.scale for target in spec.targets},
-        folds=models,
-        weights=weights,
-        floors=floors,
-        reference=pd.concat(
-            [
-                part[[*known, *beyond]].assign(fold=fold),
-                in_units(combined, spec),
-                measured.add_suffix("_measured"),
-                scores.add_suffix("_score"),
-            ],
-            axis=1,
-        ),
-        holdout=table.loc[table["holdout"], [*known, *measured]].reset_index(drop=True),
-        metadata={"params": params},
-    )
+    return models, fold
 
 
-def train(table: pd.DataFrame, trials: int, start: dict[str, Params], spec: SoftSensor) -> Bundle:
-    """Tune the members side by side on the training part of a table and make a bundle of them.
-
-    Args:
-        table: what `transformation.training_table` returns.
-        trials: tuning trials per member; without any, `start` serves as it is.
-        start: hyperparameters by member, where the search begins.
-
-    Returns:
-        The bundle; its metadata hold the hyperparameters only.
-    """
-    if not trials:
-        return assemble(table, start, spec)
-    part = table[~table["holdout"]].reset_index(drop=True)
-    search = partial(tune, table=part, trials=trials, start=start, spec=spec)
-    logger.info("tuning %s, %d trials each, side by side", ", ".join(BUILDERS), trials)
-    # A process each: forests hold the interpreter's lock, and single-threaded fits keep results
-    # the same whatever the number of cores.
-    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
-        found = dict(zip(BUILDERS, pool.map(search, BUILDERS)))
-    logger.info("found %s", found)
-    return assemble(table, found, spec)
+def _on_scale(part: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:
+    """Measured targets on their working scales."""
+    values = {target.name: to_scale(part[target.name], target) for target in spec.targets}
+    return pd.DataFrame(values)

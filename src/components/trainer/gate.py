@@ -1,4 +1,4 @@
-"""May a model become Production? It must fit the database and be no worse than the present one.
+"""May a model become Production? It must fit the database and not be worse than the present one.
 
 Both are measured on the same experiments, which neither has seen: the hold-out is chosen by a hash
 of the experiment, so it was the same for every version.
@@ -7,6 +7,7 @@ of the experiment, so it was the same for every version.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,13 +27,13 @@ ALL_TARGETS = "all targets"
 
 @dataclass(frozen=True)
 class Comparison:
-    """Challenger beside Production.
+    """Challenger and Production on the same hold-out.
 
     Attributes:
-        table: one row a target, and one for all: n (phases), groups, production and challenger
+        table: one row per target, and one for all: n (phases), groups, production and challenger
             (mean absolute error in the target's unit; for all in units of `typical_errors`), p and
             p_holm of the challenger being worse.
-        worse: the rows in which it surely is.
+        worse: the rows in which it is significantly worse.
     """
 
     table: pd.DataFrame
@@ -40,7 +41,7 @@ class Comparison:
 
 
 def compare(challenger: Bundle, production: Bundle, spec: SoftSensor) -> Comparison:
-    """Compare two bundles on the challenger's hold-out by a paired test.
+    """Compare two bundles on the challenger's hold-out by paired tests.
 
     One-sided signed-rank tests of the differences, group by group (Wilcoxon, Biometrics 1, 1945),
     Holm-corrected over the targets and their mean.
@@ -49,43 +50,46 @@ def compare(challenger: Bundle, production: Bundle, spec: SoftSensor) -> Compari
         BundleRefused: when one of them was trained on experiments of this hold-out.
     """
     rows = challenger.holdout
-    _refuse_seen(rows, {"the new version": challenger, "Production": production}, spec)
-    errors = {
-        "production": absolute_errors(production, rows, spec),
-        "challenger": absolute_errors(challenger, rows, spec),
-    }
-    typical = typical_errors(challenger.labels(spec), spec)
+    _refuse_trained_on(rows, challenger, "the new version", spec)
+    _refuse_trained_on(rows, production, "Production", spec)
+    measured = [name for name in spec.target_names if rows[name].notna().any()]
+    present = absolute_errors(production, rows, spec)[measured]
+    new = absolute_errors(challenger, rows, spec)[measured]
+    lines = [_line(target, present[[target]], new[[target]], rows["group"]) for target in measured]
+    typical = typical_errors(challenger.labels(spec), spec)[measured]
     typical = typical.reindex(rows[spec.columns.phase]).set_axis(rows.index)
-    relative = {name: error / typical for name, error in errors.items()}
-    lines = []
-    measured_targets = [name for name in spec.target_names if rows[name].notna().any()]
-    for label in [*measured_targets, ALL_TARGETS]:
-        columns = measured_targets if label == ALL_TARGETS else [label]
-        shown = relative if label == ALL_TARGETS else errors
-        loss = relative["challenger"][columns] - relative["production"][columns]
-        by_group = loss.mean(axis=1).groupby(rows["group"]).mean().dropna()
-        lines.append(
-            {
-                "target": label,
-                "n": int(errors["challenger"][columns].notna().any(axis=1).sum()),
-                "groups": len(by_group),
-                **{name: float(np.nanmean(shown[name][columns].to_numpy())) for name in shown},
-                "p": _p_worse(by_group),
-            }
-        )
+    lines.append(_line(ALL_TARGETS, present / typical, new / typical, rows["group"]))
     table = pd.DataFrame(lines)
     table["p_holm"] = multipletests(table["p"], method="holm")[1]
     return Comparison(table, table.loc[table["p_holm"] <= LEVEL, "target"].tolist())
 
 
-def _refuse_seen(rows: pd.DataFrame, bundles: dict[str, Bundle], spec: SoftSensor) -> None:
-    for name, bundle in bundles.items():
-        seen = set(rows[spec.columns.experiment]) & set(bundle.metadata["experiments"])
-        if seen:
-            raise BundleRefused(
-                f"{name} was trained on experiment {min(seen)} of the hold-out: the two cannot be "
-                "compared (was training.holdout or the grouping changed?)"
-            )
+def _line(
+    label: str, present: pd.DataFrame, new: pd.DataFrame, groups: pd.Series
+) -> dict[str, Any]:
+    """One row of a comparison.
+
+    Args:
+        present, new: errors of Production and of the challenger, phases by targets.
+    """
+    loss = (new - present).mean(axis=1).groupby(groups).mean().dropna()
+    return {
+        "target": label,
+        "n": int(new.notna().any(axis=1).sum()),
+        "groups": len(loss),
+        "production": float(np.nanmean(present.to_numpy())),
+        "challenger": float(np.nanmean(new.to_numpy())),
+        "p": _p_worse(loss),
+    }
+
+
+def _refuse_trained_on(rows: pd.DataFrame, bundle: Bundle, name: str, spec: SoftSensor) -> None:
+    trained = set(rows[spec.columns.experiment]) & set(bundle.origin.experiments)
+    if trained:
+        raise BundleRefused(
+            f"{name} was trained on experiment {min(trained)} of the hold-out: the two cannot be "
+            "compared (was training.holdout or the grouping changed?)"
+        )
 
 
 def absolute_errors(bundle: Bundle, rows: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:
@@ -100,18 +104,19 @@ def _p_worse(differences: pd.Series) -> float:
 
 
 def check_database(engine: Engine, spec: SoftSensor) -> None:
-    """Refuse a contract whose columns the tables lack. Tables that do not exist yet will fit.
+    """Refuse a contract whose columns the tables lack; tables that do not exist yet will fit.
 
     Raises:
         BundleRefused: naming the missing columns.
     """
     described = tables(spec)
-    found = inspect(engine)
+    inspector = inspect(engine)
     for table in (described.online, described.archived):
-        if not found.has_table(table.name):
+        if not inspector.has_table(table.name):
             continue
-        present = {column["name"] for column in found.get_columns(table.name)}
-        if missing := [column.name for column in table.columns if column.name not in present]:
+        present = {column["name"] for column in inspector.get_columns(table.name)}
+        missing = [column.name for column in table.columns if column.name not in present]
+        if missing:
             raise BundleRefused(
                 f"{table.name} lacks {', '.join(missing[:5])}, which the model needs: run "
                 "`impress init`, or promote a model that fits the database"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from src.soft_sensor import SoftSensor
+from src.soft_sensor import Sensor, SoftSensor
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,48 +16,38 @@ def features_query(spec: SoftSensor, table: str) -> str:
     """The one definition of the features: a standard SQL statement.
 
     It runs unchanged on PostgreSQL and DuckDB. A value that is NaN, infinite or outside its
-    instrument's range is missing, and but for NaN it is counted; the sample standard deviation of
-    one value is 0; percentiles are interpolated linearly (type 7 of Hyndman and Fan, The American
-    Statistician 50, 1996).
+    instrument's range counts as missing, and unless it is NaN it is counted as out of bounds; the
+    sample standard deviation of one value is 0; percentiles are interpolated linearly (type 7 of
+    Hyndman and Fan, The American Statistician 50, 1996).
 
     Args:
-        spec: names the columns; params.yaml has checked them as identifiers.
+        spec: names the columns, which params.yaml has checked as identifiers.
         table: a table or view with the columns of `spec.columns.online`.
 
     Returns:
         Text of a query with one row a phase: keys, n_samples, first_timestamp, last_timestamp
-        (Unix seconds), `<sensor>_out_of_bounds` (number of values outside the range), then the
-        features in the order of `spec.features`.
+        (Unix seconds), `Sensor.out_of_bounds` of each sensor (number of values outside the range),
+        then the features in the order of `spec.features`.
     """
     keys = ", ".join(f'"{key}"' for key in spec.columns.keys)
     time = f'"{spec.columns.timestamp}"'
-    outside = [
-        f'count("{sensor.name}_out_of_bounds") AS "{sensor.name}_out_of_bounds"'
-        for sensor in spec.sensors
+    counts = [
+        f'count("{sensor.out_of_bounds}") AS "{sensor.out_of_bounds}"' for sensor in spec.sensors
     ]
-    aggregates = [
-        f'{_aggregate(sensor.name, statistic)} AS "{sensor.name}_{statistic}"'
+    features = [
+        f'{_aggregate(sensor.name, statistic)} AS "{sensor.feature(statistic)}"'
         for sensor in spec.sensors
         for statistic in spec.statistics
     ]
-    readings = [
-        f'CASE WHEN "{sensor.name}" {condition} AS "{sensor.name}{suffix}"'
-        for sensor in spec.sensors
-        for condition, suffix in (
-            (f'BETWEEN {sensor.low} AND {sensor.high} THEN "{sensor.name}" END', ""),
-            (
-                f"NOT BETWEEN {sensor.low} AND {sensor.high} "
-                f"AND \"{sensor.name}\" <> 'NaN' THEN 1 END",
-                "_out_of_bounds",
-            ),
-        )
-    ]
+    readings = []
+    for sensor in spec.sensors:
+        readings += [_reading(sensor), _mark_out_of_bounds(sensor)]
     return f"""SELECT
     {keys},
     count(*) AS n_samples,
     min({time}) AS first_timestamp,
     max({time}) AS last_timestamp,
-    {_lines([*outside, *aggregates])}
+    {_lines([*counts, *features])}
 FROM (
   SELECT
     {keys},
@@ -70,13 +60,24 @@ GROUP BY {keys}"""
 
 
 def valid_rows(spec: SoftSensor) -> str:
-    """SQL condition that leaves out rows that are invalid by the rig's own word."""
+    """SQL condition that leaves out the rows that the rig itself marks as invalid."""
     rule = spec.valid_rows
     return f'("{rule.column}" >= {rule.min} OR "{rule.column}" IS NULL)' if rule else "1 = 1"
 
 
 def _lines(columns: list[str]) -> str:
     return ",\n    ".join(columns)
+
+
+def _reading(sensor: Sensor) -> str:
+    within = f'"{sensor.name}" BETWEEN {sensor.low} AND {sensor.high}'
+    return f'CASE WHEN {within} THEN "{sensor.name}" END AS "{sensor.name}"'
+
+
+def _mark_out_of_bounds(sensor: Sensor) -> str:
+    outside = f'"{sensor.name}" NOT BETWEEN {sensor.low} AND {sensor.high}'
+    number = f"\"{sensor.name}\" <> 'NaN'"
+    return f'CASE WHEN {outside} AND {number} THEN 1 END AS "{sensor.out_of_bounds}"'
 
 
 def _aggregate(name: str, statistic: str) -> str:
@@ -89,7 +90,7 @@ def _aggregate(name: str, statistic: str) -> str:
 
 
 def typed_features(frame: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:
-    """The rows of `features_query` with one type a column on every engine, sorted by key."""
+    """The rows of `features_query` with the same column types on every engine, sorted by key."""
     numbers = ["first_timestamp", "last_timestamp", *spec.features]
     return (
         frame.astype(dict.fromkeys(numbers, "float64"))
@@ -99,16 +100,16 @@ def typed_features(frame: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:
 
 
 def feature_definition(spec: SoftSensor) -> str:
-    """SHA-256 of the statement: with the same one, features mean the same."""
+    """SHA-256 of the statement: features with the same one mean the same."""
     return hashlib.sha256(features_query(spec, "sensors").encode()).hexdigest()
 
 
 def model_inputs(features: pd.DataFrame, spec: SoftSensor) -> np.ndarray:
-    """What a model sees: the features, and each sensor's skewness where the mean is a feature.
+    """What a model sees: the features and, where the mean is among them, each sensor's skewness.
 
     (mean - median) / standard deviation, between -1 and 1 (Hotelling and Solomons, Annals of
     Mathematical Statistics 3, 1932): on which side of a phase a reading spends its time, for
-    example how fast it falls while rinsing, free of units and offsets.
+    example how fast it falls, free of units and offsets.
 
     Returns:
         (rows, features + sensors) or (rows, features), single precision.
@@ -118,9 +119,9 @@ def model_inputs(features: pd.DataFrame, spec: SoftSensor) -> np.ndarray:
     values = features[spec.features].to_numpy(dtype=float)
     if "mean" not in spec.statistics:
         return values.astype(np.float32)
-    cube = values.reshape(len(values), len(spec.sensors), len(spec.statistics))
-    mean, median, std = (
-        cube[:, :, spec.statistics.index(name)] for name in ("mean", "median", "std")
-    )
+    by_sensor = values.reshape(len(values), len(spec.sensors), len(spec.statistics))
+    mean = by_sensor[:, :, spec.statistics.index("mean")]
+    median = by_sensor[:, :, spec.statistics.index("median")]
+    std = by_sensor[:, :, spec.statistics.index("std")]
     skewness = np.clip((mean - median) / np.where(std == 0, 1, std), -1, 1)
     return np.hstack([values, skewness]).astype(np.float32)

@@ -163,8 +163,8 @@ def test_a_prediction_is_traced_back_to_what_it_was_made_from(
         run = connection.execute(text("SELECT * FROM runs WHERE id = 2")).mappings().one()
         hashes = connection.scalar(text("SELECT count(*) FROM archived_data"))
     assert hashes > 48, "some were scored again"
-    told = _run("why", "2")
-    assert told.exit_code == 0, told.output
+    result = _run("why", "2")
+    assert result.exit_code == 0, result.output
     for part in (
         "experiment 2, washing",
         "experiment 2, rinsing",
@@ -178,18 +178,20 @@ def test_a_prediction_is_traced_back_to_what_it_was_made_from(
         f"{ledger['leitfaehigkeit_percentile75']:.4g}",
         "random_forest",
         "xgboost",
-        "what each sensor has moved (SHAP)",
+        "contributions of the sensors (SHAP)",
         "model data",
         "scikit-learn",
     ):
-        assert part in told.stdout, part
+        assert part in result.stdout, part
     for target in ("oberflaechenspannung", "anionischetenside", "nichtionischentenside"):
-        assert f"{ledger[f'{target}_lower']:.4g} to {ledger[f'{target}_upper']:.4g}" in told.stdout
-    votes = re.findall(r"(?:_forest|_trees|xgboost) +([\d.]+) x ([\d.]+)", told.stdout)
+        assert (
+            f"{ledger[f'{target}_lower']:.4g} to {ledger[f'{target}_upper']:.4g}" in result.stdout
+        )
+    votes = re.findall(r"(?:_forest|_trees|xgboost) +([\d.]+) x ([\d.]+)", result.stdout)
     voted = sum(float(vote) * float(weight) for vote, weight in votes[3:])
     assert voted == pytest.approx(ledger["oberflaechenspannung"], rel=0.01)
     _fails(_run("why", "9999"), "nothing was predicted for experiment 9999")
-    _fails(_run("why", "two"), "'two' is no experiment")
+    _fails(_run("why", "two"), "'two' is not an experiment")
 
 
 @pytest.mark.usefixtures("production")
@@ -199,9 +201,9 @@ def test_a_prediction_is_traced_also_when_the_registry_is_down(
     assert _run("load", str(small_dataset / "sensors.csv")).exit_code == 0
     assert _run("predict").exit_code == 0
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{CLOSED_PORT}")
-    told = _run("why", "2")
-    assert told.exit_code == 0, told.output
-    assert "does not answer" in told.stdout and "features" in told.stdout
+    result = _run("why", "2")
+    assert result.exit_code == 0, result.output
+    assert "does not answer" in result.stdout and "features" in result.stdout
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT count(*) FROM runs")) == 1
 
@@ -213,11 +215,11 @@ def test_predictions_from_before_the_upgrade_are_traced_as_far_as_they_can_be(
         "INSERT INTO archived_data (experimentnummer, waschen, ph_mean, oberflaechenspannung) "
         "VALUES (7, 0, 7.5, 61.5)"
     )
-    told = _run("why", "7")
-    assert told.exit_code == 0, told.output
-    for part in ("61.5", "7.5", "at a time unknown", "not known"):
-        assert part in told.stdout
-    assert "*" not in told.stdout
+    result = _run("why", "7")
+    assert result.exit_code == 0, result.output
+    for part in ("61.5", "7.5", "at an unknown time", "not known"):
+        assert part in result.stdout
+    assert "*" not in result.stdout
 
 
 def test_rejected_rows_are_listed_and_replayed(bench: Workbench) -> None:
@@ -231,7 +233,7 @@ def test_rejected_rows_are_listed_and_replayed(bench: Workbench) -> None:
     assert "10 rows are back" in _run("rejected", "replay", "--experiment", "2").stdout
     bench.execute("UPDATE rejected_data SET waschen = 1")
     assert "20 rows are back" in _run("rejected", "replay", "--reason", "unknown_phase").stdout
-    _fails(_run("rejected", "replay", "--experiment", "two"), "'two' is no experiment")
+    _fails(_run("rejected", "replay", "--experiment", "two"), "'two' is not an experiment")
     with hold(bench.engine):
         _fails(_run("rejected", "replay"), "another run holds the inbox")
 

@@ -124,7 +124,7 @@ def test_a_parquet_file_without_rows_or_sense_is_named(
     with pytest.raises(DataError, match="rows.parquet not found"):
         load_sensor_rows(engine, spec, file)
     file.write_text("no parquet", encoding="utf-8")
-    with pytest.raises(DataError, match="rows.parquet is no Parquet file"):
+    with pytest.raises(DataError, match="rows.parquet is not a Parquet file"):
         load_sensor_rows(engine, spec, file)
     pd.DataFrame({"experimentnummer": [1]}).head(0).to_parquet(file)
     with pytest.raises(DataError, match="rows.parquet is empty"):

@@ -15,7 +15,7 @@ import zipfile
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from functools import partial
@@ -29,13 +29,14 @@ from hypothesis import strategies as st
 
 from src.components.emailer import outbox
 from src.components.emailer.letter import Letter, compose, message_id
+from src.components.emailer.transport import Receipt
 from src.errors import DeliveryError
 from src.settings import Settings
 from tests.integration.conftest import PASSWORD, USER
 from tests.integration.mail_servers import GREY, HELD, LOST, TAKEN, Clerk, SmallServer, Unreliable
 from tests.processes import running, wait_for
 
-# Neither line ends nor odd bytes are anybody's business on the way.
+# Line ends and unusual bytes must survive the way.
 PAGE = b"<!doctype html>\r\n<p>Sp\xc3\xbclwasser\n.\r\n\x00\xff" + b"x" * 5000
 PICTURE = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
 LETTER = Letter("a key", "Wäsche: alarm", "pH verdächtig\n")
@@ -116,13 +117,13 @@ def send(letter: Letter = LETTER) -> str:
     return outbox.send(compose(letter, Settings()), Settings())
 
 
-def send_kept() -> list[str]:
+def deliver_kept() -> list[str]:
     """Send what is kept, with the settings of the moment."""
-    return outbox.send_kept(Settings())
+    return outbox.deliver_kept(Settings())
 
 
 def refusal(letter: Letter = LETTER) -> str:
-    """Send in vain: the one line that says why; it tells no password, and the message is kept."""
+    """Fail to send: the one line that says why, without a password; and the message is kept."""
     with pytest.raises(DeliveryError) as caught:
         send(letter)
     line = str(caught.value)
@@ -217,11 +218,11 @@ def test_one_unknown_recipient_does_not_keep_the_others_from_it(
         r for r in caplog.records if (r.name, r.levelname) == (outbox.__name__, "WARNING")
     ]
     assert "nobody@example.org" in warning.getMessage()
-    assert "but nobody@example.org" in sent
+    assert "but not nobody@example.org" in sent
     assert not unsent()
 
 
-def test_a_recipient_that_was_wrong_can_be_mended(
+def test_a_recipient_that_was_wrong_can_be_corrected(
     smtp: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("EMAIL_RECIPIENT", "nobody@example.org")
@@ -230,7 +231,7 @@ def test_a_recipient_that_was_wrong_can_be_mended(
     assert "nobody@example.org" in line and "EMAIL_RECIPIENT" in line
     assert not list(smtp.iterdir())
     monkeypatch.setenv("EMAIL_RECIPIENT", "lab@example.org")
-    assert send_kept() == [message_id("a key")]
+    assert deliver_kept() == [message_id("a key")]
     (message,) = map(parse, smtp.iterdir())
     assert message["X-RcptTo"] == message["To"] == "lab@example.org"
 
@@ -395,8 +396,8 @@ def test_a_server_that_is_down_gets_the_message_when_it_is_up(
     (kept,) = unsent()
     before = parse(kept)
     clerk = serve()
-    assert send_kept() == [message_id("a key")]
-    assert not send_kept()
+    assert deliver_kept() == [message_id("a key")]
+    assert not deliver_kept()
     (message,) = clerk.taken
     assert message["Date"] == before["Date"]
     (attached,) = message.iter_attachments()
@@ -413,7 +414,7 @@ def test_what_is_kept_is_sent_in_its_order_and_each_message_once(
     assert len(unsent()) == 2
     clerk = serve()
     expected = [message_id("a key"), message_id("another key")]
-    assert send_kept() == clerk.tries == expected
+    assert deliver_kept() == clerk.tries == expected
 
 
 def test_a_message_that_is_never_taken_does_not_hold_back_the_others(
@@ -423,10 +424,10 @@ def test_a_message_that_is_never_taken_does_not_hold_back_the_others(
     refusal(OTHER)
     clerk = serve()
     clerk.answers = ["554 never", TAKEN, "554 never"]
-    assert send_kept() == [message_id("another key")]
+    assert deliver_kept() == [message_id("another key")]
     assert "554" in caplog.text
     with pytest.raises(DeliveryError, match="554"):
-        send_kept()
+        deliver_kept()
     (kept,) = unsent()
     assert parse(kept)["Message-ID"] == message_id("a key")
 
@@ -435,7 +436,7 @@ def test_a_message_that_arrives_is_kept_no_longer(serve: Callable[..., Clerk]) -
     refusal()
     clerk = serve()
     send()
-    assert not unsent() and not send_kept()
+    assert not unsent() and not deliver_kept()
     assert len(clerk.taken) == 1
 
 
@@ -445,18 +446,18 @@ def test_two_runs_do_not_send_one_file_and_a_killed_one_does_not_lose_it(
     refusal()
     clerk = serve()
     clerk.answers = [HELD]
-    code = "from src.components.emailer import outbox as e; e.send_kept(e.Settings())"
+    code = "from src.components.emailer import outbox as e; e.deliver_kept(e.Settings())"
     with running([sys.executable, "-c", code]) as process:
         wait_for(
             lambda: bool(clerk.tries),
             "a message on its way",
             alive=lambda: process.poll() is None,
         )
-        assert not send_kept()
+        assert not deliver_kept()
         assert len(clerk.tries) == 1
         process.kill()
         process.wait()
-    assert send_kept() == [message_id("a key")]
+    assert deliver_kept() == [message_id("a key")]
     assert len(clerk.taken) == 1 and not unsent()
 
 
@@ -467,13 +468,52 @@ def test_without_a_server_the_message_is_a_file_and_nothing_is_sent(
     monkeypatch.setenv("SMTP_PORT", str(closed_port))
     refusal(OTHER)
     monkeypatch.delenv("SMTP_HOST")
-    assert not send_kept() and len(unsent()) == 1
+    assert not deliver_kept() and len(unsent()) == 1
     sent = send(replace(LETTER, report=page))
     (file,) = in_outbox()
     assert str(file) in sent
     assert file.read_bytes().isascii(), "a relay may carry no more"
+    assert file.stat().st_mode & 0o777 == 0o600, "a report is nobody else's business"
     assert parse(file)["To"] == Settings().email_recipient
     assert len(list(parse(file).iter_attachments())) == 1
+
+
+@dataclass
+class Pager:
+    """Another transport, which is out of order at first."""
+
+    name: str = "pager"
+    delivers: bool = True
+    errors: list[OSError] = field(default_factory=list)
+    shown: list[str] = field(default_factory=list)
+
+    def hand_over(self, message: EmailMessage) -> Receipt:
+        """Show the subject."""
+        if self.errors:
+            raise self.errors.pop()
+        self.shown.append(message["Subject"])
+        return Receipt("the pager", refused=("the night shift",))
+
+    def is_temporary(self, error: Exception) -> bool:
+        """Only when it is busy."""
+        return isinstance(error, BlockingIOError)
+
+    def suspects(self, _: Exception) -> str:
+        """What to check."""
+        return "its battery"
+
+
+def test_another_transport_is_retried_and_gets_what_was_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pager = Pager(errors=[ConnectionError("dead"), BlockingIOError("busy")])
+    monkeypatch.setattr(outbox, "choose", lambda settings: pager)
+    with pytest.raises(DeliveryError, match="pager did not accept .*dead.* check its battery"):
+        send()
+    assert not pager.errors and len(unsent()) == 1
+    assert deliver_kept() == [message_id("a key")]
+    assert pager.shown == ["Wäsche: alarm"] and not unsent()
+    assert send(OTHER) == "the pager, but not the night shift"
 
 
 BREAKS = ["\n", "\r\n", "\r", "\x0b", "\x85", "\u2028"]
@@ -497,13 +537,13 @@ def test_a_header_with_a_line_break_is_refused(
     letter = replace(LETTER, subject=value) if name == "Subject" else LETTER
     if name == "Subject":
         monkeypatch.delenv("EMAIL_RECIPIENT")
-    with pytest.raises(ValueError, match=f"{name} must be one line|cannot contain CR or LF"):
+    with pytest.raises(ValueError, match=f"{name} must be a single line|cannot contain CR or LF"):
         send(letter)
 
 
 def test_nobody_is_no_recipient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EMAIL_RECIPIENT", " , ")
-    with pytest.raises(ValueError, match="EMAIL_RECIPIENT names nobody"):
+    with pytest.raises(ValueError, match="EMAIL_RECIPIENT contains no address"):
         send()
 
 

@@ -8,6 +8,7 @@ from sqlalchemy import text
 from src.components.inbox import rejected
 from src.components.inbox.hold import hold
 from src.components.inbox.states import Inbox
+from src.components.predictor.reasons import Reason
 from src.errors import DataError
 from tests.integration.workbench import Workbench
 
@@ -37,9 +38,14 @@ def test_rejected_rows_are_counted_by_reason_and_phase(bench: Workbench) -> None
 def test_every_reason_is_explained(bench: Workbench) -> None:
     with bench.engine.connect() as connection:
         sql = Inbox(connection, bench.spec).states()
-    in_sql = {word for word in rejected.REASONS if f"'{word}'" in sql}
-    in_python = {"no_sensor_values", "no_finite_prediction", "impossible_prediction"}
-    assert in_sql | in_python == rejected.REASONS.keys()
+    in_sql = {reason for reason in Reason if f"'{reason}'" in sql}
+    by_score = {
+        Reason.NO_SENSOR_VALUES,
+        Reason.NO_FINITE_PREDICTION,
+        Reason.IMPOSSIBLE_PREDICTION,
+    }
+    assert in_sql | by_score == set(Reason)
+    assert all(reason.remedy for reason in Reason)
 
 
 def test_replayed_rows_are_scored_after_the_fix(bench: Workbench) -> None:

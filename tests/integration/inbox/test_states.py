@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from src.components.inbox.states import Inbox, Window
-from src.components.predictor.bundle import quality_flags
+from src.components.predictor.flags import joined, quality_flags
 from src.soft_sensor import SoftSensor
 from tests.integration.workbench import Workbench
 
@@ -92,7 +92,7 @@ def test_a_jump_for_daylight_saving_is_flagged(
 
     def predict(features: pd.DataFrame) -> pd.DataFrame:
         reference = features[[*spec.columns.keys, *spec.features]]
-        seen.append(quality_flags(features, reference, spec).tolist())
+        seen.append(joined(quality_flags(features, reference, spec)).tolist())
         return bench.predict(features)
 
     bench.score(predict)

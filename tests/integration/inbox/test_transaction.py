@@ -11,17 +11,19 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
+from src.components.database.journal import Journal
 from src.components.database.schema import initialise
-from src.components.inbox import transaction
 from src.components.inbox.hold import hold
-from src.components.inbox.states import Window
-from src.components.inbox.transaction import Outcome
+from src.components.inbox.states import Inbox, Window
+from src.components.inbox.stock import STOCK
+from src.components.inbox.transaction import Outcome, transaction
+from src.components.predictor.scoring import Served
 from src.errors import NoModel
 from tests.integration.workbench import Workbench
 from tests.processes import DEADLINE, wait_for
 
 
-def _no_model() -> tuple[transaction.Predict, str]:
+def _no_model() -> Served:
     raise NoModel("none was promoted")
 
 
@@ -126,6 +128,25 @@ def test_what_cannot_be_scored_is_set_aside_with_its_reason(
     assert bench.table("runs")["outcome"].tolist() == ["partial"]
 
 
+def test_rows_in_a_state_that_nobody_knows_stay_where_they_are(
+    bench: Workbench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.add(1, 1, 20)
+    bench.add(2, 7, 30)
+    journal = Journal(bench.engine, bench.spec)
+    with hold(bench.engine) as connection, journal.run("predict", "commit") as run_id:
+        assert connection is not None
+        with transaction(Inbox(connection, bench.spec), run_id) as run:
+            run.take_stock()
+            connection.execute(text(f"UPDATE {STOCK} SET state = 'invented'"))
+            run.set_aside()
+            outcome = run.complete(journal)
+    assert (outcome.rows, outcome.waiting, outcome.rejected) == (50, 50, 0)
+    assert len(bench.table("online_data")) == 50
+    assert bench.table("rejected_data").empty
+    assert "50 rows stay in the inbox: their state 'invented' is unknown" in caplog.text
+
+
 def test_a_rig_may_have_a_column_called_state(bench: Workbench) -> None:
     columns = bench.spec.columns
     columns = columns.model_copy(update={"online": (*columns.online, "state")})
@@ -218,15 +239,15 @@ def test_whatever_fails_while_features_wait_for_the_model_ends_the_run(
         with bench.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             wait_for(lambda: connection.scalar(idle) == connections, "connections held up")
 
-    def cut_one() -> tuple[transaction.Predict, str]:
+    def cut_one() -> Served:
         wait_until_all_are_held_up()
         bench.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = (SELECT max(pid) "
             "FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'FETCH%')"
         )
-        return bench.predict, "1"
+        return bench.served()
 
-    def late() -> tuple[transaction.Predict, str]:
+    def late() -> Served:
         wait_until_all_are_held_up()
         return _no_model()
 

@@ -15,6 +15,7 @@ from src.components.ingestion.load import load_sensor_rows
 from src.errors import DataError
 from src.pipelines.predict_pipeline import predict
 from src.pipelines.train_pipeline import prepare
+from src.settings import Settings
 from src.soft_sensor import SoftSensor, load_soft_sensor
 
 NEW = range(25, 31)
@@ -41,7 +42,7 @@ def fixture_dataset(
         first = "SELECT max(timestamp) - 20 FROM online_data WHERE experimentnummer = 25"
         few = f"DELETE FROM online_data WHERE experimentnummer = 25 AND timestamp < ({first})"
         connection.execute(text(few))
-    assert predict()
+    assert predict(Settings())
     with engine.begin() as connection:
         connection.execute(text("TRUNCATE online_data"))
     folder = home / "Dataset"
@@ -94,7 +95,7 @@ def test_features_of_another_definition_are_not_mixed_in(dataset: Path, home: Pa
     params = home / "params.yaml"
     content = params.read_text(encoding="utf-8")
     params.write_text(content.replace("high: 14,", "high: 13,"), encoding="utf-8")
-    with pytest.raises(DataError, match="archived.csv.*defines otherwise by now"):
+    with pytest.raises(DataError, match="archived.csv.*has since redefined"):
         prepare(dataset, load_soft_sensor(params))
     (dataset / "archived.csv").unlink()
     said = _run("collect")

@@ -59,7 +59,6 @@ def fixture_folder(rig: SoftSensor, home: Path) -> Path:
     return folder
 
 
-@pytest.mark.server
 def test_the_whole_loop_runs_from_the_params_file_alone(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

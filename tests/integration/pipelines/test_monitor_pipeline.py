@@ -15,9 +15,11 @@ from typer.testing import CliRunner, Result
 
 from src import simulator
 from src.cli.commands import main
+from src.components.drift_reporter import gather
 from src.components.drift_reporter.log import MonitoringLog, moment
 from src.components.ingestion import laboratory
 from src.components.ingestion.load import load_sensor_rows
+from src.components.registry.production import production
 from src.components.registry.versions import Registry
 from src.pipelines.predict_pipeline import predict
 from src.settings import Settings
@@ -45,7 +47,7 @@ def _archive(
     month = folder / f"month{first}"
     simulator.simulate(month, experiments=30, seconds=120, seed=3, first=first, fault=fault)
     load_sensor_rows(engine, spec, month / "sensors.csv")
-    predict()
+    predict(Settings())
     return month / "lab.csv"
 
 
@@ -102,7 +104,7 @@ def test_a_failing_probe_is_named_in_one_message_and_the_window_can_be_looked_at
     for part in (
         "conductivity (leitfaehigkeit): ",
         "What to do: ",
-        "How sure: ",
+        "How certain: ",
         "surface tension",
     ):
         assert part in words
@@ -130,7 +132,7 @@ def test_a_message_that_was_not_taken_is_sent_once_by_the_next_run(
     monkeypatch.setattr("src.components.emailer.outbox.WAITS", (0.0,))
     monkeypatch.setenv("SMTP_PORT", "1")
     failed = _run("monitor")
-    assert failed.exit_code == 1 and "did not take the message" in failed.stderr
+    assert failed.exit_code == 1 and "did not accept the message" in failed.stderr
     assert len(list((home / "artifacts/outbox/unsent").glob("*.eml"))) == 1
     assert "until" not in _runs(engine)["details"][0], "the window must stay due"
     monkeypatch.setenv("SMTP_PORT", str(right))
@@ -188,16 +190,16 @@ def test_a_month_that_a_person_found_healthy_is_part_of_the_reference(
     assert "counts as healthy from now on" in accepted.stdout
     _archive(engine, spec, home, first=131)
     log = MonitoringLog(engine, spec)
-    now = log.window()
-    (healthy,) = log.healthy("1", now)
-    assert healthy.since is None and healthy.until == now.since
-    assert log.healthy("2", now) == [], "a new version brings a reference of its own"
-    first = log.window(until=_runs(engine)["details"][0]["until"])
-    assert log.healthy("1", first) == [], "a month is not compared with itself"
+    period = log.period()
+    (healthy,) = log.earlier(period, "1").accepted
+    assert healthy.since is None and healthy.until == period.since
+    assert not log.earlier(period, "2").accepted, "a new version brings a reference of its own"
+    first = log.period(until=_runs(engine)["details"][0]["until"])
+    assert not log.earlier(first, "1").accepted, "a month is not compared with itself"
     report = _run("monitor")
     assert "1 report accepted as healthy" in report.stderr
-    assert "healthy no longer" in _run("monitor", "--no-accept", "--report", "2").stdout
-    assert log.healthy("1", now) == []
+    assert "no longer counts as healthy" in _run("monitor", "--no-accept", "--report", "2").stdout
+    assert not log.earlier(period, "1").accepted
     refused = _run("monitor", "--accept", "--report", "77")
     assert refused.exit_code == 1 and "there is no report 77" in refused.stderr
 
@@ -228,13 +230,17 @@ def test_laboratory_values_come_once_and_can_be_corrected(
         "unknown": 1,
     }
     phase = "experimentnummer == 105 and waschen == 1"
-    now = laboratory.analysed(engine, spec, pd.Timestamp.now("UTC")).query(phase)
-    then = laboratory.analysed(engine, spec, early).query(phase)
-    assert now["oberflaechenspannung_measured"].tolist() == [44.0]
-    assert then["oberflaechenspannung_measured"].tolist() != [44.0]
-    assert now["loaded_at"].tolist() == then["loaded_at"].tolist(), "when it came first"
-    words = laboratory.words(engine, spec, pd.Timestamp.now("UTC"), 50)
-    assert "0 days ago" in words and "1 values are of phases that are not archived" in words
+    late = pd.Timestamp.now("UTC")
+    with engine.connect() as connection:
+        corrected = gather.analysed(connection, spec, late).query(phase)
+        original = gather.analysed(connection, spec, early).query(phase)
+        newest, unmatched = gather.arrivals(connection, spec, late)
+    assert corrected["oberflaechenspannung_measured"].tolist() == [44.0]
+    assert original["oberflaechenspannung_measured"].tolist() != [44.0]
+    first_arrivals = (corrected["loaded_at"].tolist(), original["loaded_at"].tolist())
+    assert first_arrivals[0] == first_arrivals[1], "when it came first"
+    assert newest is not None and early < newest < late
+    assert unmatched == 1
 
 
 @pytest.mark.usefixtures("production")
@@ -254,8 +260,8 @@ def test_a_model_that_became_worse_is_found_by_laboratory_values_alone(
     assert body is not None
     assert "impress train --retrain" in body.get_content()
     assert "nonionic surfactant (nichtionischentenside): " in body.get_content()
-    production = Registry(Settings(), spec.name).production()
-    assert production and str(production.version) == "1", "nothing promotes itself"
+    version = production(Registry(Settings(), spec.name))
+    assert version and version.number == "1", "nothing promotes itself"
 
 
 @pytest.mark.parametrize(
@@ -271,7 +277,7 @@ def test_one_phase_only_is_not_called_healthy(engine: Engine, spec: SoftSensor, 
     _archive(engine, spec, home, first=101)
     with engine.begin() as connection:
         connection.execute(text("DELETE FROM archived_data WHERE waschen = 0"))
-    told = _run("monitor").stderr
-    assert "Of rinsing there are 0 phases in the month" in told
-    assert "no drift" not in told
+    output = _run("monitor").stderr
+    assert "There are 0 rinsing phases in the month" in output
+    assert "no drift" not in output
     assert _runs(engine)["outcome"][0] != "no drift"

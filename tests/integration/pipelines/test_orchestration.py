@@ -92,7 +92,7 @@ def test_predict_and_monitor_are_completed_flow_runs(
     monitored = impress("monitor")
     assert monitored.returncode == 0, monitored.stderr
     for flow, tasks, words in (
-        ("predict", {"score", "fetch_production"}, " 0 rejected"),
+        ("predict", {"fetch_production", "purge"}, " 0 rejected"),
         ("monitor", {"fetch_production", "write_report", "deliver_kept"}, "report: "),
     ):
         run = newest_run(prefect, flow)
@@ -123,7 +123,8 @@ def test_predicting_without_a_database_is_a_failed_flow_run(
 def test_without_a_server_prefect_is_not_even_imported() -> None:
     program = (
         "import sys; from src.pipelines.predict_pipeline import predict;"
-        "print(predict().phases > 40, 'prefect' in sys.modules)"
+        "from src.settings import Settings;"
+        "print(predict(Settings()).phases > 40, 'prefect' in sys.modules)"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False

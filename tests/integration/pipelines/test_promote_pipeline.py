@@ -13,6 +13,8 @@ from typer.testing import CliRunner
 
 from src.cli.commands import main
 from src.components.predictor.bundle import Bundle
+from src.components.registry.cache import fetch
+from src.components.registry.production import history, production, promote, rollback
 from src.components.registry.versions import Registry
 from src.components.trainer import gate
 from src.errors import NoModel
@@ -62,9 +64,9 @@ def _promote(*words: str) -> tuple[int, str]:
 
 
 def _production(registry: Registry) -> str:
-    version = registry.production()
+    version = production(registry)
     assert version is not None
-    return str(version.version)
+    return version.number
 
 
 def test_a_worse_model_stays_out_unless_somebody_insists_and_says_why(
@@ -78,11 +80,11 @@ def test_a_worse_model_stays_out_unless_somebody_insists_and_says_why(
     (line,) = [line for line in output.splitlines() if "ERROR" in line]
     assert "version 2 stays out: worse than version 1" in line and "--force" in line
     assert _production(registry) == "1"
-    assert len(registry.journal()) == 1
+    assert len(history(registry)) == 1
 
     assert _promote("2", "--force", "the old probe is gone")[0] == 0
     assert _production(registry) == "2"
-    entry = registry.journal()[-1]
+    entry = history(registry)[-1]
     assert entry["event"] == "promoted" and entry["version"] == "2"
     assert entry["by"] == getpass.getuser()
     assert "because the old probe is gone; worse than version 1" in entry["why"]
@@ -95,8 +97,8 @@ def test_a_model_that_is_as_good_passes_and_the_journal_is_shown(
     for _ in range(2):
         _register(registry, good)
         assert _promote()[0] == 0
-    assert registry.rollback() == "1"
-    events = [(entry["event"], entry["version"]) for entry in registry.journal()]
+    assert rollback(registry) == "1"
+    events = [(entry["event"], entry["version"]) for entry in history(registry)]
     assert events == [("promoted", "1"), ("promoted", "2"), ("rolled back", "1")]
     shown = CliRunner().invoke(main, ["models"]).output
     assert "version 1 rolled back" in shown and "from version 2" in shown
@@ -111,10 +113,10 @@ def test_after_a_change_by_other_means_rollback_goes_to_what_the_journal_knows(
     for version in ("1", "2"):
         assert _promote(version)[0] == 0
     registry.client.set_registered_model_alias(registry.name, "Production", "3")
-    assert registry.rollback() == "2"
+    assert rollback(registry) == "2"
     registry.client.set_registered_model_alias(registry.name, "Production", "1")
     with pytest.raises(NoModel, match="before the present one"):
-        registry.rollback()
+        rollback(registry)
 
 
 def test_what_was_rolled_back_from_stays_out_of_later_rollbacks(
@@ -123,11 +125,11 @@ def test_what_was_rolled_back_from_stays_out_of_later_rollbacks(
     for _ in range(4):
         _register(registry, good)
     for version in ("1", "2"):
-        registry.promote(version, "good")
+        promote(registry, version, "good")
     registry.client.set_registered_model_alias(registry.name, "Production", "3")
-    assert registry.rollback() == "2"
-    registry.promote("4", "good")
-    assert registry.rollback() == "2", "it was Production before the fourth"
+    assert rollback(registry) == "2"
+    promote(registry, "4", "good")
+    assert rollback(registry) == "2", "it was Production before the fourth"
 
 
 def test_a_production_version_that_is_lost_can_be_replaced_by_force(
@@ -136,7 +138,7 @@ def test_a_production_version_that_is_lost_can_be_replaced_by_force(
     _register(registry, good)
     assert _promote()[0] == 0
     _register(registry, good)
-    (run,) = [v.run_id for v in registry.versions() if str(v.version) == "1"]
+    (run,) = [v.run_id for v in registry.versions() if v.number == "1"]
     shutil.rmtree(next(mlflow.glob(f"*/{run}/artifacts/bundle")))
     shutil.rmtree(Settings().ml_downloads)
     code, output = _promote()
@@ -153,8 +155,8 @@ def test_a_model_of_another_contract_is_not_promoted_by_force_either(
     content = params.read_text(encoding="utf-8")
     params.write_text(content.replace("high: 14,", "high: 13,"))
     code, output = _promote("--force", "now")
-    assert code == 1 and "defines otherwise by now" in output
-    assert registry.production() is None
+    assert code == 1 and "has since redefined" in output
+    assert production(registry) is None
 
 
 def test_a_database_that_lacks_a_column_of_the_model_refuses_it(
@@ -166,7 +168,7 @@ def test_a_database_that_lacks_a_column_of_the_model_refuses_it(
         connection.execute(text("ALTER TABLE archived_data DROP COLUMN ph_std"))
     code, output = _promote()
     assert code == 1 and "archived_data lacks ph_std" in output and "impress init" in output
-    assert registry.production() is None
+    assert production(registry) is None
     with engine.begin() as connection:
         connection.execute(text("DROP TABLE archived_data, online_data"))
     gate.check_database(engine, spec)
@@ -182,7 +184,7 @@ def test_a_search_and_a_retraining_use_what_production_was_made_with(
 
     params = {"extra_trees": {"n_estimators": 7, "max_features": 0.9}}
     _register(registry, made_from(table, spec, params))
-    registry.promote("1", "the first")
+    promote(registry, "1", "the first")
     assert CliRunner().invoke(main, train).exit_code == 0
-    made = registry.fetch("2").metadata["params"]
+    made = fetch(registry, "2").origin.params
     assert made["extra_trees"] == params["extra_trees"]

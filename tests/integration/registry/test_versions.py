@@ -17,6 +17,8 @@ from src.components.ingestion import dvc_data
 from src.components.predictor.bundle import Bundle
 from src.components.registry import bundle_files
 from src.components.registry.bundle_files import MANIFEST
+from src.components.registry.cache import fetch_production
+from src.components.registry.production import production, promote, rollback
 from src.components.registry.versions import Registry
 from src.errors import BundleRefused, NoModel
 from src.pipelines.predict_pipeline import predict
@@ -60,8 +62,8 @@ def fixture_publish(registry: Registry, bundle: Bundle, tmp_path: Path) -> Publi
 @pytest.fixture(name="cached")
 def fixture_cached(registry: Registry, publish: Publish) -> Path:
     """The cached bundle of this test's model, whose version 1 is Production."""
-    registry.promote(publish(), "good")
-    registry.fetch_production()
+    promote(registry, publish(), "good")
+    fetch_production(registry)
     return Settings().ml_downloads / f"{registry.name}-1"
 
 
@@ -86,6 +88,12 @@ def refusal(call: Callable[[], object], error: type[Exception] = NoModel) -> str
     return str(caught.value)
 
 
+def served(registry: Registry) -> tuple[str, bool]:
+    """Which version serves, and whether it is the cached one."""
+    model = fetch_production(registry)
+    return model.version, model.cached
+
+
 def tries_again(caplog: pytest.LogCaptureFixture) -> int:
     """How often a server that did not answer was asked again: by MLflow's default for minutes."""
     return sum(record.getMessage().startswith("Retrying (") for record in caplog.records)
@@ -105,7 +113,7 @@ def stored_bundle(mlflow: Path, registry: Registry) -> Path:
 
 
 def test_a_run_holds_everything_that_came_out_of_it(laundry: Registry, small_dataset: Path) -> None:
-    version = laundry.production()
+    version = production(laundry)
     assert version is not None
     run = laundry.client.get_run(version.run_id)
     assert run.info.status == "FINISHED"
@@ -145,8 +153,8 @@ def test_the_promoted_version_predicts_the_inbox_and_goes_on_while_the_server_is
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    assert laundry.production() is not None
-    first = predict()
+    assert production(laundry) is not None
+    first = predict(Settings())
     assert first and first.phases > 40 and first.rejected == 0
     fresh = pd.read_sql("SELECT * FROM archived_data ORDER BY 1, 2", inbox)
     assert set(fresh["model_version"]) == {"1"}
@@ -156,7 +164,7 @@ def test_the_promoted_version_predicts_the_inbox_and_goes_on_while_the_server_is
         connection.exec_driver_sql("DELETE FROM archived_data")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{closed_port}")
     caplog.clear()
-    predict()
+    predict(Settings())
     assert tries_again(caplog) == 2
     assert "does not answer; version 1 from" in caplog.text
     cached = pd.read_sql("SELECT * FROM archived_data ORDER BY 1, 2", inbox)
@@ -175,11 +183,11 @@ def test_an_unknown_version_is_named_with_those_that_exist(
 
 
 def test_without_production_the_way_to_it_is_told(registry: Registry, publish: Publish) -> None:
-    assert "impress promote" in refusal(registry.fetch_production)
+    assert "impress promote" in refusal(lambda: fetch_production(registry))
     publish()
-    assert registry.production() is None
-    assert "impress promote" in refusal(registry.fetch_production)
-    assert "before the present one" in refusal(registry.rollback)
+    assert production(registry) is None
+    assert "impress promote" in refusal(lambda: fetch_production(registry))
+    assert "before the present one" in refusal(lambda: rollback(registry))
 
 
 def test_the_next_prediction_uses_what_was_promoted(
@@ -188,37 +196,37 @@ def test_the_next_prediction_uses_what_was_promoted(
     assert cached.is_dir()
     newest = publish()
     assert registry.existing() == newest == "2"
-    assert registry.fetch_production()[1:] == ("1", False)
-    registry.promote(newest, "good")
-    assert registry.fetch_production()[1:] == ("2", False)
+    assert served(registry) == ("1", False)
+    promote(registry, newest, "good")
+    assert served(registry) == ("2", False)
 
 
 def test_rollbacks_go_back_one_by_one(registry: Registry, publish: Publish) -> None:
     for _ in range(3):
-        registry.promote(publish(), "good")
-    assert registry.rollback() == "2"
-    assert registry.fetch_production()[1] == "2"
-    assert registry.rollback() == "1"
-    assert registry.fetch_production()[1] == "1"
-    assert "before the present one" in refusal(registry.rollback)
-    assert registry.fetch_production()[1] == "1"
+        promote(registry, publish(), "good")
+    assert rollback(registry) == "2"
+    assert fetch_production(registry).version == "2"
+    assert rollback(registry) == "1"
+    assert fetch_production(registry).version == "1"
+    assert "before the present one" in refusal(lambda: rollback(registry))
+    assert fetch_production(registry).version == "1"
 
 
 def test_no_rollback_returns_to_what_was_rolled_back(registry: Registry, publish: Publish) -> None:
     for _ in range(4):
         publish()
     for version in ("1", "2", "3"):
-        registry.promote(version, "good")
-    assert registry.rollback() == "2"
-    registry.promote("4", "good")
-    assert registry.rollback() == "2"
-    assert registry.rollback() == "1"
+        promote(registry, version, "good")
+    assert rollback(registry) == "2"
+    promote(registry, "4", "good")
+    assert rollback(registry) == "2"
+    assert rollback(registry) == "1"
 
 
 def test_without_server_and_cache_there_is_no_model(
     down: Callable[[], Registry], caplog: pytest.LogCaptureFixture
 ) -> None:
-    line = refusal(down().fetch_production)
+    line = refusal(lambda: fetch_production(down()))
     assert tries_again(caplog) == 2
     assert "does not answer" in line and Settings().registry_uri in line
 
@@ -227,7 +235,7 @@ def test_a_damaged_cache_is_refused_while_the_server_is_down(
     cached: Path, down: Callable[[], Registry]
 ) -> None:
     change_a_byte(cached / "reference.csv")
-    assert "reference.csv" in refusal(down().fetch_production, BundleRefused)
+    assert "reference.csv" in refusal(lambda: fetch_production(down()), BundleRefused)
 
 
 @pytest.mark.parametrize("name", ["reference.csv", MANIFEST])
@@ -236,7 +244,7 @@ def test_a_damaged_cache_is_fetched_again_while_the_server_is_up(
 ) -> None:
     good = (cached / name).read_bytes()
     change_a_byte(cached / name)
-    assert registry.fetch_production()[1:] == ("1", False)
+    assert served(registry) == ("1", False)
     assert (cached / name).read_bytes() == good
     assert "fetching it again" in caplog.text
 
@@ -246,7 +254,7 @@ def test_a_bundle_changed_in_the_store_is_refused(
 ) -> None:
     shutil.rmtree(cached)
     change_a_byte(stored_bundle(mlflow, registry) / "xgboost.npz")
-    assert "xgboost.npz" in refusal(registry.fetch_production, BundleRefused)
+    assert "xgboost.npz" in refusal(lambda: fetch_production(registry), BundleRefused)
     assert not cached.exists()
 
 
@@ -260,19 +268,21 @@ def test_a_bundle_changed_in_the_store_with_its_manifest_is_refused(
     hashes = json.loads((folder / MANIFEST).read_text())
     hashes[contract.name] = sha256(contract.read_bytes()).hexdigest()
     (folder / MANIFEST).write_text(json.dumps(hashes))
-    assert "not the one that was registered" in refusal(registry.fetch_production, BundleRefused)
+    assert "not the one that was registered" in refusal(
+        lambda: fetch_production(registry), BundleRefused
+    )
 
 
 def test_a_bundle_lost_from_the_store_leaves_the_cached_one_to_serve(
     mlflow: Path, registry: Registry, publish: Publish, cached: Path
 ) -> None:
     lost = publish()
-    registry.promote(lost, "good")
-    (run,) = [v.run_id for v in registry.versions() if str(v.version) == lost]
+    promote(registry, lost, "good")
+    (run,) = [v.run_id for v in registry.versions() if v.number == lost]
     shutil.rmtree(next(mlflow.glob(f"*/{run}/artifacts/bundle")))
-    assert registry.fetch_production()[1:] == ("1", True)
+    assert served(registry) == ("1", True)
     shutil.rmtree(cached.parent)
-    line = refusal(registry.fetch_production)
+    line = refusal(lambda: fetch_production(registry))
     assert "version 2" in line and "holds no bundle" in line
 
 
@@ -282,8 +292,8 @@ def test_a_version_that_was_registered_by_other_means_is_refused(
     publish()
     (own,) = registry.versions()
     registry.client.create_model_version(registry.name, source=own.source, run_id=own.run_id)
-    registry.promote("2", "good")
-    assert "impress train" in refusal(registry.fetch_production, BundleRefused)
+    promote(registry, "2", "good")
+    assert "impress train" in refusal(lambda: fetch_production(registry), BundleRefused)
 
 
 def test_a_wrong_login_is_named_and_the_password_not_told(
@@ -292,6 +302,6 @@ def test_a_wrong_login_is_named_and_the_password_not_told(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", guarded)
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "impress")
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "an0ther-w0rd")
-    line = refusal(Registry(Settings(), "laundry").fetch_production)
+    line = refusal(lambda: fetch_production(Registry(Settings(), "laundry")))
     assert "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD" in line
     assert "an0ther-w0rd" not in line

@@ -1,4 +1,4 @@
-"""Production against the laboratory: a loss is found, luck is not called one."""
+"""Production compared with the laboratory: a loss is found, and chance is not taken for one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import norm
 
 from src.components.drift_reporter import performance
-from src.components.drift_reporter.drift_tests import ALARM, OK, WATCH
+from src.components.drift_reporter.status import Status
 from src.components.predictor.bundle import Bundle
 from src.soft_sensor import SoftSensor
 from tests.builders.months import YEAR, plant, within
@@ -25,33 +25,33 @@ def fixture_linear(spec: SoftSensor) -> SoftSensor:
     return spec.model_copy(update={"targets": tuple(targets)})
 
 
-@pytest.fixture(name="usual", scope="module")
-def fixture_usual(linear: SoftSensor) -> pd.DataFrame:
+@pytest.fixture(name="reference", scope="module")
+def fixture_reference(linear: SoftSensor) -> pd.DataFrame:
     """1000 phases of a year with predictions and laboratory values."""
     return plant(linear, 1).phases(1000, months=12)
 
 
-def _errors(table: pd.DataFrame, usual: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:
+def _errors(table: pd.DataFrame, reference: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:
     """Errors of the predictions of the plant, whose intervals hold 90 % of the usual errors."""
     names = {f"{name}_measured": name for name in spec.target_names}
     measured = table.drop(columns=spec.target_names).rename(columns=names)
     predicted = table[spec.target_names].copy()
     for name in spec.target_names:
-        width = float((usual[f"{name}_measured"] - usual[name]).abs().quantile(0.9))
+        width = float((reference[f"{name}_measured"] - reference[name]).abs().quantile(0.9))
         predicted[f"{name}_lower"] = table[name] - width
         predicted[f"{name}_upper"] = table[name] + width
     return performance.errors(predicted, measured, spec)
 
 
 def _analysed(
-    works: Plant, usual: pd.DataFrame, spec: SoftSensor, months: int, shift: float = 0.0
+    works: Plant, reference: pd.DataFrame, spec: SoftSensor, months: int, shift: float = 0.0
 ) -> list[pd.DataFrame]:
     """Errors on 30 phases of each month, whose laboratory values are off by `shift` SD."""
     table = works.phases(30 * months, start=YEAR)
     for name in spec.target_names:
         measured = f"{name}_measured"
-        table[measured] += shift * within(usual[measured], usual, spec)
-    found = _errors(table, usual, spec)
+        table[measured] += shift * within(reference[measured], reference, spec)
+    found = _errors(table, reference, spec)
     return [found.iloc[30 * month : 30 * (month + 1)] for month in range(months)]
 
 
@@ -62,36 +62,36 @@ def _status(tests: pd.DataFrame, part: str, indicator: str) -> str:
 
 @pytest.mark.slow
 def test_healthy_laboratory_values_hardly_ever_alarm(
-    usual: pd.DataFrame, linear: SoftSensor
+    reference: pd.DataFrame, linear: SoftSensor
 ) -> None:
     """At a true 1 % of 60, more than 4 have a chance of 1 in 2,900."""
-    works, known = plant(linear, 2), _errors(usual, usual, linear)
-    recent = _analysed(works, usual, linear, months=60)
+    works, known = plant(linear, 2), _errors(reference, reference, linear)
+    recent = _analysed(works, reference, linear, months=60)
     found = [performance.tests(errors, known, linear) for errors in recent]
-    assert sum((tests["status"] == ALARM).any() for tests in found) <= 4
+    assert sum((tests["status"] == Status.ALARM).any() for tests in found) <= 4
 
 
 @pytest.mark.slow
 def test_values_off_by_half_a_standard_deviation_are_found_in_30_rows(
-    usual: pd.DataFrame, linear: SoftSensor
+    reference: pd.DataFrame, linear: SoftSensor
 ) -> None:
     """At a true 98 % of 20, fewer than 17 have a chance of 1 in 1,700."""
-    works, known, found = plant(linear, 3), _errors(usual, usual, linear), 0
-    for errors in _analysed(works, usual, linear, months=20, shift=0.5):
+    works, known, found = plant(linear, 3), _errors(reference, reference, linear), 0
+    for errors in _analysed(works, reference, linear, months=20, shift=0.5):
         tests = performance.tests(errors, known, linear)
-        alarms = tests[tests["status"] == ALARM]
+        alarms = tests[tests["status"] == Status.ALARM]
         found += "bias" in set(alarms["indicator"])
         assert (alarms.loc[alarms["indicator"] == "bias", "shift"] > 0).all()
     assert found >= 17
 
 
 def test_80_known_errors_are_enough_for_one_standard_deviation(
-    usual: pd.DataFrame, linear: SoftSensor
+    reference: pd.DataFrame, linear: SoftSensor
 ) -> None:
-    works, known, found = plant(linear, 4), _errors(usual.head(80), usual, linear), 0
-    for errors in _analysed(works, usual, linear, months=20, shift=-1.0):
+    works, known, found = plant(linear, 4), _errors(reference.head(80), reference, linear), 0
+    for errors in _analysed(works, reference, linear, months=20, shift=-1.0):
         tests = performance.tests(errors, known, linear)
-        found += _status(tests, linear.target_names[0], "bias") == ALARM
+        found += _status(tests, linear.target_names[0], "bias") == Status.ALARM
     assert found >= 16
 
 
@@ -116,10 +116,10 @@ def test_larger_errors_are_an_alarm_and_smaller_ones_are_not(spec: SoftSensor) -
     known, recent = _known(200, 1, spec), _known(60, 2, spec)
     name = spec.target_names[0]
     worse = performance.tests(recent.assign(**{name: 2.5 * recent[name]}), known, spec)
-    assert _status(worse, name, "error") == ALARM
-    assert _status(worse, name, "bias") == OK
+    assert _status(worse, name, "error") == Status.ALARM
+    assert _status(worse, name, "bias") == Status.NO_DRIFT
     better = performance.tests(recent.assign(**{name: 0.2 * recent[name]}), known, spec)
-    assert set(better["status"]) == {OK}
+    assert set(better["status"]) == {Status.NO_DRIFT}
     found = better[(better["part"] == name) & (better["indicator"] == "error")].iloc[0]
     assert found["shift"] < -0.5 and found["p"] > 0.99
 
@@ -128,9 +128,9 @@ def test_a_loss_of_one_target_is_no_loss_of_the_others(spec: SoftSensor) -> None
     known, recent = _known(200, 1, spec), _known(60, 2, spec)
     name, *others = spec.target_names
     tests = performance.tests(recent.assign(**{name: recent[name] - 1.5}), known, spec)
-    assert _status(tests, name, "bias") == ALARM
+    assert _status(tests, name, "bias") == Status.ALARM
     assert tests.iloc[0]["part"] == name and tests.iloc[0]["shift"] < -1
-    assert set(tests.loc[tests["part"].isin(others), "status"]) == {OK}
+    assert set(tests.loc[tests["part"].isin(others), "status"]) == {Status.NO_DRIFT}
 
 
 def test_intervals_that_hold_too_few_values_are_an_alarm(spec: SoftSensor) -> None:
@@ -138,22 +138,22 @@ def test_intervals_that_hold_too_few_values_are_an_alarm(spec: SoftSensor) -> No
     name = spec.target_names[0]
     inside = np.where(np.arange(60) < 42, 1.0, 0.0)
     tests = performance.tests(recent.assign(**{f"{name}_inside": inside}), known, spec)
-    assert _status(tests, name, "coverage") == ALARM
+    assert _status(tests, name, "coverage") == Status.ALARM
     row = tests[(tests["part"] == name) & (tests["indicator"] == "coverage")].iloc[0]
     assert row["shift"] == pytest.approx(0.7 - 0.9)
     assert row["rows"] == 60
     for enough in (54, 60):
         inside = np.where(np.arange(60) < enough, 1.0, 0.0)
         tests = performance.tests(recent.assign(**{f"{name}_inside": inside}), known, spec)
-        assert _status(tests, name, "coverage") == OK
+        assert _status(tests, name, "coverage") == Status.NO_DRIFT
 
 
 def test_a_bias_that_is_sure_but_small_is_a_watch(spec: SoftSensor) -> None:
     known, recent = _known(4000, 1, spec), _known(2000, 2, spec)
     name = spec.target_names[0]
     tests = performance.tests(recent.assign(**{name: recent[name] + 0.2}), known, spec)
-    assert _status(tests, name, "bias") == WATCH
-    assert ALARM not in set(tests["status"])
+    assert _status(tests, name, "bias") == Status.WATCH
+    assert Status.ALARM not in set(tests["status"])
 
 
 def test_what_was_not_measured_is_not_counted(spec: SoftSensor) -> None:
@@ -205,7 +205,7 @@ def test_the_figures_are_in_the_units_of_the_targets(spec: SoftSensor) -> None:
     row = figures.loc["surface tension"]
     assert (row["unit"], row["count"]) == ("mN/m", 3)
     assert row["error"] == pytest.approx(2)
-    assert row["before"] == pytest.approx(1)
+    assert row["expected"] == pytest.approx(1)
     assert row["bias"] == pytest.approx(0)
     assert row["coverage"] == pytest.approx(2 / 3)
     assert figures["count"].tolist() == [3, recent[anionic].count(), 0]
@@ -250,7 +250,7 @@ def test_older_values_make_thirty_and_newer_ones_all_count(
 def test_known_errors_are_those_of_phases_that_no_model_had_seen(
     bundle: Bundle, spec: SoftSensor
 ) -> None:
-    known = performance.known_errors(bundle, spec)
+    known = performance.expected_errors(bundle, spec)
     tension = spec.target_names[0]
     held, reference = len(bundle.holdout), bundle.reference
     assert len(known) == held + len(reference) == 80
@@ -266,7 +266,7 @@ def test_known_errors_are_those_of_phases_that_no_model_had_seen(
 def test_a_process_that_has_changed_is_found_by_real_models(
     bundle: Bundle, spec: SoftSensor
 ) -> None:
-    known = performance.known_errors(bundle, spec)
+    known = performance.expected_errors(bundle, spec)
     fresh = phase_table(20, spec, seed=5, noise=0.05, first=100)
     tension = spec.target_names[0]
 
@@ -274,6 +274,6 @@ def test_a_process_that_has_changed_is_found_by_real_models(
         found = performance.errors(bundle.estimate(table, spec), table, spec)
         return performance.tests(found, known, spec)
 
-    assert ALARM not in set(tested(fresh)["status"])
+    assert Status.ALARM not in set(tested(fresh)["status"])
     changed = tested(fresh.assign(**{tension: fresh[tension] - 8}))
-    assert _status(changed, tension, "bias") == ALARM
+    assert _status(changed, tension, "bias") == Status.ALARM

@@ -22,7 +22,8 @@ def _upper(scores: Sequence[float], weights: Sequence[float], coverage: float) -
     """Upper end for one new row, of which one fold says 0 with spread 1."""
     one = np.zeros((1, 1))
     fold = np.zeros(len(scores), dtype=int)
-    bound = intervals.upper_bound(one, one + 1, np.array(scores), fold, np.array(weights), coverage)
+    calibration = intervals.Calibration(np.array(scores), fold, np.array(weights), coverage)
+    bound = intervals.upper_bound(one, one + 1, calibration)
     return float(bound[0])
 
 
@@ -56,8 +57,9 @@ def test_the_lower_end_mirrors_the_upper_one(scores: list[float]) -> None:
     centres, spreads = random.normal(size=(3, 4)), random.uniform(0.1, 1, (3, 4))
     errors, fold = np.array(scores), random.integers(0, 3, len(scores))
     weights = np.ones(len(scores))
-    upper = intervals.upper_bound(-centres, spreads, errors, fold, weights, 0.9)
-    lower = intervals.lower_bound(centres, spreads, errors, fold, weights, 0.9)
+    calibration = intervals.Calibration(errors, fold, weights, 0.9)
+    upper = intervals.upper_bound(-centres, spreads, calibration)
+    lower = intervals.lower_bound(centres, spreads, calibration)
     np.testing.assert_array_equal(lower, -upper)
 
 

@@ -25,7 +25,7 @@ def fixture_table(spec: SoftSensor) -> pd.DataFrame:
     unrelated = random.uniform(30, 70, 30)
     for target in spec.target_names:
         table[target] = unrelated[numbers]
-    table[[f"{sensor.name}_out_of_bounds" for sensor in spec.sensors]] = 0
+    table[[sensor.out_of_bounds for sensor in spec.sensors]] = 0
     return table.assign(group=numbers, holdout=False, last_timestamp=0.0)
 
 
@@ -116,24 +116,14 @@ def test_training_twice_gives_the_same_model_and_figures(spec: SoftSensor) -> No
     changed = table.copy()
     changed.loc[table["holdout"], spec.target_names] = 25.0
     bundles = [fitting.train(part, 2, fitting.DEFAULTS, spec) for part in (table, changed)]
-    assert bundles[0].metadata == bundles[1].metadata
+    assert bundles[0].origin == bundles[1].origin
     pd.testing.assert_frame_equal(bundles[0].reference, bundles[1].reference, check_exact=True)
     first, second = (bundle.estimate(table, spec) for bundle in bundles)
     pd.testing.assert_frame_equal(first, second, check_exact=True)
-    before, after = (metrics(said, table, table, spec) for said in (first, second))
+    before, after = (metrics(predicted, table, table, spec) for predicted in (first, second))
     pd.testing.assert_frame_equal(before, after, check_exact=True)
 
 
-def test_a_search_begins_with_what_it_is_given(spec: SoftSensor) -> None:
+def test_training_without_a_search_keeps_the_hyperparameters(spec: SoftSensor) -> None:
     table = phase_table(20, spec, noise=0.1)
-    start = {
-        **fitting.DEFAULTS,
-        "extra_trees": {
-            "n_estimators": 20,
-            "max_depth": 5,
-            "min_samples_leaf": 2,
-            "max_features": 0.5,
-        },
-    }
-    assert fitting.tune("extra_trees", table, 1, start, spec) == start["extra_trees"]
-    assert fitting.train(table, 0, start, spec).metadata["params"] == start
+    assert fitting.train(table, 0, MEMBERS, spec).origin.params == MEMBERS

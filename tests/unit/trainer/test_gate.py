@@ -68,7 +68,7 @@ def test_a_model_that_has_seen_the_hold_out_cannot_be_compared(
     bundle: Bundle, spec: SoftSensor
 ) -> None:
     first = int(bundle.holdout["experimentnummer"].iloc[0])
-    cheat = bundle.with_metadata(experiments=[first])
+    cheat = bundle.with_origin(experiments=[first])
     with pytest.raises(BundleRefused, match=f"Production was trained on experiment {first}"):
         gate.compare(bundle, cheat, spec)
     with pytest.raises(BundleRefused, match=f"the new version was trained on experiment {first}"):

@@ -23,18 +23,18 @@ def fixture_waiting(bundle: Bundle, spec: SoftSensor) -> pd.DataFrame:
     rows = bundle.reference[[*spec.columns.keys, *spec.features]].head(40)
     predicted = pd.DataFrame(index=rows.index)
     for target in spec.targets:
-        predicted[f"{target.name}_lower"], predicted[f"{target.name}_upper"] = 30.0, 40.0
+        predicted[target.lower], predicted[target.upper] = 30.0, 40.0
     return rows.join(predicted)
 
 
 def test_the_widest_interval_comes_first_and_says_why(
     waiting: pd.DataFrame, bundle: Bundle, spec: SoftSensor
 ) -> None:
-    odd = waiting.index[11]
-    waiting.loc[odd, "anionischetenside_upper"] = 130.0
+    row = waiting.index[11]
+    waiting.loc[row, "anionischetenside_upper"] = 130.0
     found = worth_analysing(waiting, bundle, spec, 3)
     assert len(found) == 3
-    assert found["experimentnummer"].iloc[0] == waiting.loc[odd, "experimentnummer"]
+    assert found["experimentnummer"].iloc[0] == waiting.loc[row, "experimentnummer"]
     assert found["width"].iloc[0] == pytest.approx(10)
     assert "anionic surfactant 30 to 130 mg/L, 10.0 x the usual width" in found["why"].iloc[0]
 
@@ -42,10 +42,10 @@ def test_the_widest_interval_comes_first_and_says_why(
 def test_what_lies_far_outside_the_training_range_comes_first_and_says_why(
     waiting: pd.DataFrame, bundle: Bundle, spec: SoftSensor
 ) -> None:
-    odd = waiting.index[7]
-    waiting.loc[odd, "ph_mean"] = 200.0
+    row = waiting.index[7]
+    waiting.loc[row, "ph_mean"] = 200.0
     first = worth_analysing(waiting, bundle, spec, 5).iloc[0]
-    assert first["experimentnummer"] == waiting.loc[odd, "experimentnummer"]
+    assert first["experimentnummer"] == waiting.loc[row, "experimentnummer"]
     assert first["distance"] > 3
     assert "pH" in first["why"] and "beyond the training range" in first["why"]
 

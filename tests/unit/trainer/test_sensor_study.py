@@ -23,7 +23,7 @@ def test_many_sensors_are_compared_in_named_sets() -> None:
     names = [sensor.name for sensor in rig.sensors]
     sets = sensor_sets(rig, pd.Series(range(17), index=names))
     assert sets["all"] == rig.sensors
-    assert [part.name for part in sets["2 most important"]] == names[-2:]
+    assert [sensor.name for sensor in sets["2 most important"]] == names[-2:]
     assert len(sets["all but pressure 1"]) == 16
     assert len(sets) == 1 + 17 + 2 * 16
 

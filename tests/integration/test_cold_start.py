@@ -11,7 +11,8 @@ from sqlalchemy import Engine, text
 PROGRAM = """
 import sys
 from src.pipelines.predict_pipeline import predict
-outcome = predict()
+from src.settings import Settings
+outcome = predict(Settings())
 print(outcome.phases, *(name for name in {names} if name in sys.modules))
 """
 HEAVY = ("evidently", "optuna", "matplotlib", "mlflow", "prefect", "duckdb", "dvc")

@@ -1,0 +1,44 @@
+"""Why the rows of a phase are set aside instead of scored, and what to do about it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Code in the column `reason` of the rejected rows, and the remedy before a replay."""
+
+    remedy: str
+
+    def __new__(cls, code: str, remedy: str) -> Reason:
+        """A member that is its code."""
+        reason = str.__new__(cls, code)
+        reason._value_ = code
+        reason.remedy = remedy
+        return reason
+
+    NO_EXPERIMENT = "no_experiment", "the experiment is empty: correct it in rejected_data"
+    UNKNOWN_PHASE = (
+        "unknown_phase",
+        "the phase is empty or not in params.yaml: correct it, or add the phase there",
+    )
+    LATE_AFTER_PURGE = (
+        "late_after_purge",
+        "rows came after those of their phase were removed: see `--reopen`",
+    )
+    NO_VALID_ROWS = (
+        "no_valid_rows",
+        "no row of the phase counts by valid_rows: correct the rows or the rule",
+    )
+    NO_SENSOR_VALUES = (
+        "no_sensor_values",
+        "no sensor gave a usable value: check low and high in params.yaml",
+    )
+    NO_FINITE_PREDICTION = (
+        "no_finite_prediction",
+        "the model did not give a number: promote another one",
+    )
+    IMPOSSIBLE_PREDICTION = (
+        "impossible_prediction",
+        "the model left what is physically possible: promote another one",
+    )

@@ -1,0 +1,90 @@
+"""Features in, rows of the ledger out: no database, no registry, no clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from src.components.predictor.flags import Flag
+from src.components.predictor.reasons import Reason
+from src.soft_sensor import SoftSensor
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from src.components.predictor.bundle import Bundle
+
+
+@dataclass(frozen=True)
+class Served:
+    """The model that predicts.
+
+    Attributes:
+        version: its version in the registry.
+        cached: it is the verified copy of an earlier run, as the registry did not answer.
+    """
+
+    bundle: Bundle
+    version: str
+    cached: bool = False
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What became of some phases.
+
+    Attributes:
+        model_version: of the model that was asked.
+        ledger: keys, n_samples, first_timestamp, last_timestamp, features, targets with their
+            intervals, verdict, flags and model_version, one row a phase.
+        refused: keys and `reason` of the phases that have no sound prediction.
+    """
+
+    model_version: str
+    ledger: pd.DataFrame
+    refused: pd.DataFrame
+
+
+def score(features: pd.DataFrame, model: Served, spec: SoftSensor) -> Scored:
+    """Predict phases, flag and judge them, and set apart those without a sound prediction.
+
+    Args:
+        features: what `features_query` gives, one row a phase; and `clock_ahead` (bool or NULL)
+            where it is known whether rows were stamped later than they arrived.
+
+    Raises:
+        BundleRefused: when the model was trained for other features or targets.
+    """
+    import pandas as pd
+
+    keys = spec.columns.keys
+    empty = features[spec.features].isna().all(axis=1)
+    without_values = features.loc[empty, keys].assign(reason=str(Reason.NO_SENSOR_VALUES))
+    usable = features[~empty].reset_index(drop=True)
+    if usable.empty:
+        return Scored(model.version, usable.reindex(columns=keys), without_values)
+
+    from src.components.predictor.judgement import reject_reasons
+
+    predicted = model.bundle.predict(usable, spec)
+    predicted = predicted.assign(flags=_with_origin_flags(predicted["flags"], usable, model))
+    reasons = reject_reasons(predicted, spec)
+    sound = reasons == ""
+    known = [*keys, "n_samples", "first_timestamp", "last_timestamp", *spec.features]
+    ledger = usable[known].join(predicted).assign(model_version=model.version)
+    unsound = usable.loc[~sound, keys].assign(reason=reasons[~sound])
+    return Scored(model.version, ledger[sound], pd.concat([without_values, unsound]))
+
+
+def _with_origin_flags(flags: pd.Series, features: pd.DataFrame, model: Served) -> pd.Series:
+    """Add the flags that the features alone do not show."""
+    if model.cached:
+        flags = _add(flags, Flag.CACHED_MODEL)
+    if "clock_ahead" in features:
+        ahead = features["clock_ahead"].fillna(False).astype(bool)
+        flags = flags.mask(ahead, _add(flags, Flag.CLOCK_AHEAD))
+    return flags
+
+
+def _add(flags: pd.Series, flag: Flag) -> pd.Series:
+    return flags.where(flags == "", flags + ",") + flag

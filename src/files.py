@@ -1,0 +1,28 @@
+"""Files that are there as a whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from uuid import uuid4
+
+
+def write_whole(file: Path, content: bytes, private: bool = False) -> None:
+    """Write a file so that it appears complete, and on disk, or not at all.
+
+    A file of that name is replaced; a reader sees the old content or the new, never a part.
+
+    Args:
+        private: only this user may read it; otherwise the umask decides.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(f"{file.name}.{uuid4().hex}.part")
+    mode = 0o600 if private else 0o666
+    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.replace(part, file)
+    folder = os.open(file.parent, os.O_RDONLY)  # or a power cut could lose the name of the file
+    os.fsync(folder)
+    os.close(folder)

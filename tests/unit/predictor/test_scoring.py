@@ -1,0 +1,108 @@
+"""Features in, rows of the ledger out, without a database."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from src.components.database.tables import tables
+from src.components.predictor.bundle import Bundle
+from src.components.predictor.reasons import Reason
+from src.components.predictor.scoring import Served, score
+from src.components.trainer import fitting
+from src.errors import BundleRefused
+from src.soft_sensor import SoftSensor
+from tests.builders.training import FOREST, phase_table
+
+
+@pytest.fixture(name="table", scope="module")
+def fixture_table(spec: SoftSensor) -> pd.DataFrame:
+    """Phases that a model was trained on."""
+    return phase_table(30, spec).assign(holdout=False)
+
+
+@pytest.fixture(name="model", scope="module")
+def fixture_model(table: pd.DataFrame, spec: SoftSensor) -> Served:
+    """A model in production."""
+    return Served(fitting.assemble(table, FOREST, spec), version="7")
+
+
+def _keys(rows: pd.DataFrame, spec: SoftSensor) -> set[tuple[object, ...]]:
+    return set(rows[spec.columns.keys].itertuples(index=False, name=None))
+
+
+@settings(max_examples=20, deadline=None)
+@given(empty=st.sets(st.integers(0, 59)), impossible=st.sets(st.integers(0, 59)))
+def test_every_phase_is_in_the_ledger_or_refused(
+    empty: set[int], impossible: set[int], table: pd.DataFrame, model: Served, spec: SoftSensor
+) -> None:
+    features = table.copy()
+    features.loc[sorted(empty), spec.features] = np.nan
+
+    class Defect(Bundle):
+        """Predicts impossible values for some phases."""
+
+        def predict(self, features: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:
+            predicted = super().predict(features, spec)
+            chosen = features["row"].isin(impossible)
+            return predicted.assign(
+                oberflaechenspannung=predicted["oberflaechenspannung"].mask(chosen, 99.0)
+            )
+
+    defect = replace(model, bundle=Defect(**vars(model.bundle)))
+    scored = score(features.assign(row=range(60)), defect, spec)
+    assert len(scored.ledger) + len(scored.refused) == 60
+    assert _keys(scored.ledger, spec) | _keys(scored.refused, spec) == _keys(features, spec)
+    reasons = scored.refused["reason"].value_counts().to_dict()
+    assert reasons.get(Reason.NO_SENSOR_VALUES, 0) == len(empty)
+    assert reasons.get(Reason.IMPOSSIBLE_PREDICTION, 0) == len(impossible - empty)
+
+
+def test_the_columns_are_those_of_the_ledger(
+    table: pd.DataFrame, model: Served, spec: SoftSensor
+) -> None:
+    scored = score(table.assign(clock_ahead=None), model, spec)
+    stamped_by_the_run = {"run_id", "predicted_at", "purged_at"}
+    ledger = {column.name for column in tables(spec).archived.columns}
+    assert set(scored.ledger) == ledger - stamped_by_the_run
+    assert scored.model_version == "7" and set(scored.ledger["model_version"]) == {"7"}
+
+
+def test_features_stay_as_they_were(table: pd.DataFrame, model: Served, spec: SoftSensor) -> None:
+    before = table.copy()
+    first = score(table, model, spec).ledger
+    pd.testing.assert_frame_equal(table, before)
+    pd.testing.assert_frame_equal(score(table, model, spec).ledger, first)
+
+
+def test_what_the_features_do_not_show_is_flagged_too(
+    table: pd.DataFrame, model: Served, spec: SoftSensor
+) -> None:
+    three = table.head(3).assign(
+        clock_ahead=pd.Series([True, False, None], dtype=object), n_samples=[3, 1000, 1000]
+    )
+    flags = score(three, replace(model, cached=True), spec).ledger["flags"]
+    assert flags.tolist() == [
+        "few_samples,cached_model,clock_ahead",
+        "cached_model",
+        "cached_model",
+    ]
+
+
+def test_phases_without_any_value_ask_no_model(table: pd.DataFrame, spec: SoftSensor) -> None:
+    empty = table.head(2).assign(**dict.fromkeys(spec.features, np.nan))
+    scored = score(empty, Served(bundle=None, version="7"), spec)  # type: ignore[arg-type]  # unused
+    assert scored.ledger.empty and len(scored.refused) == 2
+
+
+def test_a_model_of_another_contract_is_refused(
+    table: pd.DataFrame, model: Served, spec: SoftSensor
+) -> None:
+    fewer = spec.model_copy(update={"targets": spec.targets[:2]})
+    with pytest.raises(BundleRefused):
+        score(table, model, fewer)
