@@ -41,7 +41,6 @@ DEV = [
     "aiosmtpd",
     "black",
     "boto3",
-    "filelock",
     "flask-cors",
     "hypothesis",
     "ipykernel",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import faulthandler
-import os
 import shutil
+import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
-from filelock import FileLock
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.pool import NullPool
 
@@ -35,6 +34,47 @@ hypothesis.settings.load_profile("tests")
 ROOT = Path(__file__).resolve().parent.parent
 TEST_DATA = Path(__file__).resolve().parent / "test_data"
 WITH_TABLES = "with_tables"  # a database
+# Fixtures that take long to make, the one of the longest tests first: a model in Production, servers
+# of Prefect and MLflow, what Terraform makes on moto.
+SHARED = ("trained_home", "servers", "terraform")
+SERVERS = {
+    "server",
+    "servers",
+    "terraform",
+    "embedded",
+    "serve_mail",
+    "guarded",
+    "bucket",
+}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that need a server, and those that one process of pytest-xdist should run.
+
+    These are the tests that share a fixture which takes long to make, and the unit tests of a file.
+    Each of the others goes to whichever process is free.
+    """
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        groups = [name for name in SHARED if name in fixtures]
+        if ROOT / "tests" / "unit" in item.path.parents:
+            groups.append(item.nodeid.split("::")[0])
+        if groups:
+            item.add_marker(pytest.mark.xdist_group(groups[0]))
+        if SERVERS.intersection(fixtures):
+            item.add_marker(pytest.mark.server)
+
+
+def pytest_configure() -> None:
+    """Let a request to end the process do what Ctrl-C does: fixtures end what they have started."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure() -> None:
+    """End the process although a thread that a test has left behind does not."""
+    faulthandler.dump_traceback_later(120, exit=True)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -127,34 +167,30 @@ def fixture_small_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of this run that all processes of pytest-xdist have in common."""
-    folder = tmp_path_factory.getbasetemp()
-    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
-
-
 @pytest.fixture(name="trained_home", scope="session")
 def fixture_trained_home(
     small_dataset: Path, params: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """A home whose registry holds one version, in Production; copy it to change it.
 
-    The first of pytest-xdist's processes makes it for all.
+    Made by the steps of the pipeline without its search, which takes as long as all others.
     """
     from src.components.registry.production import promote
     from src.components.registry.versions import Registry
-    from src.pipelines.train_pipeline import train
+    from src.components.trainer.fitting import DEFAULTS
+    from src.pipelines import train_pipeline
 
-    folder = _shared(tmp_path_factory) / "trained"
-    with FileLock(f"{folder}.lock"), pytest.MonkeyPatch.context() as patch:
-        if folder.exists():
-            return folder
+    folder = tmp_path_factory.mktemp("trained")
+    spec = load_soft_sensor(params)
+    with pytest.MonkeyPatch.context() as patch:
         for name in variables():
             patch.delenv(name, raising=False)
-        patch.setenv("IMPRESS_HOME", str(folder))
-        patch.setenv("IMPRESS_PARAMS", str(params))
-        train(Settings(), str(small_dataset), trials=1)
-        promote(Registry(Settings(), "laundry"), "1", "the first")
+        patch.chdir(folder)
+        settings = Settings(impress_home=folder, impress_params=params)
+        table = train_pipeline.prepare(small_dataset, spec)
+        bundle = train_pipeline.fit(table, 0, DEFAULTS, spec)
+        train_pipeline.evaluate_and_register(bundle, table, small_dataset, settings, spec)
+        promote(Registry(settings, spec.name), "1", "the first")
     return folder
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import requests
 
-DEADLINE = 200.0  # s, for a wait on a condition; shorter than the timeout of a test
+DEADLINE = 200.0  # s, for a wait on a condition; a third of the timeout of a test
 GRACE = 10.0  # s, from the request to end until the kill
 
 
