@@ -45,7 +45,7 @@ def flow(
             finally:
                 _in_prefect.reset(token)
 
-        # Prefect looks for the types in the wrapper's module, where those of a pipeline are unknown.
+        # Prefect would look for the types in this module, where those of a pipeline are unknown.
         signature = inspect.signature(function, eval_str=True)
         shown = list(signature.parameters.values())[1:]
         vars(with_settings)["__signature__"] = signature.replace(parameters=shown)
