@@ -45,9 +45,11 @@ def flow(
             finally:
                 _in_prefect.reset(token)
 
-        signature = inspect.signature(function)
+        # Prefect would look for the types in this module, where those of a pipeline are unknown.
+        signature = inspect.signature(function, eval_str=True)
         shown = list(signature.parameters.values())[1:]
         vars(with_settings)["__signature__"] = signature.replace(parameters=shown)
+        with_settings.__annotations__ = {each.name: each.annotation for each in shown}
         run: Callable[P, R] = _prefect().flow(with_settings, persist_result=False)
         return run(*args, **kwargs)
 

@@ -1,5 +1,6 @@
 """Is a sensor failing, and is the model still right?
 
-A month of predictions against the reference: statistical tests, one verdict, its findings in
-words, and the report with its pictures.
+The evidence on a month of predictions is gathered, tested and judged; the verdict is put into
+words, and written as a report. Each drift indicator, check and loss is one entry in the table of
+its kind.
 """

@@ -173,32 +173,28 @@ class Loss(Entry):
 
 def bias(target: Target, pair: ErrorPair, spec: SoftSensor) -> Result | None:
     """Are the predictions off to one side?"""
-    error = pair.both[target.name].to_numpy(dtype=float)
-    rows = enough(error, pair.sample, spec.monitoring.min_rows)
-    if not rows.any():
-        return None
-    tested = pair.sample.only(rows)
-    shift, standard_error = shift_of(error[rows], tested)
-    statistic = shift / standard_error
-    return _ranked(tested, shift, statistic, p=2 * norm.sf(abs(statistic)))
+    return _shifted(pair.both[target.name], pair, spec)
 
 
 def larger_error(target: Target, pair: ErrorPair, spec: SoftSensor) -> Result | None:
-    """Are the errors larger? One-sided: smaller errors are not a loss."""
-    error = pair.both[target.name].abs().to_numpy(dtype=float)
-    rows = enough(error, pair.sample, spec.monitoring.min_rows)
+    """Are the errors larger? Smaller errors are not a loss."""
+    return _shifted(pair.both[target.name].abs(), pair, spec, one_sided=True)
+
+
+def _shifted(
+    column: pd.Series, pair: ErrorPair, spec: SoftSensor, one_sided: bool = False
+) -> Result | None:
+    """The rank test of `rank_tests`, for a shift in either direction or upwards only."""
+    values = column.to_numpy(dtype=float)
+    rows = enough(values, pair.sample, spec.monitoring.min_rows)
     if not rows.any():
         return None
     tested = pair.sample.only(rows)
-    shift, standard_error = shift_of(error[rows], tested)
+    shift, standard_error = shift_of(values[rows], tested)
     statistic = shift / standard_error
-    return _ranked(tested, shift, statistic, p=norm.sf(statistic))
-
-
-def _ranked(tested: Sample, shift: float, statistic: float, p: float) -> Result:
-    reference_rows = int((tested.month == 0).sum())
-    rows = int((tested.month == 1).sum())
-    return Result(reference_rows, rows, shift, statistic, float(p))
+    p = norm.sf(statistic) if one_sided else 2 * norm.sf(abs(statistic))
+    expected_rows, recent_rows = int((tested.month == 0).sum()), int((tested.month == 1).sum())
+    return Result(expected_rows, recent_rows, shift, statistic, float(p))
 
 
 def coverage(target: Target, pair: ErrorPair, spec: SoftSensor) -> Result | None:

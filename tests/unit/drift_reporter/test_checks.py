@@ -258,7 +258,6 @@ def test_the_mix_of_one_or_three_kinds_of_phases(spec: SoftSensor) -> None:
     assert not _mix(_phases(50, 50), _phases(500, 500), three).significant
 
 
-@settings(max_examples=50)
 @settings(max_examples=50, deadline=None)
 @given(*(st.integers(0, 60) for _ in range(4)))
 def test_any_numbers_of_phases_have_a_mix(

@@ -49,16 +49,14 @@ def _months(count: int, per_month: int, wander: float, seed: int) -> tuple[Array
     return values, Sample(phase, experiment, period, (period == count).astype(float))
 
 
-@settings(max_examples=50)
-@settings(deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(ROWS)
 def test_only_the_order_of_the_values_counts(rows: Rows) -> None:
     values, sample = _table(rows)
     assert rank_tests.shift_of(values**3 + values, sample) == rank_tests.shift_of(values, sample)
 
 
-@settings(max_examples=50)
-@settings(deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(ROWS)
 def test_the_shift_of_negated_values_is_negated(rows: Rows) -> None:
     values, sample = _table(rows)
@@ -66,8 +64,7 @@ def test_the_shift_of_negated_values_is_negated(rows: Rows) -> None:
     assert rank_tests.shift_of(-values, sample) == pytest.approx((-shift, error), abs=1e-9)
 
 
-@settings(max_examples=50)
-@settings(deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(ROWS, st.randoms())
 def test_neither_the_order_of_rows_nor_the_names_of_experiments_count(
     rows: Rows, random: Random
@@ -82,8 +79,7 @@ def test_neither_the_order_of_rows_nor_the_names_of_experiments_count(
     assert found == pytest.approx((shift, error), abs=1e-9)
 
 
-@settings(max_examples=50)
-@settings(deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(ROWS, st.lists(st.integers(-100, 100), min_size=3, max_size=3))
 def test_how_far_phases_lie_apart_does_not_count(rows: Rows, apart: list[int]) -> None:
     values, sample = _table(rows)

@@ -43,7 +43,7 @@ def test_the_card_says_how_good_from_what_and_where_not(spec: SoftSensor) -> Non
         "c" * 40,
         bundle.definition,
         "scikit-learn 1",
-        "extra_trees (n_estimators 10",
+        "extra_trees (n_estimators 5",
         ", ".join(map(str, bundle.origin.experiments[:5])),
         "## Known weaknesses",
         "conductivity",
