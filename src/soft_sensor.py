@@ -159,11 +159,6 @@ class Sensor(Quantity):
         """Column that counts the readings of a phase outside the range."""
         return f"{self.name}_out_of_bounds"
 
-    @property
-    def outside_training(self) -> str:
-        """Flag: a feature is beyond the range of the training rows of its phase."""
-        return f"{self.name}_outside_training"
-
 
 class Limit(_Record):
     """What counts as clean."""

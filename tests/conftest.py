@@ -34,8 +34,8 @@ hypothesis.settings.load_profile("tests")
 ROOT = Path(__file__).resolve().parent.parent
 TEST_DATA = Path(__file__).resolve().parent / "test_data"
 WITH_TABLES = "with_tables"  # a database
-# Fixtures that take long to make, the one of the longest tests first: a model in Production, servers
-# of Prefect and MLflow, what Terraform makes on moto.
+# Fixtures that take long to make, the one of the longest tests first: a model in Production,
+# servers of Prefect and MLflow, what Terraform makes on moto.
 SHARED = ("trained_home", "servers", "terraform")
 SERVERS = {
     "server",

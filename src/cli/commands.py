@@ -315,7 +315,8 @@ def monitor(
     """Report drift and performance since the last report; send a message if something is wrong.
 
     A report with --since or --until does not count as the last report, so the next one starts where
-    it would have. An accepted month becomes part of what later months are compared with.
+    it would have; its alarm is mailed with --always-mail only. An accepted month becomes part of
+    what later months are compared with.
     """
     from src.components.database.connection import connect
     from src.components.drift_reporter.log import MonitoringLog

@@ -66,7 +66,7 @@ def monitor(
                 details = {"report": str(written.page)}
                 if always_mail or (verdict.status == Status.ALARM and not period.requested):
                     details["mail"] = deliver(written, run_id, log, settings)
-                # Last, and at once: a run that fails earlier is repeated as a whole.
+                # Last, in one transaction: a run that fails earlier is repeated as a whole.
                 log.complete(run_id, evidence, verdict, details)
     return verdict.status
 

@@ -14,6 +14,7 @@ from src.components.drift_reporter.evidence import (
     Past,
     Period,
 )
+from src.components.predictor.flags import Flag
 from src.soft_sensor import SoftSensor
 from tests.builders.plant import MONTH, Plant
 
@@ -45,7 +46,7 @@ def compared(month: pd.DataFrame, reference: pd.DataFrame, spec: SoftSensor) -> 
     Readings of the reference are within bounds and training, where it does not say otherwise.
     """
     flags = [sensor.out_of_bounds for sensor in spec.sensors]
-    flags += [sensor.outside_training for sensor in spec.sensors]
+    flags += [Flag.OUTSIDE_TRAINING.of(sensor) for sensor in spec.sensors]
     unsaid = [flag for flag in flags if flag not in reference]
     unflagged = pd.DataFrame(0.0, index=reference.index, columns=unsaid)
     end = pd.Timestamp(month["last_timestamp"].max(), unit="s", tz="UTC")

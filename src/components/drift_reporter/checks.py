@@ -181,7 +181,7 @@ def outside_training(evidence: Evidence, spec: SoftSensor) -> list[Result]:
     for sensor in spec.sensors:
         flag = Flag.OUTSIDE_TRAINING.of(sensor)
         month = Frequency.of(has_flag(evidence.month["flags"], flag))
-        reference = Frequency.of(evidence.reference[sensor.outside_training] > 0)
+        reference = Frequency.of(evidence.reference[flag] > 0)
         pairs[sensor.name] = month, reference
     return _more_often(pairs, MORE_UNSEEN)
 
@@ -249,15 +249,16 @@ CHECKS = (
     ),
     Check(
         name="missing",
-        words="missing in {points:.0f} percentage points more phases than usual",
+        words="no readings more often than usual (share of phases up by {points:.0f} percentage "
+        "points)",
         advice="Check that the sensor is connected and its logger is running.",
         results=missing,
         status=Status.ALARM,
     ),
     Check(
         name="out of bounds",
-        words="readings outside the instrument's range in {points:.0f} percentage points more "
-        "phases than usual",
+        words="readings outside the instrument's range more often than usual (share of phases up "
+        "by {points:.0f} percentage points)",
         advice="The instrument cannot report such readings: check wiring and scaling of the "
         "transmitter.",
         results=out_of_bounds,
@@ -265,8 +266,8 @@ CHECKS = (
     ),
     Check(
         name="outside training",
-        words="outside the range of the training data in {points:.0f} percentage points more "
-        "phases than usual",
+        words="outside the range of the training data more often than usual (share of phases up by "
+        "{points:.0f} percentage points)",
         advice="The model is answering for inputs that it has never seen: have such phases "
         "analysed (`impress next-sample`) and retrain.",
         results=outside_training,
@@ -274,7 +275,8 @@ CHECKS = (
     ),
     Check(
         name="stuck",
-        words="no spread at all in {points:.0f} percentage points more phases than usual",
+        words="no spread at all more often than usual (share of phases up by {points:.0f} "
+        "percentage points)",
         advice="The sensor repeats one value: restart its transmitter, then check cable and "
         "logger.",
         results=stuck,
@@ -289,7 +291,8 @@ CHECKS = (
     ),
     Check(
         name="uncertain",
-        words="uncertain verdicts in {points:.0f} percentage points more phases than before",
+        words="uncertain verdicts more often than before (share of phases up by {points:.0f} "
+        "percentage points)",
         advice="More phases than before need a laboratory analysis: look up their flags in "
         "`archived_data`, and collect values for the next training (`impress next-sample`).",
         results=uncertain,

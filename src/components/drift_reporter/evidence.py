@@ -84,7 +84,7 @@ class Evidence:
             by that version whichever has made the row.
         reference: training rows with their out-of-fold predictions, and the rows of accepted
             periods: keys, last_timestamp, features, targets, and for each sensor
-            `Sensor.out_of_bounds` and `Sensor.outside_training` (0 where not), one row per phase.
+            those of its flags out of bounds and outside training (0 where not), one row per phase.
         past: the ledger before the period.
         laboratory: how the predictions compare with laboratory values.
         earlier: earlier reports.

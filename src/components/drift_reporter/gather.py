@@ -93,7 +93,7 @@ def _reference(
     columns = [*keys, "last_timestamp", *spec.features, *spec.target_names, *flags]
     training = bundle.reference
     outside = {
-        sensor.outside_training: extremes(training, spec.features_of(sensor), spec)
+        Flag.OUTSIDE_TRAINING.of(sensor): extremes(training, spec.features_of(sensor), spec)
         for sensor in spec.sensors
     }
     parts = [pd.concat([training, pd.DataFrame(outside)], axis=1).reindex(columns=columns)]

@@ -148,7 +148,10 @@ def test_a_sensor_that_drifts_and_fails_has_a_finding_of_each(
     faulty.loc[:20, spec.features_of(spec.sensors[3])] = np.nan
     drifted, lost = _found(faulty, reference, spec)
     assert drifted.what.endswith(", since before this month")
-    assert lost.what == "pH (ph): missing in 10 percentage points more phases than usual"
+    assert (
+        lost.what
+        == "pH (ph): no readings more often than usual (share of phases up by 10 percentage points)"
+    )
     assert lost.advice == _advice("missing", spec)
 
 

@@ -245,7 +245,7 @@ def test_a_sensor_without_values_does_not_keep_the_page_from_being_written(
     written = _written(replace(evidence, month=month), three, tmp_path)
     assert written.summary.titles == [spec.sensors[0].title, lost.title]
     page = written.page.read_text(encoding="utf-8")
-    assert f"{lost.title} ({lost.name}): missing in 100 percentage points more" in _section(page)
+    assert f"{lost.title} ({lost.name}): no readings more often than usual" in _section(page)
     assert not any(name.startswith(lost.name) for name in _drifted(page))
     assert len(_drifted(page)) == 4 * 2 + len(spec.targets)
 
