@@ -10,6 +10,7 @@ locals {
     DB_SSLMODE          = ""
     RAW_ARCHIVE         = ""
     MLFLOW_TRACKING_URI = ""
+    MODEL_TRUSTED_KEYS  = ""
     EMAIL_SENDER        = ""
     EMAIL_RECIPIENT     = ""
     EMAIL_MAX_MB        = ""

@@ -18,6 +18,7 @@ from src.components.trainer.evaluation import ALL_PHASES
 from src.soft_sensor import SoftSensor
 
 if TYPE_CHECKING:
+    from src.components.registry.production import Change
     from src.components.registry.versions import Version
     from src.pipelines.promote_pipeline import Decision
 
@@ -65,7 +66,7 @@ def show_versions(name: str, versions: Iterable[Version], production: Version | 
     show_table(name, ["version", "registered (UTC)", "data", "code", "signed by", "state"], rows)
 
 
-def show_history(changes: list[dict[str, str]]) -> None:
+def show_history(changes: list[Change]) -> None:
     """What became Production when, newest first.
 
     Args:
@@ -75,9 +76,9 @@ def show_history(changes: list[dict[str, str]]) -> None:
         return
     console.print("[bold]what became Production when (UTC), by whom, and why[/]")
     for change in reversed(changes[-SHOWN:]):
-        when = f"{pd.Timestamp(change['at']):%Y-%m-%d %H:%M}"
-        what = f"version {change['version']} {change['event']} by {change['by']}"
-        show_line(f"{when}  {what}: {change['why']}")
+        when = f"{change.at:%Y-%m-%d %H:%M}"
+        what = f"version {change.version} {change.event} by {change.by}"
+        show_line(f"{when}  {what}: {change.why}")
 
 
 def show_comparison(decision: Decision, spec: SoftSensor) -> None:

@@ -58,31 +58,38 @@ def phases(spec: SoftSensor) -> pd.DataFrame:
     return phase_table(10, spec, seed=1).assign(first_timestamp=0.0)
 
 
-def attack(genuine: Path, scratch: Path, seed: int, asked: pd.DataFrame, spec: SoftSensor) -> str:
-    """Alter a copy of a bundle, load it and ask it for predictions.
+class AlteredBundles:
+    """Alters copies of a bundle, loads them and asks them for predictions."""
 
-    Returns:
-        What became of it; any error but a refusal is raised.
-    """
-    random = np.random.default_rng(seed)
-    expected = predictions(bundle_files.load(genuine), asked, spec)
-    sha256 = bundle_files.sha256_of(genuine / bundle_files.MANIFEST)
-    folder = scratch / "bundle"
-    shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(genuine, folder)
-    alter = ALTERATIONS[random.integers(len(ALTERATIONS))]
-    alter(folder, random)
-    with_right_hashes = random.random() < 0.8
-    if with_right_hashes:
-        sha256 = _rehash(folder)
-    try:
-        found = predictions(bundle_files.load(folder, sha256), asked, spec)
-    except ImpressError:
-        return REFUSED
-    if found.equals(expected):
-        return EQUAL
-    assert with_right_hashes, "an altered bundle passed for the registered one"
-    return OTHER
+    def __init__(self, genuine: Path, scratch: Path, asked: pd.DataFrame, spec: SoftSensor) -> None:
+        self.genuine, self.folder = genuine, scratch / "bundle"
+        self.asked, self.spec = asked, spec
+        self.expected = predictions(bundle_files.load(genuine), asked, spec)
+
+    def attack(self, seed: int) -> str:
+        """Try one alteration.
+
+        Returns:
+            What became of it; any error but a refusal is raised.
+        """
+        random = np.random.default_rng(seed)
+        sha256 = bundle_files.sha256_of(self.genuine / bundle_files.MANIFEST)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.copytree(self.genuine, self.folder)
+        alter = ALTERATIONS[random.integers(len(ALTERATIONS))]
+        alter(self.folder, random)
+        with_right_hashes = random.random() < 0.8
+        if with_right_hashes:
+            sha256 = _rehash(self.folder)
+        try:
+            bundle = bundle_files.load(self.folder, sha256)
+            found = predictions(bundle, self.asked, self.spec)
+        except ImpressError:
+            return REFUSED
+        if found.equals(self.expected):
+            return EQUAL
+        assert with_right_hashes, "an altered bundle passed for the registered one"
+        return OTHER
 
 
 def predictions(bundle: Bundle, asked: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:
@@ -168,7 +175,7 @@ def _spoil_table(folder: Path, random: Random) -> None:
     elif way < 0.3:
         table = pd.concat([table, table.iloc[:, :1]], axis=1)
     else:
-        column = table.columns[random.integers(len(table.columns))]
+        column = table.columns[int(random.integers(len(table.columns)))]
         cells = ["", "x", "1e400", "-1e300", "nan", "inf", "9" * 400, "0x10", '"', "-1", "1e9", ";"]
         rows = random.random(len(table)) < random.choice([0.01, 1])
         table.loc[rows, column] = str(random.choice(cells))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import multiprocessing
 import resource
 import shutil
@@ -21,7 +22,10 @@ PATIENCE = 60.0  # s for one input on a busy machine
 MEMORY = 1_500_000_000  # bytes that an input may take beyond what the process has
 ROOT = Path(__file__).resolve().parent.parent.parent
 
-ATTACKS = ("bundles", "registries")
+ATTACKS: dict[str, type[bundles.AlteredBundles | registries.HostileRegistry]] = {
+    "bundles": bundles.AlteredBundles,
+    "registries": registries.HostileRegistry,
+}
 
 
 @dataclass
@@ -100,6 +104,7 @@ class _Worker:
 
 
 def _work(name: str, scratch: Path, connection: Connection) -> None:
+    logging.disable()
     attack = _attacker(name, scratch)
     taken = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0])
     limit = taken * resource.getpagesize() + MEMORY
@@ -119,11 +124,9 @@ def _work(name: str, scratch: Path, connection: Connection) -> None:
 def _attacker(name: str, scratch: Path) -> Callable[[int], str]:
     spec = load_soft_sensor(ROOT / "params.yaml")
     genuine = scratch / "genuine"
-    phases = bundles.phases(spec)
+    asked = bundles.phases(spec)
     own = scratch / name
     shutil.rmtree(own, ignore_errors=True)
     own.mkdir()
-    if name == "bundles":
-        return lambda seed: bundles.attack(genuine, own, seed, phases, spec)
-    registry = registries.HostileRegistry(genuine, own, phases, spec)
-    return registry.attack
+    attack = ATTACKS[name](genuine, own, asked, spec)
+    return attack.attack

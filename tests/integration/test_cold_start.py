@@ -15,9 +15,9 @@ from src.settings import Settings
 outcome = predict(Settings())
 print(outcome.phases, *(name for name in {names} if name in sys.modules))
 """
-HEAVY = ("dvc", "duckdb", "evidently", "matplotlib", "mlflow", "optuna", "prefect")
-HEAVY += ("scipy", "sklearn", "skops", "xgboost")
-NEEDED = ("numpy", "pandas")
+HEAVY = ["dvc", "duckdb", "evidently", "matplotlib", "mlflow", "optuna", "prefect"]
+HEAVY += ["scipy", "sklearn", "skops", "xgboost"]
+NEEDED = ["numpy", "pandas"]
 
 
 def _predict() -> list[str]:

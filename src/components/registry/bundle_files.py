@@ -275,7 +275,7 @@ def verify(folder: Path, sha256: str | None) -> None:
         )
 
 
-def names(folder: Path, sha256: str) -> list[str]:
+def names(folder: Path, sha256: str | None = None) -> list[str]:
     """The files that a manifest names, when it is the registered one.
 
     Raises:

@@ -7,6 +7,8 @@ module, so impress must be installed, and everything is checked as always.
 from __future__ import annotations
 
 import platform
+import shutil
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -117,5 +119,8 @@ class Predictor:
 
 
 def _load_pyfunc(path: str) -> Predictor:
-    """Called by MLflow: the model of a folder."""
-    return Predictor(bundle_files.load(Path(path)))
+    """Called by MLflow: the model of a folder, to which MLflow has added a file of its own."""
+    with tempfile.TemporaryDirectory() as scratch:
+        for name in [bundle_files.MANIFEST, *bundle_files.names(Path(path))]:
+            shutil.copy(Path(path) / name, scratch)
+        return Predictor(bundle_files.load(Path(scratch)))

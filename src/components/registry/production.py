@@ -7,17 +7,16 @@ changes is kept in tags of the registered model.
 from __future__ import annotations
 
 import getpass
-import json
 import os
 import sqlite3
 from contextlib import suppress
 from datetime import UTC, datetime
 
-from pydantic import BaseModel, ValidationError
+from pydantic import AwareDatetime, BaseModel, ValidationError
 
 from src.components.registry import embedded, server
 from src.components.registry.versions import Registry, Version, as_version, reachable
-from src.errors import NoModel, VersionLost
+from src.errors import NoModel, RegistryFault, VersionLost
 
 PRODUCTION = "Production"
 PROMOTED, ROLLED_BACK = "promoted", "rolled back"
@@ -42,6 +41,20 @@ class _ModelVersion(BaseModel):
     run_id: str = ""
     creation_timestamp: int = 0
     tags: list[_Tag] = []
+
+
+class Change(BaseModel):
+    """What became Production, by whom, and why: an entry of the history.
+
+    Attributes:
+        event: PROMOTED or ROLLED_BACK.
+    """
+
+    at: AwareDatetime
+    event: str
+    version: str
+    by: str
+    why: str
 
 
 def production(registry: Registry) -> Version | None:
@@ -134,11 +147,11 @@ def rollback(registry: Registry) -> str:
     except VersionLost:
         present = "a deleted version"
     served: list[str] = []
-    for entry in history(registry):
-        if entry["event"] == ROLLED_BACK:
-            served = _up_to_last(entry["version"], served)
+    for change in history(registry):
+        if change.event == ROLLED_BACK:
+            served = _up_to_last(change.version, served)
         else:
-            served.append(entry["version"])
+            served.append(change.version)
     # An interrupted change, or one made by other means, leaves the history behind the alias.
     served = _up_to_last(present, served)
     existing = {version.number for version in registry.versions()} - {present}
@@ -152,21 +165,32 @@ def rollback(registry: Registry) -> str:
     return earlier[-1]
 
 
-def history(registry: Registry) -> list[dict[str, str]]:
-    """What became Production when, oldest first: at, event, version, by, why."""
+def history(registry: Registry) -> list[Change]:
+    """What became Production when, oldest first.
+
+    Raises:
+        RegistryFault: when somebody else has written there.
+    """
     with reachable(registry.settings):
         models = registry.client.search_registered_models(f"name='{registry.name}'")
     tags = models[0].tags if models else {}
-    return [json.loads(tags[key]) for key in sorted(tags) if key.startswith(HISTORY)]
+    keys = sorted(key for key in tags if key.startswith(HISTORY))
+    try:
+        return [Change.model_validate_json(tags[key]) for key in keys]
+    except ValidationError:
+        raise RegistryFault(
+            f"the registry's history of {registry.name} is damaged: delete the tags {HISTORY}* of "
+            "the model that impress did not write"
+        ) from None
 
 
 def _note(registry: Registry, event: str, number: str, why: str) -> None:
-    now = datetime.now(UTC).isoformat(timespec="microseconds")
+    now = datetime.now(UTC)
     by = registry.settings.mlflow_tracking_username or _user()
-    entry = {"at": now, "event": event, "version": number, "by": by, "why": why[:1000]}
-    key = f"{HISTORY}{now.replace('+00:00', 'Z').replace(':', '')}"
+    change = Change(at=now, event=event, version=number, by=by, why=why[:1000])
+    key = f"{HISTORY}{now:%Y-%m-%dT%H%M%S.%fZ}"
     with reachable(registry.settings):
-        registry.client.set_registered_model_tag(registry.name, key, json.dumps(entry))
+        registry.client.set_registered_model_tag(registry.name, key, change.model_dump_json())
 
 
 def _point_production_at(registry: Registry, number: str) -> None:
