@@ -18,6 +18,10 @@ class DataError(ImpressError):
     """A file or table does not hold what params.yaml says it holds."""
 
 
+class DatabaseUnavailable(ImpressError):
+    """There is no database, or the embedded one cannot be created, started or used."""
+
+
 class BundleRefused(ImpressError):
     """A model bundle is damaged, was altered, or asks for what the loader does not allow."""
 
