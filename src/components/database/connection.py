@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import IO, Any
@@ -12,7 +13,8 @@ from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool
 
 from src.components.database import embedded
-from src.settings import Settings
+from src.errors import DatabaseUnavailable
+from src.settings import SYSTEM, Settings
 
 # A server that disappears without closing the connection is noticed after a minute, not two hours.
 _KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
@@ -46,7 +48,7 @@ def connect(settings: Settings, create: bool = False) -> Iterator[Engine]:
         engine = create_engine(
             url,
             poolclass=NullPool,
-            connect_args={"sslmode": settings.db_sslmode, "connect_timeout": 15, **_KEEPALIVE},
+            connect_args={"connect_timeout": 15, **_tls(settings), **_KEEPALIVE},
         )
         try:
             yield _in_utc(engine)
@@ -60,6 +62,22 @@ def connect(settings: Settings, create: bool = False) -> Iterator[Engine]:
 def database_exists(settings: Settings) -> bool:
     """Whether a database is configured, or an embedded one was used before."""
     return bool(settings.db_hostname) or embedded.exists(settings.artifacts / EMBEDDED)
+
+
+def _tls(settings: Settings) -> dict[str, str]:
+    """What libpq is to know; the libpq of psycopg2's wheels has no `system` of its own."""
+    options = {"sslmode": settings.sslmode}
+    if settings.db_sslrootcert:
+        options["sslrootcert"] = settings.db_sslrootcert
+    if settings.db_sslrootcert == SYSTEM:
+        authorities = ssl.get_default_verify_paths().cafile
+        if authorities is None:
+            raise DatabaseUnavailable(
+                "this system has no file of trusted authorities: name one in DB_SSLROOTCERT, or in "
+                "SSL_CERT_FILE"
+            )
+        options["sslrootcert"] = authorities
+    return options
 
 
 def _in_utc(engine: Engine) -> Engine:
