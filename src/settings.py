@@ -30,7 +30,7 @@ def _local(value: object, understood: str = "a path, ~/path or file:///path") ->
     text = str(value)
     if re.match("[A-Za-z][A-Za-z0-9+.-]*:", text):
         if not text.lower().startswith("file:///"):
-            raise ValueError(f"is not {understood}")
+            raise ValueError(f"must be {understood}")
         return unquote(text[len("file://") :])
     path = os.path.expanduser(text)
     if path.startswith(("~", "$")):
@@ -63,9 +63,7 @@ def _authority(text: str) -> str:
 def _address(text: str) -> str:
     """An address with a scheme, or one of MLflow's words."""
     if "://" not in text and text not in ("databricks", "databricks-uc", "uc"):
-        raise ValueError(
-            "lacks a scheme: write https://..., http://... or, for a file, sqlite:///..."
-        )
+        raise ValueError("lacks a scheme such as https://")
     return text
 
 

@@ -24,13 +24,14 @@ SETTINGS = {
 
 @contextmanager
 def folder_for_postgres() -> Iterator[Path]:
-    """A temporary folder.
+    """A temporary folder that others may pass, as the user must that PostgreSQL runs as for root.
 
-    Not in pytest's: the next pytest that root starts bars all others from that, among them the user
-    that PostgreSQL then runs as.
+    Not in pytest's: the next pytest that root starts bars all others from that.
     """
-    with tempfile.TemporaryDirectory(prefix="impress-tests-") as folder:
-        yield Path(folder)
+    with tempfile.TemporaryDirectory(prefix="impress-tests-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
 
 
 @contextmanager
