@@ -14,6 +14,10 @@ class ParamsError(ImpressError):
     """params.yaml is missing or breaks its contract."""
 
 
+class SettingsError(ImpressError):
+    """An environment variable has a value that it cannot have; the message does not quote it."""
+
+
 class DataError(ImpressError):
     """A file or table does not hold what params.yaml says it holds."""
 

@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from src.errors import SettingsError
+from src.safe_text import keep_secret, secrets_in, visible
+
+_HOST = re.compile(r"[\w.:%,-]+|/.*")  # names or addresses, or the folder of a local socket
+
+# Mailboxes, without the forms of RFC 5322 that nobody uses, such as comments.
+_PLAIN = r'[^"(),:;<>@\[\\\]]'
+_QUOTED = r'"(?:[^"\\]|\\.)*"'
+_ADDRESS = rf"(?:(?!\s){_PLAIN})+@(?:(?!\s){_PLAIN})+"
+_MAILBOX = re.compile(rf"(?:{_QUOTED}|{_PLAIN}*)\s*<{_ADDRESS}>|{_ADDRESS}")
+_ENTRY = re.compile(rf'(?:{_QUOTED}|[^",;])+|"')  # what commas and semicolons separate
 
 
 class Settings(BaseSettings):
     """Environment variables, by their names in capitals; a `.env` file is read if present.
 
     An empty variable counts as not set. Nothing set means the embedded parts under `artifacts/`.
+    What is secret in them is hidden from now on wherever text leaves the process.
+
+    Raises:
+        SettingsError: when a variable has a value that it cannot have.
     """
 
     model_config = SettingsConfigDict(
@@ -40,8 +58,13 @@ class Settings(BaseSettings):
     dvc_token: SecretStr | None = Field(None, description="token of the data remote")
 
     email_sender: str = Field("impress@localhost", description="From")
-    email_pass: SecretStr | None = Field(None, description="password of EMAIL_SENDER at SMTP_HOST")
-    email_recipient: str = Field("laboratory@localhost", description="To, separated by commas")
+    email_username: str | None = Field(
+        None, description="login at SMTP_HOST; without it the address of EMAIL_SENDER"
+    )
+    email_pass: SecretStr | None = Field(None, description="its password")
+    email_recipient: str = Field(
+        "laboratory@localhost", description="To, separated by commas or semicolons"
+    )
     smtp_host: str | None = Field(None, description="without it mail goes to artifacts/outbox/")
     smtp_port: int = Field(587, description="port of SMTP_HOST")
     smtp_security: Literal["starttls", "tls"] = Field(
@@ -54,6 +77,52 @@ class Settings(BaseSettings):
     prefect_api_key: SecretStr | None = Field(None, description="the same, by Prefect's own name")
 
     git_hash: str | None = Field(None, description="code version of an image; else asked of git")
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            # Pydantic's own message quotes the values, which may be passwords.
+            faults = [
+                f"{'_'.join(map(str, fault['loc'])).upper()}: "
+                f"{fault['msg'].removeprefix('Value error, ')}"
+                for fault in error.errors(include_input=False)
+            ]
+            raise SettingsError("; ".join(faults)) from None
+
+    def model_post_init(self, _: Any, /) -> None:
+        """Keep the secrets out of all text from the start."""
+        keep_secret(self._secrets())
+
+    def _secrets(self) -> Iterator[str]:
+        for value in dict(self).values():
+            if isinstance(value, SecretStr):
+                yield value.get_secret_value()
+            elif isinstance(value, str):
+                yield from secrets_in(value)
+
+    @field_validator("db_hostname")
+    @classmethod
+    def _is_host(cls, value: str | None) -> str | None:
+        if value and not _HOST.fullmatch(value):
+            raise ValueError(
+                "this is not the name or address of a server; a connection string is given in "
+                "parts: DB_HOSTNAME, DB_PORT, DB_NAME, DB_USERNAME, DB_PASSWORD, DB_SSLMODE"
+            )
+        return value
+
+    @field_validator("email_recipient")
+    @classmethod
+    def _are_mailboxes(cls, value: str) -> str:
+        return ", ".join(_mailboxes(value))
+
+    @field_validator("email_sender")
+    @classmethod
+    def _is_mailbox(cls, value: str) -> str:
+        mailboxes = _mailboxes(value)
+        if len(mailboxes) > 1:
+            raise ValueError("there can be only one sender")
+        return mailboxes[0]
 
     @property
     def artifacts(self) -> Path:
@@ -97,6 +166,20 @@ class Settings(BaseSettings):
 
 def _reveal(secret: SecretStr | None) -> str | None:
     return secret.get_secret_value() if secret else None
+
+
+def _mailboxes(text: str) -> list[str]:
+    """The mailboxes of a list, `a@x.org` or `Name <a@x.org>` each."""
+    entries = [entry.strip() for entry in _ENTRY.findall(text) if entry.strip()]
+    if not entries:
+        raise ValueError("it contains no address")
+    for place, entry in enumerate(entries, start=1):
+        if not _MAILBOX.fullmatch(entry) or visible(entry) != entry:
+            raise ValueError(
+                f"entry {place} is not an address: separate addresses with commas, and put a name "
+                'that contains one in quotation marks, as in "Miller, Jo" <jo@example.org>'
+            )
+    return entries
 
 
 def variables() -> list[str]:
