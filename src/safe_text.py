@@ -8,11 +8,12 @@ a user, a file, a server or a library wrote it.
 from __future__ import annotations
 
 import html
+import json
 import re
 import unicodedata
 from base64 import b64encode
 from collections.abc import Iterable, Iterator
-from functools import cache
+from functools import cache, lru_cache
 from urllib.parse import unquote
 
 HIDDEN = "***"
@@ -46,9 +47,14 @@ def safe_lines(text: str) -> str:
     return "\n".join(visible(line) for line in redacted(text).split("\n"))
 
 
-def redacted(text: str) -> str:
-    """A text with `***` for each secret, however it is encoded, and for the login in an address."""
-    without = _pattern(_secrets).sub(HIDDEN, text) if _secrets else text
+def redacted(text: str, secrets: frozenset[str] | None = None) -> str:
+    """A text with `***` for each secret, however it is encoded, and for the login in an address.
+
+    Args:
+        secrets: by default those that are kept.
+    """
+    hidden = _secrets if secrets is None else secrets
+    without = _pattern(hidden).sub(HIDDEN, text) if hidden else text
     without = _USER_INFO.sub(f"{HIDDEN}@", without)
     return _ASSIGNED.sub(rf"\g<name>{HIDDEN}", without)
 
@@ -81,15 +87,14 @@ def secrets_in(text: str) -> Iterator[str]:
     scheme, separator, user_info = login.rpartition("://")
     user, colon, password = (user_info if separator else scheme or login).partition(":")
     if at and (separator or colon):
-        secret = password or user
-        yield from (secret, unquote(secret))
-        yield from _DELIMITERS.split(secret)
+        for secret in {password or user, unquote(password or user)}:
+            yield from (secret, *_DELIMITERS.split(secret))
     for assigned in _ASSIGNED.finditer(text):
         value = assigned["value"].strip("'")
-        yield from (value, unquote(value))
+        yield from {value, unquote(value)}
 
 
-@cache
+@lru_cache(maxsize=1)
 def _pattern(secrets: frozenset[str]) -> re.Pattern[str]:
     spellings = set[str]()
     for secret in secrets:
@@ -107,6 +112,7 @@ def _character(character: str) -> str:
         "".join(f"%{byte:02X}" for byte in raw),
         character.encode("unicode_escape").decode(),
         repr(raw)[2:-1],
+        json.dumps(character)[1:-1],
         html.escape(character),
     }
     if not character.isalnum():

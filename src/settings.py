@@ -17,10 +17,11 @@ from src.safe_text import keep_secret, secrets_in, visible
 _HOST = re.compile(r"[\w.:%,-]+|/.*")  # names or addresses, or the folder of a local socket
 
 # Mailboxes, without the forms of RFC 5322 that nobody uses, such as comments.
-_PLAIN = r'[^"(),:;<>@\[\\\]]'
+_ATOM = r'[^\s"(),.:;<>@\[\\\]]+'
+_ADDRESS = rf"{_ATOM}(?:\.{_ATOM})*@{_ATOM}(?:\.{_ATOM})*"
 _QUOTED = r'"(?:[^"\\]|\\.)*"'
-_ADDRESS = rf"(?:(?!\s){_PLAIN})+@(?:(?!\s){_PLAIN})+"
-_MAILBOX = re.compile(rf"(?:{_QUOTED}|{_PLAIN}*)\s*<{_ADDRESS}>|{_ADDRESS}")
+_NAME = rf"(?:{_QUOTED}|{_ATOM}(?:[\s.]+{_ATOM})*(?:\.\s)?)?"
+_MAILBOX = re.compile(rf"{_NAME}\s*<{_ADDRESS}>|{_ADDRESS}")
 _ENTRY = re.compile(rf'(?:{_QUOTED}|[^",;])+|"')  # what commas and semicolons separate
 
 
@@ -174,7 +175,9 @@ def _mailboxes(text: str) -> list[str]:
     if not entries:
         raise ValueError("it contains no address")
     for place, entry in enumerate(entries, start=1):
-        if not _MAILBOX.fullmatch(entry) or visible(entry) != entry:
+        # An encoded word, as in =?utf-8?q?=0A?=, could hold a line break.
+        hidden = visible(entry) != entry or "=?" in entry
+        if hidden or not _MAILBOX.fullmatch(entry):
             raise ValueError(
                 f"entry {place} is not an address: separate addresses with commas, and put a name "
                 'that contains one in quotation marks, as in "Miller, Jo" <jo@example.org>'

@@ -56,7 +56,6 @@ def compose(letter: Letter, settings: Settings) -> EmailMessage:
     A report larger than EMAIL_MAX_MB (10^6 bytes, zipped) is left out, and text and HTML say so.
 
     Raises:
-        ValueError: when an address contains a line break.
         KeyError: when `html` shows a picture that is not among `pictures`.
     """
     message = EmailMessage(POLICY)
@@ -80,17 +79,10 @@ def compose(letter: Letter, settings: Settings) -> EmailMessage:
 
 
 def address(message: EmailMessage, settings: Settings) -> None:
-    """Set sender and recipients, replacing those that the message has.
-
-    Raises:
-        ValueError: when one of them contains a line break.
-    """
+    """Set sender and recipients, replacing those that the message has."""
     for name, value in (("From", settings.email_sender), ("To", settings.email_recipient)):
         del message[name]
         message[name] = value
-        # Settings refuse line breaks, but not those that are written as an encoded word.
-        if len(f"{message[name]}|".splitlines()) > 1:
-            raise ValueError(f"the header {name} must be a single line")
 
 
 def recipients(message: EmailMessage) -> list[str]:
