@@ -93,7 +93,7 @@ def init() -> None:
     from src.components.database.connection import connect
     from src.components.database.schema import initialise
 
-    with command("init") as settings, connect(settings) as engine:
+    with command("init") as settings, connect(settings, create=True) as engine:
         changes = initialise(engine, contract(settings))
         for line in changes or ["nothing to do: all tables are there"]:
             show_line(line)

@@ -59,7 +59,7 @@ def test_no_bad_value_is_quoted(name: str, bad: str, monkeypatch: pytest.MonkeyP
     try:
         Settings()
     except SettingsError as error:
-        assert str(error).startswith(f"{name}: ")
+        assert str(error).startswith(f"{name} ")
         assert "hush" not in str(error) and error.__suppress_context__
     else:
         assert name not in ("DB_PORT", "SMTP_PORT", "SMTP_SECURITY", "EMAIL_MAX_MB")
@@ -68,7 +68,7 @@ def test_no_bad_value_is_quoted(name: str, bad: str, monkeypatch: pytest.MonkeyP
 def test_all_bad_values_are_named_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DB_PORT", "abc")
     monkeypatch.setenv("EMAIL_MAX_MB", "-1")
-    with pytest.raises(SettingsError, match="^DB_PORT: .*; EMAIL_MAX_MB: .*$"):
+    with pytest.raises(SettingsError, match="^DB_PORT .*; EMAIL_MAX_MB .*$"):
         Settings()
 
 
@@ -83,7 +83,7 @@ def test_a_host_is_a_name_an_address_or_a_folder(host: str) -> None:
     "connection", ["postgresql://u:hush@host/db", "u:hush@host", "host=x password=hush", "hush@x"]
 )
 def test_a_connection_string_is_not_a_host(connection: str) -> None:
-    with pytest.raises(SettingsError, match="DB_HOSTNAME: .*DB_PASSWORD") as caught:
+    with pytest.raises(SettingsError, match="^DB_HOSTNAME is not .*DB_PASSWORD") as caught:
         Settings(db_hostname=connection)
     assert "hush" not in str(caught.value)
 
@@ -105,23 +105,23 @@ def test_recipients_are_separated_by_commas_or_semicolons(written: str, meant: s
 @pytest.mark.parametrize(
     "written, fault",
     [
-        ("Müller, Hans <h@x.de>", "entry 1 .* in quotation marks"),
-        ("a@x.de b@x.de", "entry 1 .* separate addresses with commas"),
-        ("a@x.de, b@x.de / c@x.de", "entry 2 .* separate addresses with commas"),
-        ("a@x.de, nobody", "entry 2 is not an address"),
-        ('"Lab <a@x.de>', "entry 1 is not an address"),
-        ('"Lab\nBcc: thief@x.de" <a@x.de>', "entry 1 is not an address"),
-        ("a@x.de\nBcc: b@x.de", "entry 1 is not an address"),
-        (" ,; ", "it contains no address"),
+        ("Müller, Hans <h@x.de>", "has no address in entry 1: .* in quotation marks"),
+        ("a@x.de b@x.de", "has no address in entry 1: separate addresses with commas"),
+        ("a@x.de, b@x.de / c@x.de", "has no address in entry 2: separate addresses with commas"),
+        ("a@x.de, nobody", "has no address in entry 2"),
+        ('"Lab <a@x.de>', "has no address in entry 1"),
+        ('"Lab\nBcc: thief@x.de" <a@x.de>', "has no address in entry 1"),
+        ("a@x.de\nBcc: b@x.de", "has no address in entry 1"),
+        (" ,; ", "contains no address"),
     ],
 )
 def test_what_is_not_a_list_of_recipients_is_refused(written: str, fault: str) -> None:
-    with pytest.raises(SettingsError, match=f"^EMAIL_RECIPIENT: {fault}"):
+    with pytest.raises(SettingsError, match=f"^EMAIL_RECIPIENT {fault}"):
         Settings(email_recipient=written)
 
 
 def test_there_is_one_sender() -> None:
-    with pytest.raises(SettingsError, match="^EMAIL_SENDER: there can be only one"):
+    with pytest.raises(SettingsError, match="^EMAIL_SENDER names more than one sender"):
         Settings(email_sender="a@x.de; b@x.de")
 
 

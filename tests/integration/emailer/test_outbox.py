@@ -588,7 +588,7 @@ def test_an_address_with_a_line_break_is_refused(
     name: str, value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, value)
-    with pytest.raises(SettingsError, match=f"{name}: entry 1 is not an address"):
+    with pytest.raises(SettingsError, match=f"{name} has no address in entry 1"):
         Settings()
 
 
