@@ -11,6 +11,7 @@ locals {
     RAW_ARCHIVE         = ""
     MLFLOW_TRACKING_URI = ""
     EMAIL_SENDER        = ""
+    EMAIL_USERNAME      = ""
     EMAIL_RECIPIENT     = ""
     EMAIL_MAX_MB        = ""
     SMTP_HOST           = ""

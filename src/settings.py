@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import unquote
@@ -21,8 +22,17 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from src.errors import SettingsError
+from src.safe_text import keep_secret, secrets_in, visible
 
 SYSTEM = "system"  # as DB_SSLROOTCERT: the authorities that the operating system trusts
+
+# Mailboxes, without the forms of RFC 5322 that nobody uses, such as comments.
+_ATOM = r'[^\s"(),.:;<>@\[\\\]]+'
+_ADDRESS = rf"{_ATOM}(?:\.{_ATOM})*@{_ATOM}(?:\.{_ATOM})*"
+_QUOTED = r'"(?:[^"\\]|\\.)*"'
+_NAME = rf"(?:{_QUOTED}|{_ATOM}(?:[\s.]+{_ATOM})*(?:\.\s)?)?"
+_MAILBOX = rf"{_NAME}\s*<{_ADDRESS}>|{_ADDRESS}"
+_ENTRY = rf'(?:{_QUOTED}|[^",;])+|"'  # what commas and semicolons separate
 
 
 def _local(value: object, understood: str = "a path, ~/path or file:///path") -> str:
@@ -56,7 +66,7 @@ def _authority(text: str) -> str:
         return text
     file = Path(_local(text))
     if not file.is_file():
-        raise ValueError(f"names no file: {file}")
+        raise ValueError("names no file")
     return str(file)
 
 
@@ -67,16 +77,57 @@ def _address(text: str) -> str:
     return text
 
 
+def _host(text: str) -> str:
+    """Names or addresses of servers, separated by commas, or the folder of a local socket."""
+    if not re.fullmatch(r"[\w.:%,-]+|/.*", text):
+        raise ValueError(
+            "is not the name or address of a server: give a connection string in its parts, "
+            "DB_HOSTNAME, DB_PORT, DB_NAME, DB_USERNAME, DB_PASSWORD and DB_SSLMODE"
+        )
+    return text
+
+
+def _mailboxes(text: str) -> str:
+    """A list of `a@x.org` or `Name <a@x.org>`, as the header To has it."""
+    entries = [entry.strip() for entry in re.findall(_ENTRY, text) if entry.strip()]
+    if not entries:
+        raise ValueError("contains no address")
+    for place, entry in enumerate(entries, start=1):
+        # An encoded word, as in =?utf-8?q?=0A?=, could hold a line break.
+        hidden = visible(entry) != entry or "=?" in entry
+        if hidden or not re.fullmatch(_MAILBOX, entry):
+            raise ValueError(
+                f"has no address in entry {place}: separate addresses with commas, and put a name "
+                'that contains one in quotation marks, as in "Miller, Jo" <jo@example.org>'
+            )
+    return ", ".join(entries)
+
+
+def _mailbox(text: str) -> str:
+    """A single `a@x.org` or `Name <a@x.org>`."""
+    mailbox = _mailboxes(text)
+    if not re.fullmatch(_MAILBOX, mailbox):
+        raise ValueError("names more than one sender")
+    return mailbox
+
+
 LocalPath = Annotated[Path, BeforeValidator(_local)]
 ArchiveRoot = Annotated[str, AfterValidator(_archive)]
 Authority = Annotated[str, AfterValidator(_authority)]
 Address = Annotated[str, AfterValidator(_address)]
+Host = Annotated[str, AfterValidator(_host)]
+Mailbox = Annotated[str, AfterValidator(_mailbox)]
+Mailboxes = Annotated[str, AfterValidator(_mailboxes)]
 
 
 class Settings(BaseSettings):
     """Environment variables, by their names in capitals; a `.env` file is read if present.
 
     An empty variable counts as not set. Nothing set means the embedded parts under `artifacts/`.
+    What is secret in them is hidden from now on wherever text leaves the process.
+
+    Raises:
+        SettingsError: when a variable has a value that it cannot have.
     """
 
     model_config = SettingsConfigDict(
@@ -88,7 +139,7 @@ class Settings(BaseSettings):
     )
     impress_params: LocalPath = Field(Path("params.yaml"), description="the soft sensor's contract")
 
-    db_hostname: str | None = Field(None, description="PostgreSQL; without it an embedded one")
+    db_hostname: Host | None = Field(None, description="PostgreSQL; without it an embedded one")
     db_port: int = Field(5432, description="port of PostgreSQL")
     db_name: str = Field("impress", description="database")
     db_username: str | None = Field(None, description="role")
@@ -111,9 +162,14 @@ class Settings(BaseSettings):
     dvc_username: str | None = Field(None, description="user of the data remote")
     dvc_token: SecretStr | None = Field(None, description="token of the data remote")
 
-    email_sender: str = Field("impress@localhost", description="From")
-    email_pass: SecretStr | None = Field(None, description="password of EMAIL_SENDER at SMTP_HOST")
-    email_recipient: str = Field("laboratory@localhost", description="To, separated by commas")
+    email_sender: Mailbox = Field("impress@localhost", description="From")
+    email_username: str | None = Field(
+        None, description="login at SMTP_HOST; without it the address of EMAIL_SENDER"
+    )
+    email_pass: SecretStr | None = Field(None, description="its password")
+    email_recipient: Mailboxes = Field(
+        "laboratory@localhost", description="To, separated by commas or semicolons"
+    )
     smtp_host: str | None = Field(None, description="without it mail goes to artifacts/outbox/")
     smtp_port: int = Field(587, description="port of SMTP_HOST")
     smtp_security: Literal["starttls", "tls"] = Field(
@@ -148,6 +204,17 @@ class Settings(BaseSettings):
         except ValidationError as error:
             faults = error.errors(include_input=False, include_url=False)
             raise SettingsError("; ".join(map(_fault, faults))) from None
+
+    def model_post_init(self, _: Any, /) -> None:
+        """Keep the secrets out of all text from now on."""
+        keep_secret(self._secrets())
+
+    def _secrets(self) -> Iterator[str]:
+        for value in dict(self).values():
+            if isinstance(value, SecretStr):
+                yield value.get_secret_value()
+            elif isinstance(value, str):
+                yield from secrets_in(value)
 
     @property
     def sslmode(self) -> str:
