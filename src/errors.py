@@ -78,7 +78,7 @@ _POSTGRESQL = {
     "pg_locks, or raise lock_timeout of the role DB_USERNAME",
     "57014": "raise statement_timeout of the role DB_USERNAME, unless somebody cancelled the "
     "statement",
-    "57P": "the server is starting, stopping or not accepting connections: run this again later",
+    "57P": "the server is starting or stopping, or somebody ended the session: run this again later",
 }
 _ROW_SECURITY = (
     "row-level security keeps rows of this table from DB_USERNAME: ask its owner for a policy that "
@@ -99,7 +99,7 @@ _CONNECTING = {
     "DB_USERNAME",
     'FATAL:  database ".*" does not exist': _POSTGRESQL["3D000"],
     "too many (clients|connections)|remaining connection slots": _POSTGRESQL["53300"],
-    "the database system is ": _POSTGRESQL["57P"],
+    "the database system is |terminating connection": _POSTGRESQL["57P"],
     ", SSL encryption$": _POSTGRESQL["28000"],
     ", no encryption$": "the server does not admit this login without TLS: set DB_SSLMODE to "
     "`require` or `verify-full`, or check DB_USERNAME and DB_NAME, and pg_hba.conf on the server",
