@@ -35,12 +35,28 @@ class BundleRefused(ImpressError):
     """A model bundle is damaged, was altered, or asks for what the loader does not allow."""
 
 
+class InvalidKey(ImpressError):
+    """A variable for a key holds something else."""
+
+
+class ExportFailed(ImpressError):
+    """A trained model cannot be stored so that it predicts the same."""
+
+
 class NoModel(ImpressError):
     """The registry has no such model version, or cannot be reached and nothing is cached."""
 
 
 class RegistryUnavailable(ImpressError):
-    """The model registry does not answer."""
+    """The model registry, or the way to it, does not work; which may pass."""
+
+
+class RegistryFault(ImpressError):
+    """The model registry is wrongly configured, or answers what must not be believed."""
+
+
+class VersionLost(ImpressError):
+    """Production is a version that the registry does not have."""
 
 
 class InboxHeld(ImpressError):

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from src.components.predictor.reasons import Reason
+from src.components.registry import signing
 from src.components.trainer.evaluation import ALL_PHASES
 from src.safe_text import safe
 from src.soft_sensor import SoftSensor
@@ -77,10 +78,11 @@ def show_versions(name: str, versions: Iterable[Version], production: Version | 
                 f"{registered:%Y-%m-%d %H:%M}",
                 version.tags.get("data_version", "")[:12],
                 version.tags.get("code_version", "")[:12],
+                signing.signer_shown(name, version.tags),
                 "Production" if production and version.number == production.number else "",
             ]
         )
-    show_table(name, ["version", "registered (UTC)", "data", "code", "state"], rows)
+    show_table(name, ["version", "registered (UTC)", "data", "code", "signed by", "state"], rows)
 
 
 def show_history(changes: list[dict[str, str]]) -> None:

@@ -9,18 +9,82 @@ from __future__ import annotations
 import getpass
 import json
 import os
+import sqlite3
+from contextlib import suppress
 from datetime import UTC, datetime
 
+from pydantic import BaseModel, ValidationError
+
+from src.components.registry import embedded, server
 from src.components.registry.versions import Registry, Version, as_version, reachable
-from src.errors import NoModel
+from src.errors import NoModel, VersionLost
 
 PRODUCTION = "Production"
 PROMOTED, ROLLED_BACK = "promoted", "rolled back"
 HISTORY = "production."  # begins the tags that keep the history
 
 
+# Answers of MLflow when there is no such model, or none with that alias.
+UNKNOWN = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+WITHOUT_ALIASES = "ENDPOINT_NOT_FOUND"
+
+
+class _Tag(BaseModel):
+    key: str
+    value: str = ""
+
+
+class _ModelVersion(BaseModel):
+    """A version in the words of MLflow's REST API."""
+
+    version: str
+    source: str
+    run_id: str = ""
+    creation_timestamp: int = 0
+    tags: list[_Tag] = []
+
+
 def production(registry: Registry) -> Version | None:
-    """The version that predicts, None when none was promoted yet."""
+    """The version that predicts, None when none was promoted yet.
+
+    Raises:
+        VersionLost: when one was promoted that the registry has no longer.
+        RegistryUnavailable, RegistryFault: when the registry gives no answer, or a wrong one.
+    """
+    uri = registry.settings.registry_uri
+    if server.is_server(uri):
+        return _ask_server(registry)
+    if registry.settings.mlflow_tracking_uri is None:
+        with suppress(sqlite3.Error):
+            return embedded.find(registry.settings.mlflow_database, registry.name, PRODUCTION)
+    return _ask_client(registry)
+
+
+def _ask_server(registry: Registry) -> Version | None:
+    query = {"name": registry.name, "alias": PRODUCTION}
+    answer = server.ask(registry.settings, "registered-models/alias", query)
+    if "model_version" in answer:
+        try:
+            found = _ModelVersion.model_validate(answer["model_version"])
+        except ValidationError:
+            raise server.no_mlflow(registry.settings) from None
+        return Version(
+            number=found.version,
+            source=found.source,
+            run_id=found.run_id,
+            registered_at=found.creation_timestamp,
+            tags={tag.key: tag.value for tag in found.tags},
+        )
+    code, message = answer.get("error_code"), str(answer.get("message"))
+    if code not in UNKNOWN:
+        # Also a server without aliases, which has stages.
+        return _ask_client(registry)
+    if "alias" not in message.lower() and registry.is_registered():
+        raise _lost(registry)
+    return None
+
+
+def _ask_client(registry: Registry) -> Version | None:
     from mlflow.exceptions import MlflowException
 
     with reachable(registry.settings):
@@ -30,24 +94,33 @@ def production(registry: Registry) -> Version | None:
             found = registry.client.get_model_version_by_alias(registry.name, PRODUCTION)
             return as_version(found)
         except MlflowException as error:
-            if error.error_code not in ("INVALID_PARAMETER_VALUE", "ENDPOINT_NOT_FOUND"):
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                raise _lost(registry) from None
+            if error.error_code not in ("INVALID_PARAMETER_VALUE", WITHOUT_ALIASES):
                 raise
         staged = registry.client.search_model_versions(f"name='{registry.name}'")
         in_stage = [version for version in staged if version.current_stage == PRODUCTION]
         return as_version(in_stage[0]) if in_stage else None
 
 
+def _lost(registry: Registry) -> VersionLost:
+    return VersionLost(
+        f"Production of {registry.name} is a version that the registry no longer has: promote "
+        "another one"
+    )
+
+
 def promote(registry: Registry, number: str, why: str) -> None:
-    """Make a version Production and note why in the history."""
-    _note(registry, PROMOTED, number, why)
+    """Make a version Production, and note why in the history."""
     _point_production_at(registry, number)
+    _note(registry, PROMOTED, number, why)
 
 
 def rollback(registry: Registry) -> str:
     """Make the version that was Production before the present one Production again.
 
     A version that was rolled back from no longer counts as having been Production, so a second
-    rollback goes further back instead of forth.
+    rollback goes further back instead of forth. Versions that were deleted are left out.
 
     Returns:
         Its number.
@@ -55,8 +128,11 @@ def rollback(registry: Registry) -> str:
     Raises:
         NoModel: when there is none.
     """
-    current = production(registry)
-    present = current.number if current else ""
+    try:
+        current = production(registry)
+        present = current.number if current else ""
+    except VersionLost:
+        present = "a deleted version"
     served: list[str] = []
     for entry in history(registry):
         if entry["event"] == ROLLED_BACK:
@@ -65,11 +141,14 @@ def rollback(registry: Registry) -> str:
             served.append(entry["version"])
     # An interrupted change, or one made by other means, leaves the history behind the alias.
     served = _up_to_last(present, served)
-    earlier = [number for number in served if number != present]
+    existing = {version.number for version in registry.versions()} - {present}
+    earlier = [number for number in served if number in existing]
     if not present or not earlier:
-        raise NoModel(f"no version of {registry.name} was Production before the present one")
-    _note(registry, ROLLED_BACK, earlier[-1], f"from version {present}")
+        raise NoModel(
+            f"no version of {registry.name} that still exists was Production before the present one"
+        )
     _point_production_at(registry, earlier[-1])
+    _note(registry, ROLLED_BACK, earlier[-1], f"from version {present}")
     return earlier[-1]
 
 
@@ -97,7 +176,7 @@ def _point_production_at(registry: Registry, number: str) -> None:
         try:
             registry.client.set_registered_model_alias(registry.name, PRODUCTION, number)
         except MlflowException as error:
-            if error.error_code != "ENDPOINT_NOT_FOUND":
+            if error.error_code != WITHOUT_ALIASES:
                 raise
             registry.client.transition_model_version_stage(
                 registry.name, number, PRODUCTION, archive_existing_versions=True
