@@ -77,7 +77,7 @@ FOREIGN_MESSAGES = {
     "RuntimeDirWarning: ": "platformdirs",
     "OSError: [Errno 28] ": "the operating system",
     "DVC: Can't remove": "DVC, within our message",
-    "ValidationError: 1 validation error": "pydantic, whose own traceback is shown",
+    "DB_PORT Input should be ": "pydantic, after the name of the variable",
     "params.yaml, line ": "pydantic, after our line number",
     "ModuleNotFoundError: No module named '...'": "Python, before our advice",
     "... (SMTPNotSupportedError": "smtplib, within our message",
