@@ -94,7 +94,8 @@ _POSTGRESQL = {
     "pg_locks, or raise lock_timeout of the role DB_USERNAME",
     "57014": "raise statement_timeout of the role DB_USERNAME, unless somebody cancelled the "
     "statement",
-    "57P": "the server is starting or stopping, or somebody ended the session: run this again later",
+    "57P": "the server is starting or stopping, or somebody ended the session: run this again "
+    "later",
 }
 _ROW_SECURITY = (
     "row-level security keeps rows of this table from DB_USERNAME: ask its owner for a policy that "
@@ -217,7 +218,7 @@ def _line_and_remedy(error: BaseException) -> tuple[str, str | None]:
         if "AWS Error" in first:  # of pyarrow, without a number
             return first, "check RAW_ARCHIVE and the credentials and region of AWS"
         return first, _OPERATING_SYSTEM.get(error.errno or 0)
-    return first, next((_LIBRARIES[name] for name in _LIBRARIES if name in types), None)
+    return first, next((remedy for name, remedy in _LIBRARIES.items() if name in types), None)
 
 
 def _name(kind: type) -> str:

@@ -119,7 +119,9 @@ def test_a_name_in_a_file_or_an_argument_is_shown(name: str, home: Path, impress
 def test_a_wrong_argument_is_shown(name: str, words: str, impress: Impress) -> None:
     wrong = impress(*words.split(), name)
     assert wrong.returncode == 2
-    assert not [line for line in (wrong.stdout + wrong.stderr).split("\n") if not line.isprintable()]
+    assert not [
+        line for line in (wrong.stdout + wrong.stderr).split("\n") if not line.isprintable()
+    ]
     inner = re.sub(r"[│\n ]+", "", wrong.stderr)
     assert re.sub(" +", "", visible(name)) in inner.replace("\\\\", "\\")
 
