@@ -98,6 +98,7 @@ def main(folder: str | None = None) -> None:
     """Live through the year and say what was found when."""
     home = Path.cwd()
     with tempfile.TemporaryDirectory() as place:
+        Path(place).chmod(0o755)  # for root PostgreSQL runs as another user
         shutil.copy(home / "params.yaml", place)
         os.chdir(place)
         impress(f"simulate Dataset --experiments 60 --seconds {SECONDS}")

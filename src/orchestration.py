@@ -9,10 +9,12 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
+from src.safe_text import safe
 from src.settings import Settings
 
 P = ParamSpec("P")
@@ -41,7 +43,8 @@ def flow(
         def with_settings(*args: P.args, **kwargs: P.kwargs) -> R:
             token = _in_prefect.set(True)
             try:
-                return function(settings, *args, **kwargs)
+                with _safe_failure():
+                    return function(settings, *args, **kwargs)
             finally:
                 _in_prefect.reset(token)
 
@@ -51,7 +54,7 @@ def flow(
         vars(with_settings)["__signature__"] = signature.replace(parameters=shown)
         with_settings.__annotations__ = {each.name: each.annotation for each in shown}
         run: Callable[P, R] = _prefect().flow(with_settings, persist_result=False)
-        return run(*args, **kwargs)
+        return _own_failure(lambda: run(*args, **kwargs))
 
     return cast(Callable[Concatenate[Settings, P], R], call)
 
@@ -65,10 +68,11 @@ def task(retries: int = 0) -> Callable[[Callable[P, R]], Callable[P, R]]:
             # Prefect inspects the arguments of a task. Tables, models and settings are not for its
             # eyes, so Prefect gets a function without arguments.
             def run() -> R:
-                return function(*args, **kwargs)
+                with _safe_failure():
+                    return function(*args, **kwargs)
 
             if not _in_prefect.get():
-                return run()
+                return function(*args, **kwargs)
             wrapped: Callable[[], R] = _prefect().task(
                 run,
                 name=function.__name__,
@@ -76,11 +80,33 @@ def task(retries: int = 0) -> Callable[[Callable[P, R]], Callable[P, R]]:
                 retry_delay_seconds=[2, 10],
                 persist_result=False,
             )
-            return wrapped()
+            return _own_failure(wrapped)
 
         return call
 
     return decorate
+
+
+class Failure(Exception):
+    """An error as Prefect gets to know it, which stores its text: without secrets."""
+
+
+@contextmanager
+def _safe_failure() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # of any kind: Prefect stores the text of each
+        raise Failure(safe(f"{type(error).__name__}: {error}")) from error
+
+
+def _own_failure(run: Callable[[], R]) -> R:
+    """Run what Prefect runs, and raise the errors of our code instead of a Failure."""
+    try:
+        return run()
+    except Failure as failure:
+        assert failure.__cause__
+        own = failure.__cause__
+    raise own
 
 
 @functools.cache

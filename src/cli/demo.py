@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from src.cli.console import console, show_line, show_table
+from src.cli.console import show_heading, show_line, show_rule, show_table
 from src.components.database.connection import connect
 from src.components.database.tables import tables
 from src.settings import Settings, variables
@@ -59,14 +59,15 @@ def run(settings: Settings) -> None:
     _prepare(folder, settings.impress_params.resolve())
     environment = _environment()
     for title, commands in STEPS.items():
-        console.rule(f"[bold]{title}")
+        show_rule(title)
         for command in commands:
-            console.print(f"[bold]$ {command}")
+            show_heading(f"$ {command}")
             subprocess.run(command.split(), cwd=folder, env=environment, check=True)
     demo = settings.model_copy(update={"impress_home": folder, "db_hostname": None})
     _show_truth(demo, load_soft_sensor(folder / "params.yaml"))
     impress = Path(sys.executable).with_name("impress")
-    show_line(f"The same state at any time:\ncd {folder} && {impress} status")
+    show_line("The same state at any time:")
+    show_line(f"cd {folder} && {impress} status")
 
 
 def _prepare(folder: Path, params: Path) -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pandas as pd
-from rich.markup import escape
 from sqlalchemy import Connection, Double, Engine, select, text
 
-from src.cli.console import console, show_line, show_table, stamp
+from src.cli.console import show_line, show_rule, show_table, stamp
 from src.components.database.tables import NEWEST_FIRST, tables
 from src.components.predictor.bundle import Bundle
 from src.components.predictor.flags import describe
@@ -49,7 +48,7 @@ def show_why(engine: Engine, settings: Settings, spec: SoftSensor, experiment: s
     """
     registry = Registry(settings, spec.name)
     for prediction in read_predictions(engine, spec, experiment):
-        console.rule(f"[bold]experiment {escape(experiment)}, {prediction.phase.name}")
+        show_rule(f"experiment {experiment}, {prediction.phase.name}")
         _show_origin(prediction)
         _show_flags(prediction, spec)
         bundle = _fetch_bundle(registry, prediction, spec)

@@ -102,6 +102,5 @@ write_report = task()(report.write_report)
 
 
 if __name__ == "__main__":
-    environment = Settings()
-    with job("monitor", environment.logs):
-        monitor(environment)
+    with job("monitor") as configured:
+        monitor(configured)

@@ -64,6 +64,5 @@ def fetch_production(settings: Settings, spec: SoftSensor) -> Served:
 
 
 if __name__ == "__main__":
-    environment = Settings()
-    with job("predict", environment.logs):
-        predict(environment)
+    with job("predict") as configured:
+        predict(configured)

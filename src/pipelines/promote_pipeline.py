@@ -17,6 +17,7 @@ from src.components.trainer.gate import Comparison
 from src.errors import BundleRefused, RegistryUnavailable, VersionLost
 from src.logger import job
 from src.orchestration import flow
+from src.safe_text import safe
 from src.settings import Settings
 from src.soft_sensor import SoftSensor, load_soft_sensor
 
@@ -77,7 +78,7 @@ def promote(settings: Settings, version: str | None = None, force: str | None = 
             return decision
         logger.warning("version %s is forced: %s", number, why)
         why = f"forced, because {force}; {why}"
-    production.promote(registry, number, why)
+    production.promote(registry, number, safe(why))
     return replace(decision, promoted=True)
 
 
@@ -105,6 +106,5 @@ def decide(number: str, challenger: Bundle, registry: Registry, spec: SoftSensor
 
 
 if __name__ == "__main__":
-    environment = Settings()
-    with job("promote", environment.logs):
-        promote(environment).require_promoted()
+    with job("promote") as configured:
+        promote(configured).require_promoted()

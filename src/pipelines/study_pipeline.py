@@ -46,6 +46,5 @@ compare = task()(sensor_study.compare_sets)
 
 
 if __name__ == "__main__":
-    environment = Settings()
-    with job("study", environment.logs):
-        study(environment)
+    with job("study") as configured:
+        study(configured)

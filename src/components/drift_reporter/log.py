@@ -33,6 +33,7 @@ from src.components.drift_reporter.evidence import Earlier, Evidence, Period
 from src.components.drift_reporter.status import Status
 from src.components.drift_reporter.verdict import Verdict
 from src.errors import DataError
+from src.safe_text import safe
 from src.soft_sensor import SoftSensor
 
 PIPELINE = "monitor"
@@ -211,7 +212,7 @@ class MonitoringLog:
         """Store a verdict with its tests, and mark the period as reported, in one transaction.
 
         Args:
-            details: where the report and the message are.
+            details: where the report and the message are; may quote a mail server.
         """
         period = evidence.period
         own = {
@@ -221,7 +222,8 @@ class MonitoringLog:
             "rows": len(evidence.month),
             "sensors": verdict.sensors,
         }
-        noted = self._runs.c.details.op("||")(cast({**own, **details}, JSONB))
+        safe_details = {name: safe(value) for name, value in details.items()}
+        noted = self._runs.c.details.op("||")(cast({**own, **safe_details}, JSONB))
         stored = [column.name for column in self._tests.columns]
         rows = verdict.tests.assign(run_id=run_id).reindex(columns=stored)
         with self.engine.begin() as connection:

@@ -50,7 +50,8 @@ class Report:
 def write_report(verdict: Verdict, evidence: Evidence, spec: SoftSensor, reports: Path) -> Report:
     """Put a verdict into words and pictures, in a new folder under `reports`."""
     summary = summarise(verdict, evidence, spec)
-    logger.info("%s", summary.text())
+    for line in filter(None, summary.text().splitlines()):
+        logger.info("%s", line)
     folder = reports / f"drift-{evidence.period.until:%Y%m%dT%H%M%S}"
     drawn = pictures.draw(verdict, evidence, spec, folder)
     page = folder / "report.html"

@@ -15,6 +15,7 @@ from src.components.drift_reporter.evidence import Evidence
 from src.components.drift_reporter.findings import Finding, findings
 from src.components.drift_reporter.status import Status
 from src.components.drift_reporter.verdict import Verdict, backtest
+from src.safe_text import safe
 from src.soft_sensor import SoftSensor
 
 COLOURS = {Status.ALARM: "#b3261e", Status.WATCH: "#b58900", Status.NO_DRIFT: "#2e7d32"}
@@ -85,6 +86,7 @@ def _templates() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
+        finalize=lambda value: safe(value) if isinstance(value, str) else value,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import zipfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from email import policy
 from email.message import EmailMessage
@@ -13,9 +14,11 @@ from hashlib import sha256
 from html import escape
 from pathlib import Path
 
+from src.safe_text import safe, safe_lines
 from src.settings import Settings
 
 POLICY = policy.default.clone(cte_type="7bit")  # which every relay can carry
+SERVED = "X-Impress-Served"  # header of a message that only some of its recipients have got
 
 
 @dataclass(frozen=True)
@@ -53,12 +56,11 @@ def compose(letter: Letter, settings: Settings) -> EmailMessage:
     A report larger than EMAIL_MAX_MB (10^6 bytes, zipped) is left out, and text and HTML say so.
 
     Raises:
-        ValueError: when a header would contain a line break, or nobody would get the message.
         KeyError: when `html` shows a picture that is not among `pictures`.
     """
     message = EmailMessage(POLICY)
     address(message, settings)
-    _set(message, "Subject", letter.subject)
+    message["Subject"] = safe(letter.subject)
     message["Date"] = formatdate()
     message["Message-ID"] = message_id(letter.key)
     message["Auto-Submitted"] = "auto-generated"  # suppresses out-of-office replies
@@ -67,7 +69,7 @@ def compose(letter: Letter, settings: Settings) -> EmailMessage:
     note = ""
     if size > settings.email_max_mb:
         note = f"The report is too large to attach ({size:.3g} MB): see {letter.report}"
-    message.set_content(f"{letter.text}\n{note}\n" if note else letter.text)
+    message.set_content(safe_lines(f"{letter.text}\n{note}\n" if note else letter.text))
     if letter.html:
         _add_page(message, f"{letter.html}<p>{escape(note)}</p>" if note else letter.html, letter)
     if letter.report and not note:
@@ -77,26 +79,24 @@ def compose(letter: Letter, settings: Settings) -> EmailMessage:
 
 
 def address(message: EmailMessage, settings: Settings) -> None:
-    """Set sender and recipients, replacing those that the message has.
-
-    Raises:
-        ValueError: when one of them contains a line break, or nobody would get the message.
-    """
+    """Set sender and recipients, replacing those that the message has."""
     for name, value in (("From", settings.email_sender), ("To", settings.email_recipient)):
         del message[name]
-        _set(message, name, value)
-    if not message["To"].addresses:
-        raise ValueError("EMAIL_RECIPIENT contains no address")
-
-
-def _set(message: EmailMessage, name: str, value: str) -> None:
-    # EmailMessage accepts a line break at the end, and one that is written as an encoded word.
-    lines = f"{value}|".splitlines()
-    if len(lines) == 1:
         message[name] = value
-        lines = f"{message[name]}|".splitlines()
-    if len(lines) > 1:
-        raise ValueError(f"the header {name} must be a single line, not {value!r}")
+
+
+def recipients(message: EmailMessage) -> list[str]:
+    """The addresses that a message still has to reach."""
+    served = set(str(message[SERVED] or "").split())
+    addresses = [address.addr_spec for address in message["To"].addresses]
+    return [address for address in addresses if address not in served]
+
+
+def note_served(message: EmailMessage, addresses: Iterable[str]) -> None:
+    """Note in a message that these addresses need not get it again."""
+    served = " ".join([str(message[SERVED] or ""), *addresses]).strip()
+    del message[SERVED]
+    message[SERVED] = served
 
 
 def _zipped(report: Path) -> bytes:

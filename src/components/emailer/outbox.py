@@ -15,7 +15,7 @@ from email.message import EmailMessage
 from pathlib import Path
 
 from src.components.emailer.folder import Folder
-from src.components.emailer.letter import address
+from src.components.emailer.letter import SERVED, address, note_served, recipients
 from src.components.emailer.smtp import Smtp
 from src.components.emailer.transport import Receipt, Transport
 from src.errors import DeliveryError
@@ -36,8 +36,10 @@ def choose(settings: Settings) -> Transport:
 def send(message: EmailMessage, settings: Settings) -> str:
     """Send a message, and try again after a temporary error.
 
+    If some recipients are refused while others are accepted, the message is kept for them.
+
     Returns:
-        Where the message went, and which recipients were refused while others were accepted.
+        Where the message went, and which recipients were refused.
 
     Raises:
         DeliveryError: when nobody will get it. The message is then kept in
@@ -53,16 +55,20 @@ def send(message: EmailMessage, settings: Settings) -> str:
             f"it is kept for the next run in {kept}: check {transport.suspects(error)}"
         ) from error
     if transport.delivers:
-        unsent.remove(message)
         logger.info("message handed to %s", transport.name)
     if not receipt.refused:
+        if transport.delivers:
+            unsent.remove(message)
         return receipt.destination
-    logger.warning("%s refused %s", transport.name, ", ".join(receipt.refused))
-    return f"{receipt.destination}, but not {', '.join(receipt.refused)}"
+    note_served(message, [each for each in recipients(message) if each not in receipt.refused])
+    kept = unsent.write(message)
+    refused = "; ".join(f"{each} ({answer})" for each, answer in receipt.refused.items())
+    logger.warning("%s refused %s: kept for them in %s", transport.name, refused, kept)
+    return f"{receipt.destination}, but not to {refused}: kept for them in {kept}"
 
 
 def deliver_kept(settings: Settings) -> list[str]:
-    """Send what earlier runs kept, oldest first, to the EMAIL_RECIPIENT of today.
+    """Send what earlier runs kept, oldest first, to those in today's EMAIL_RECIPIENT who lack it.
 
     Does nothing without a transport that reaches people, or while another run is doing it.
 
@@ -70,7 +76,7 @@ def deliver_kept(settings: Settings) -> list[str]:
         Message-IDs of what was sent. What was not is logged and stays.
 
     Raises:
-        DeliveryError: when messages are kept and none of them could be sent.
+        DeliveryError: when nobody has got any of the messages that are kept.
     """
     unsent = _unsent(settings)
     if not choose(settings).delivers or not unsent.path.exists():
@@ -81,12 +87,16 @@ def deliver_kept(settings: Settings) -> list[str]:
         for message in unsent.messages() if alone else []:
             # Wrong addresses may be why it was kept.
             address(message, settings)
+            if not recipients(message):
+                unsent.remove(message)
+                continue
             try:
                 send(message, settings)
                 sent.append(str(message["Message-ID"]))
             except DeliveryError as error:
                 logger.error("%s", error)
-                errors.append(error)
+                if not message[SERVED]:
+                    errors.append(error)
     if errors and not sent:
         raise errors[0]
     return sent

@@ -6,7 +6,6 @@ import smtplib
 import socket
 import ssl
 import time
-from base64 import b64encode
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from email.message import EmailMessage
@@ -16,6 +15,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from src.components.emailer.letter import recipients
 from src.components.emailer.transport import Receipt
 from src.settings import Settings
 
@@ -56,12 +56,18 @@ class Smtp:
             if settings.smtp_security == "starttls":
                 smtp.starttls(context=tls)
             if settings.email_pass:
-                _log_in(smtp, parseaddr(settings.email_sender)[1], settings.email_pass)
-            refused = smtp.send_message(message)
+                user = settings.email_username or parseaddr(settings.email_sender)[1]
+                _log_in(smtp, user, settings.email_pass)
+            to = recipients(message)
+            refused = smtp.send_message(message, to_addrs=to)
             # The server has the message: whatever it answers to QUIT changes nothing.
             with suppress(OSError):
                 smtp.quit()
-        return Receipt(f"{message['To']} over {self._server}", tuple(refused))
+        answers = {}
+        for address, (code, answer) in refused.items():
+            answers[address] = f"{code} {answer.decode(errors='replace')}"
+        accepted = ", ".join(address for address in to if address not in refused)
+        return Receipt(f"{accepted} over {self._server}", answers)
 
     def _connect(self, tls: ssl.SSLContext) -> smtplib.SMTP:
         host, port = self.settings.smtp_host, self.settings.smtp_port
@@ -88,7 +94,7 @@ class Smtp:
             return "EMAIL_RECIPIENT"
         if isinstance(error, smtplib.SMTPResponseException) and error.smtp_code == 552:
             return "EMAIL_MAX_MB, and delete that file"
-        return "SMTP_HOST, SMTP_PORT, SMTP_SECURITY, EMAIL_SENDER and EMAIL_PASS"
+        return "SMTP_HOST, SMTP_PORT, SMTP_SECURITY, EMAIL_SENDER, EMAIL_USERNAME and EMAIL_PASS"
 
 
 class _Connection(smtplib.SMTP):
@@ -126,14 +132,7 @@ def _cut(connection: socket.socket) -> None:
 
 
 def _log_in(smtp: smtplib.SMTP, user: str, password: SecretStr) -> None:
-    """Log in, keeping the password out of errors, though a server may repeat what it was sent."""
-    secret = password.get_secret_value()
     try:
-        smtp.login(user, secret)
-    except smtplib.SMTPAuthenticationError as error:
-        answer = error.smtp_error if isinstance(error.smtp_error, bytes) else b""
-        for sent in (f"\0{user}\0{secret}".encode(), secret.encode()):
-            answer = answer.replace(sent, b"***").replace(b64encode(sent), b"***")
-        raise smtplib.SMTPAuthenticationError(error.smtp_code, answer) from None
+        smtp.login(user, password.get_secret_value())
     except UnicodeError:
         raise ValueError("a login must be ASCII") from None

@@ -5,7 +5,8 @@ A transport is one module with one class; `outbox.choose` names it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from email.message import EmailMessage
 from typing import Protocol
 
@@ -16,11 +17,11 @@ class Receipt:
 
     Attributes:
         destination: where it went.
-        refused: recipients that were refused while others were accepted.
+        refused: recipients that were refused while others were accepted, and why.
     """
 
     destination: str
-    refused: tuple[str, ...] = ()
+    refused: Mapping[str, str] = field(default_factory=dict)
 
 
 class Transport(Protocol):
@@ -35,7 +36,7 @@ class Transport(Protocol):
         """Whether it reaches people; only then does it get what was kept."""
 
     def hand_over(self, message: EmailMessage) -> Receipt:
-        """Try once, in bounded time.
+        """Try once, in bounded time, to reach `letter.recipients(message)`.
 
         Raises:
             OSError, ValueError: when nobody will get the message.

@@ -10,7 +10,6 @@ from urllib.parse import quote
 
 from src.components.database.connection import run_copy
 from src.components.inbox.states import Inbox
-from src.errors import DataError
 from src.files import write_whole
 
 if TYPE_CHECKING:
@@ -25,7 +24,8 @@ def store(inbox: Inbox, rows: str, root: str) -> None:
 
     Args:
         rows: what follows "FROM online_data AS t," in SQL: which rows.
-        root: a folder, or s3://bucket/prefix, for which credentials are found as AWS's SDKs do.
+        root: an absolute folder, or s3://bucket/prefix, as the settings have checked it.
+            Credentials for S3 are found as AWS's SDKs do.
     """
     import pyarrow as pa
     from pyarrow import compute, parquet
@@ -45,8 +45,6 @@ def store(inbox: Inbox, rows: str, root: str) -> None:
 def _put(root: str, name: str, content: bytes) -> None:
     """Write one file whole or not at all."""
     if root.startswith("s3://"):
-        if "@" in root:
-            raise DataError("RAW_ARCHIVE holds a key: give it to AWS's own variables or to a role")
         from pyarrow import fs
 
         store_of, prefix = fs.FileSystem.from_uri(root)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from sqlalchemy import Engine, text
 
-from src.components.database.connection import connect
 from src.components.database.schema import initialise
 from src.components.ingestion.load import load_sensor_rows
 from src.errors import DataError
-from src.settings import Settings
 from src.soft_sensor import SoftSensor
-from tests.postgres import folder_for_postgres
 
 
 def _count(engine: Engine, table: str) -> int:
@@ -142,31 +138,3 @@ def test_times_come_in_utc_whatever_the_zone_of_the_server(engine: Engine) -> No
 def test_twins_are_apart(engine: Engine, spec: SoftSensor, file: Path) -> None:
     load_sensor_rows(engine, spec, file, prefix="test_")
     assert (_count(engine, "online_data"), _count(engine, "test_online_data")) == (0, 3)
-
-
-@pytest.fixture(name="embedded")
-def fixture_embedded(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The data folder that an embedded server will have, in a home of its own."""
-    with folder_for_postgres() as home:
-        monkeypatch.setenv("IMPRESS_HOME", str(home))
-        yield home / "artifacts" / "pgdata"
-
-
-def test_an_embedded_server_keeps_its_data_and_stops(embedded: Path, spec: SoftSensor) -> None:
-    with connect(Settings()) as engine:
-        assert "created online_data" in initialise(engine, spec)
-        socket = Path(str(engine.url.query["host"]))
-    with connect(Settings()) as engine:
-        assert not initialise(engine, spec)
-    assert (embedded / "PG_VERSION").is_file()
-    assert not list(socket.glob("postmaster.pid"))
-
-
-def test_a_process_that_was_killed_does_not_keep_the_embedded_server_alive(embedded: Path) -> None:
-    with connect(Settings()):
-        handles = embedded / ".handle_pids.json"
-    handles.write_text("[999999999]", encoding="utf-8")
-    with connect(Settings()):
-        pid = embedded / "postmaster.pid"
-        assert pid.exists()
-    assert not pid.exists()

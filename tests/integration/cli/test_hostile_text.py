@@ -1,0 +1,176 @@
+"""Names that would act on a terminal, or forge lines of a log, are shown instead."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from sqlalchemy import Engine
+
+from src.safe_text import visible
+from src.soft_sensor import load_soft_sensor
+from tests.integration.workbench import Workbench
+
+Impress = Callable[..., subprocess.CompletedProcess[str]]
+NAMES = [
+    "\x1b[31mred\x1b[0m",
+    "title\x1b]0;owned\x07",
+    "\x9b31mred",
+    "lab\u202e7\u2066",
+    "two\nlines",
+    "lot 7\r2026-01-01 00:00:00,000 ERROR   predict: forged",
+    "1\n2026-01-01 00:00:00,000 ERROR   predict: forged",
+    "[bold red]x[/bold red]",
+    "[/] :warning: [link=https://example.org]x[/link]",
+]
+RECORD = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} (INFO|WARNING|ERROR) +\w[\w.]*: \S")
+
+
+@pytest.fixture(autouse=True)
+def fixture_wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A console on which no cell of a table is cut off."""
+    monkeypatch.setenv("COLUMNS", "300")
+
+
+@pytest.fixture(name="named")
+def fixture_named(engine: Engine, home: Path, impress: Impress) -> Workbench:
+    """A rig whose experiments have names, and whose titles are hostile, too."""
+    params = home / "params.yaml"
+    content = params.read_text(encoding="utf-8")
+    for old, new in (
+        ("experiment_type: integer", "experiment_type: text"),
+        ("title: turbidity", r'title: "\e[31mturb\u202eidity [bold]"'),
+        ("title: surface tension", r'title: "surface\a tension\n[/]"'),
+        ("name: rinsing", r'name: "rin\e[2Jsing"'),
+    ):
+        assert old in content
+        content = content.replace(old, new)
+    params.write_text(content, encoding="utf-8")
+    bench = Workbench(engine, load_soft_sensor(params))
+    bench.execute("DROP TABLE online_data, archived_data, rejected_data, runs CASCADE")
+    assert impress("init").returncode == 0
+    return bench
+
+
+def assert_shown(done: subprocess.CompletedProcess[str], *names: str) -> None:
+    """Every name can be read, nothing else acts, and each line of a log is a record of ours."""
+    lines = [*done.stdout.split("\n"), *done.stderr.split("\n")]
+    for log in Path("logs").glob("*.log"):
+        lines += log.read_text(encoding="utf-8").split("\n")
+    assert not [line for line in lines if not line.isprintable()]
+    for name in names:
+        assert visible(name) in done.stdout + done.stderr
+    logs = [log.read_text(encoding="utf-8") for log in Path("logs").glob("*.log")]
+    for text in (done.stderr, *logs):
+        for line in text.splitlines():
+            assert not line or line.startswith("  ") or RECORD.match(line), line
+            assert not line.endswith("forged") or "\\" in line
+
+
+def write(file: Path, experiment: str, phase: int = 9) -> None:
+    """A sensor file with one row of an experiment."""
+    row = {"experimentnummer": experiment, "timestamp": 1.0, "waschen": phase}
+    sensors = dict.fromkeys(("truebung", "druck1", "fluss1", "ph", "leitfaehigkeit"), 1.0)
+    with file.open("w", encoding="utf-8", newline="") as lines:
+        writer = csv.DictWriter(lines, [*row, *sensors], delimiter=";")
+        writer.writeheader()
+        writer.writerow(row | sensors)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.usefixtures("named")
+def test_a_name_in_a_file_or_an_argument_is_shown(name: str, home: Path, impress: Impress) -> None:
+    write(home / "rows.csv", name)
+    loaded = impress("load", "rows.csv")
+    assert loaded.returncode == 1 and "waschen=9" in loaded.stderr
+    assert_shown(loaded, name)
+    header = (home / "rows.csv").read_text(encoding="utf-8").splitlines()[0]
+    (home / "rows.csv").write_text(f'{header};"{name}"\n', encoding="utf-8")
+    unknown = impress("load", "rows.csv")
+    assert unknown.returncode == 1
+    assert_shown(unknown)
+    for words in (("load", name), ("why", name)):
+        failed = impress(*words)
+        assert failed.returncode == 1
+        assert_shown(failed, name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "words",
+    [
+        "status --max-age",
+        "rejected replay --reason",
+        "predict --from",
+        "simulate x --fault",
+        "simulate x --seed",
+        "predict",
+        "no-such-command",
+        "",
+    ],
+)
+def test_a_wrong_argument_is_shown(name: str, words: str, impress: Impress) -> None:
+    wrong = impress(*words.split(), name)
+    assert wrong.returncode == 2
+    assert not [
+        line for line in (wrong.stdout + wrong.stderr).split("\n") if not line.isprintable()
+    ]
+    inner = re.sub(r"[│\n ]+", "", wrong.stderr)
+    assert re.sub(" +", "", visible(name)) in inner.replace("\\\\", "\\")
+
+
+@pytest.mark.parametrize("colour", [False, True])
+def test_names_in_the_database_are_shown(
+    named: Workbench, colour: bool, impress: Impress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in NAMES:
+        named.add(name, 9, 3)
+    predicted = impress("predict")
+    assert predicted.returncode == 3, predicted.stderr
+    for name in NAMES:
+        named.add(name, 1, 100, age=-86400)
+        named.execute(
+            "INSERT INTO archived_data (experimentnummer, waschen, ph_mean, model_version) "
+            "VALUES (:name, 0, 7.5, :name)",
+            name=name,
+        )
+    if colour:
+        monkeypatch.setenv("FORCE_COLOR", "1")
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        done = impress(*words)
+        assert done.returncode == 0, done.stderr
+        assert ("\x1b[" in done.stdout) == colour
+        done.stdout = re.sub(r"\x1b\[[\d;]*m", "", done.stdout)
+        return done
+
+    assert_shown(run("rejected"), *NAMES)
+    assert_shown(run("status"), *NAMES)
+    for name in NAMES:
+        titles = ("\x1b[31mturb\u202eidity [bold]", "surface\a tension\n[/]", "rin\x1b[2Jsing")
+        assert_shown(run("why", name), name, *titles)
+
+
+def test_what_others_wrote_into_the_registry_is_shown(
+    engine: Engine, trained_home: Path, home: Path, impress: Impress
+) -> None:
+    assert engine.url.database
+    (home / "artifacts").mkdir()
+    client = MlflowClient(
+        f"sqlite:///{shutil.copy(trained_home / 'artifacts' / 'mlflow.db', home / 'artifacts')}"
+    )
+    for place, name in enumerate(NAMES):
+        entry = {"at": "2026-01-01", "event": name, "version": name, "by": name, "why": name}
+        client.set_registered_model_tag("laundry", f"production.{place}", json.dumps(entry))
+    client.set_model_version_tag("laundry", "1", "data_version", NAMES[0])
+    client.set_model_version_tag("laundry", "1", "code_version", NAMES[-1])
+    models = impress("models")
+    assert models.returncode == 0, models.stderr
+    assert_shown(models, *NAMES)
