@@ -59,10 +59,6 @@ class Registry:
     def __init__(self, settings: Settings, name: str) -> None:
         self.name = name
         self.settings = settings
-        if not re.match("[a-z][a-z0-9+.-]+:", settings.registry_uri):
-            raise RegistryFault(
-                "MLFLOW_TRACKING_URI has no scheme: write https:// (or http://) before the host"
-            )
         self._connection: MlflowClient | None = None
 
     @property

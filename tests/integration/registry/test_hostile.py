@@ -218,7 +218,6 @@ def test_a_dead_proxy_is_named(closed_port: int, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     "address, fault",
     [
-        ("dagshub.com/team/rig.mlflow", "has no scheme"),
         ("http://", "is not an address"),
         ("http://user:s3cret@host:port", "is not an address"),
     ],
