@@ -57,6 +57,7 @@ FOREIGN_VARIABLES = {
 
 # Options of other programs, and which ones.
 FOREIGN_OPTIONS = {
+    "--env-manager": "mlflow models",
     "--volumes": "docker compose",
     "--build-arg": "docker",
 }
