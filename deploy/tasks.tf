@@ -8,8 +8,10 @@ locals {
     DB_PORT             = ""
     DB_NAME             = ""
     DB_SSLMODE          = ""
+    DB_SSLROOTCERT      = ""
     RAW_ARCHIVE         = ""
     MLFLOW_TRACKING_URI = ""
+    MODEL_TRUSTED_KEYS  = ""
     EMAIL_SENDER        = ""
     EMAIL_USERNAME      = ""
     EMAIL_RECIPIENT     = ""
@@ -117,7 +119,7 @@ locals {
     }]
   })
   # s3://bucket/prefix -> bucket/prefix, null without an archive on S3.
-  raw_archive = try(regex("^s3://(.+?)/?$", local.environment.RAW_ARCHIVE)[0], null)
+  raw_archive = try(regex("^(?i:s3)://(.+?)/?$", local.environment.RAW_ARCHIVE)[0], null)
 }
 
 # What ECS may do to start a task.

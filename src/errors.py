@@ -35,12 +35,28 @@ class BundleRefused(ImpressError):
     """A model bundle is damaged, was altered, or asks for what the loader does not allow."""
 
 
+class InvalidKey(ImpressError):
+    """A variable for a key holds something else."""
+
+
+class ExportFailed(ImpressError):
+    """A trained model cannot be stored so that it predicts the same."""
+
+
 class NoModel(ImpressError):
     """The registry has no such model version, or cannot be reached and nothing is cached."""
 
 
 class RegistryUnavailable(ImpressError):
-    """The model registry does not answer."""
+    """The model registry, or the way to it, does not work; which may pass."""
+
+
+class RegistryFault(ImpressError):
+    """The model registry is wrongly configured, or answers what must not be believed."""
+
+
+class VersionLost(ImpressError):
+    """Production is a version that the registry does not have."""
 
 
 class InboxHeld(ImpressError):
@@ -78,7 +94,8 @@ _POSTGRESQL = {
     "pg_locks, or raise lock_timeout of the role DB_USERNAME",
     "57014": "raise statement_timeout of the role DB_USERNAME, unless somebody cancelled the "
     "statement",
-    "57P": "the server is starting, stopping or not accepting connections: run this again later",
+    "57P": "the server is starting or stopping, or somebody ended the session: run this again "
+    "later",
 }
 _ROW_SECURITY = (
     "row-level security keeps rows of this table from DB_USERNAME: ask its owner for a policy that "
@@ -99,7 +116,7 @@ _CONNECTING = {
     "DB_USERNAME",
     'FATAL:  database ".*" does not exist': _POSTGRESQL["3D000"],
     "too many (clients|connections)|remaining connection slots": _POSTGRESQL["53300"],
-    "the database system is ": _POSTGRESQL["57P"],
+    "the database system is |terminating connection": _POSTGRESQL["57P"],
     ", SSL encryption$": _POSTGRESQL["28000"],
     ", no encryption$": "the server does not admit this login without TLS: set DB_SSLMODE to "
     "`require` or `verify-full`, or check DB_USERNAME and DB_NAME, and pg_hba.conf on the server",
@@ -201,7 +218,7 @@ def _line_and_remedy(error: BaseException) -> tuple[str, str | None]:
         if "AWS Error" in first:  # of pyarrow, without a number
             return first, "check RAW_ARCHIVE and the credentials and region of AWS"
         return first, _OPERATING_SYSTEM.get(error.errno or 0)
-    return first, next((_LIBRARIES[name] for name in _LIBRARIES if name in types), None)
+    return first, next((remedy for name, remedy in _LIBRARIES.items() if name in types), None)
 
 
 def _name(kind: type) -> str:

@@ -6,6 +6,7 @@ characters; the lines of a traceback are indented.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
@@ -34,6 +35,7 @@ _CHATTY = (
     "httpx",
     "matplotlib",
 )
+_REPETITIVE = "mlflow.store.db.utils"  # logs, with a traceback, the errors that it then raises
 
 
 @contextmanager
@@ -53,6 +55,8 @@ def job(name: str) -> Iterator[Settings]:
             settings = Settings()
             file = settings.logs / f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%S}.log"
             file.parent.mkdir(parents=True, exist_ok=True)
+            if not os.access(file.parent, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(file.parent))
             handlers.enter_context(_attached(_PrivateFile(file)))
             yield settings
         except Exception as error:  # pylint: disable=broad-exception-caught  # process edge
@@ -140,6 +144,7 @@ def _attached(handler: logging.Handler) -> Iterator[None]:
     root.setLevel(logging.INFO)
     for chatty in _CHATTY:
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    logging.getLogger(_REPETITIVE).setLevel(logging.CRITICAL)
     handler.setFormatter(logging.Formatter(_FORMAT))
     root.addHandler(handler)
     try:

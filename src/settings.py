@@ -159,6 +159,13 @@ class Settings(BaseSettings):
     mlflow_tracking_username: str | None = Field(None, description="user of the registry")
     mlflow_tracking_password: SecretStr | None = Field(None, description="its password or token")
 
+    model_signing_key: SecretStr | None = Field(
+        None, description="private key that signs new models, or its file"
+    )
+    model_trusted_keys: str | None = Field(
+        None, description="public keys, or their files; only models signed by one of them serve"
+    )
+
     dvc_username: str | None = Field(None, description="user of the data remote")
     dvc_token: SecretStr | None = Field(None, description="token of the data remote")
 
@@ -237,9 +244,19 @@ class Settings(BaseSettings):
         return self.impress_home.resolve() / "ml_downloads"
 
     @property
+    def mlflow_database(self) -> Path:
+        """Database of the embedded registry."""
+        return self.artifacts / "mlflow.db"
+
+    @property
+    def mlflow_artifacts(self) -> Path:
+        """Artifacts of the embedded registry."""
+        return self.artifacts / "mlartifacts"
+
+    @property
     def registry_uri(self) -> str:
         """Tracking address of MLflow."""
-        return self.mlflow_tracking_uri or f"sqlite:///{self.artifacts / 'mlflow.db'}"
+        return self.mlflow_tracking_uri or f"sqlite:///{self.mlflow_database}"
 
     def export(self) -> None:
         """Hand to MLflow and Prefect what they read from the environment only."""

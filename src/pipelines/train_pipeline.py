@@ -16,14 +16,14 @@ import pandas as pd
 from src.components.ingestion import data_set, dvc_data
 from src.components.lineage import code_version, library_versions
 from src.components.predictor.bundle import Bundle
-from src.components.predictor.members import Params
 from src.components.registry import cache
 from src.components.registry.production import production
 from src.components.registry.versions import Registry
 from src.components.trainer import evaluation, explanation, fitting
+from src.components.trainer.members import Params
 from src.components.trainer.model_card import model_card
 from src.components.transformation.training_table import laboratory_targets, training_table
-from src.errors import BundleRefused, NoModel
+from src.errors import BundleRefused, NoModel, VersionLost
 from src.files import write_whole
 from src.logger import job
 from src.orchestration import flow, task
@@ -72,7 +72,7 @@ def production_params(settings: Settings, spec: SoftSensor, needed: bool) -> dic
         if version is None:
             raise NoModel(f"no version of {spec.name} is Production: train without --retrain")
         params = cache.fetch(registry, version.number).origin.params
-    except (NoModel, BundleRefused) as error:
+    except (NoModel, BundleRefused, VersionLost) as error:
         if needed:
             raise
         logger.info("beginning with the default hyperparameters: %s", error)

@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from tests.images.conftest import GIT_HASH, HOME, Image
 
 # What `du` says of the installed Python packages, in MB. A container is pulled before it starts.
-BUDGET = {"predict": 450, "monitor": 1000}
+BUDGET = {"predict": 270, "monitor": 1000}
 
 
 def shell(image: Image, script: str) -> list[str]:

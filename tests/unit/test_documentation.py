@@ -74,7 +74,6 @@ FOREIGN_MESSAGES = {
     "OperationalError: ... ": "PostgreSQL, before our advice",
     "missing data for column": "PostgreSQL, to the writer of the rig",
     "cannot drop ...": "PostgreSQL, to its administrator",
-    "RuntimeDirWarning: ": "platformdirs",
     "OSError: [Errno 28] ": "the operating system",
     "DVC: Can't remove": "DVC, within our message",
     "DB_PORT Input should be ": "pydantic, after the name of the variable",

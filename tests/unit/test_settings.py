@@ -73,6 +73,62 @@ def test_all_bad_values_are_named_in_one_line(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize(
+    "written, meant",
+    [
+        ("raw", "{home}/raw"),
+        ("/data/raw", "/data/raw"),
+        ("~/raw", "{user}/raw"),
+        ("file:///data/a%20b", "/data/a b"),
+        ("FILE:///data", "/data"),
+        ("s3://bucket", "s3://bucket"),
+        ("S3://Bucket/Prefix?region=eu-central-1", "s3://Bucket/Prefix?region=eu-central-1"),
+    ],
+)
+def test_a_raw_archive_is_an_absolute_folder_or_on_s3(written: str, meant: str, home: Path) -> None:
+    expected = meant.format(home=home, user=Path.home())
+    assert Settings(raw_archive=written).raw_archive == expected
+
+
+@pytest.mark.parametrize(
+    "written, fault",
+    [
+        *[
+            (address, "must be a path, ~/path, file:///path or s3://bucket/prefix")
+            for address in ("gs://b/x", "gs:b", "s3a://b", "file:raw", "file://host/x", "C:\\raw")
+        ],
+        ("s3://", "names no bucket"),
+        ("s3:///prefix", "names no bucket"),
+        ("s3:/bucket", "names no bucket"),
+        ("s3://AKIA:hush/hush@bucket/prefix", "holds a key"),
+        ("~nobody-here/raw", "begins with a user or variable that is unknown"),
+        ("$HOME/raw", "begins with a user or variable that is unknown"),
+    ],
+)
+def test_a_raw_archive_elsewhere_is_refused(written: str, fault: str) -> None:
+    with pytest.raises(SettingsError, match=f"^RAW_ARCHIVE {fault}") as caught:
+        Settings(raw_archive=written)
+    assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["IMPRESS_HOME", "IMPRESS_PARAMS"])
+def test_a_path_is_of_this_machine(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for written in ("~/plant", f"file://{Path.home()}/plant"):
+        monkeypatch.setenv(name, written)
+        assert dict(Settings())[name.lower()] == Path.home() / "plant"
+    monkeypatch.setenv(name, "s3://bucket/plant")
+    with pytest.raises(SettingsError, match=f"^{name} must be a path, ~/path or file:///path$"):
+        Settings()
+
+
+@pytest.mark.parametrize("name", ["MLFLOW_TRACKING_URI", "PREFECT_API_URL"])
+@pytest.mark.parametrize("address", ["mlflow.example.org", "localhost:5000", "./mlruns"])
+def test_an_address_has_a_scheme(name: str, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, address)
+    with pytest.raises(SettingsError, match=f"^{name} lacks a scheme such as https://$"):
+        Settings()
+
+
+@pytest.mark.parametrize(
     "host", ["db.example.org", "db-1,db-2", "10.0.0.1", "fe80::1%eth0", "/run/post gresql"]
 )
 def test_a_host_is_a_name_an_address_or_a_folder(host: str) -> None:

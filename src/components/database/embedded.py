@@ -115,6 +115,8 @@ class _Account:
 
     def may_enter(self, folder: Path) -> bool:
         """Whether this user gets there: it needs permission on all folders above, too."""
+        if not self.differs:
+            return True
         command = ["test", "-x", str(folder)]
         return subprocess.run(command, check=False, **self.options).returncode == 0
 

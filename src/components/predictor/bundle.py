@@ -60,24 +60,21 @@ class Bundle:  # pylint: disable=too-many-instance-attributes  # all that a pred
     """A trained soft sensor.
 
     Attributes:
-        features, targets: the contract, in order.
-        definition: `feature_definition` at the time of training.
-        scales: target -> scale on which it was learned.
+        spec: the soft sensor as it was at the time of training.
+        definition: `feature_definition` at that time.
         folds: for each fold the members that were fitted without it.
         weights: members by targets; each column sums to 1.
         floors: phase values by targets, the least spread that counts (see `intervals`).
-        reference: the training rows: keys, group, fold, last_timestamp, features, out-of-bounds
-            counts, out-of-fold predictions under the targets' own names, laboratory values
-            (`Target.measured`), and the errors in units of the spread (`Target.score`).
-        holdout: the rows that no model has seen: keys, group, last_timestamp, features, laboratory
-            values under the targets' own names.
+        reference: the training rows, see `reference_columns`: the targets' own names have the
+            out-of-fold predictions, `Target.measured` the laboratory values, `Target.score` the
+            errors in units of the spread.
+        holdout: the rows that no model has seen, see `holdout_columns`: the targets' own names have
+            the laboratory values.
         origin: where it comes from and how good it is.
     """
 
-    features: list[str]
-    targets: list[str]
+    spec: SoftSensor
     definition: str
-    scales: dict[str, str]
     folds: list[Models]
     weights: pd.DataFrame
     floors: pd.DataFrame
@@ -194,14 +191,16 @@ class Bundle:  # pylint: disable=too-many-instance-attributes  # all that a pred
 
     def check_contract(self, spec: SoftSensor) -> None:
         """Refuse to serve another params file than the one it was trained for."""
-        if self.features != spec.features or self.targets != spec.target_names:
-            here, there = self.features + self.targets, spec.features + spec.target_names
+        trained = self.spec
+        here = trained.features + trained.target_names
+        there = spec.features + spec.target_names
+        if here != there:
             differing = sorted(set(here) ^ set(there))
             raise BundleRefused(
                 "the model was trained for other features or targets than params.yaml names "
                 f"({', '.join(differing[:5]) or 'another order'}): train and promote a new one"
             )
-        same_scales = self.scales == {target.name: target.scale for target in spec.targets}
+        same_scales = _scales(trained) == _scales(spec)
         if self.definition != feature_definition(spec) or not same_scales:
             raise BundleRefused(
                 "the model was trained on features or targets that params.yaml has since redefined "
@@ -216,3 +215,22 @@ class Bundle:  # pylint: disable=too-many-instance-attributes  # all that a pred
     def with_origin(self, **facts: Any) -> Bundle:
         """The same bundle with more facts about where it comes from, see `Origin`."""
         return replace(self, origin=replace(self.origin, **facts))
+
+
+def _scales(spec: SoftSensor) -> list[str]:
+    """The scale on which each target is learned."""
+    return [target.scale for target in spec.targets]
+
+
+def holdout_columns(spec: SoftSensor) -> list[str]:
+    """Columns of `Bundle.holdout`, in order."""
+    return [*spec.columns.keys, "group", "last_timestamp", *spec.features, *spec.target_names]
+
+
+def reference_columns(spec: SoftSensor) -> list[str]:
+    """Columns of `Bundle.reference`, in order."""
+    counts = [sensor.out_of_bounds for sensor in spec.sensors]
+    measured = [target.measured for target in spec.targets]
+    scores = [target.score for target in spec.targets]
+    own = [*spec.columns.keys, "group", "last_timestamp", *spec.features, *counts, "fold"]
+    return [*own, *spec.target_names, *measured, *scores]

@@ -7,7 +7,7 @@ log(1 + value) for concentrations that span orders of magnitude (`scale` in para
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,19 @@ from src.components.transformation.features import model_inputs
 from src.soft_sensor import SoftSensor, Target
 
 Array = NDArray[np.float64]
-Regressors = dict[str, Any]  # target -> fitted regressor of one member
+
+
+class Regressor(Protocol):
+    """A fitted regressor of one member, for one target and without one fold: arrays, no library."""
+
+    def predict(self, inputs: NDArray[np.float32]) -> tuple[Array, Array]:
+        """Predictions of (rows, inputs), and how uncertain they are: (rows,) each.
+
+        The latter is a standard deviation on the working scale, NaN where a member has none.
+        """
+
+
+Regressors = dict[str, Regressor]  # target -> regressor of one member
 Models = dict[str, Regressors]  # member -> its regressors, all fitted without the same fold
 
 
@@ -40,6 +52,12 @@ def in_units(values: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:
     return values.assign(**columns)
 
 
+def number_of_inputs(spec: SoftSensor) -> int:
+    """How many inputs a regressor may look at."""
+    nothing = pd.DataFrame(columns=spec.features, dtype=float)
+    return int(model_inputs(nothing, spec).shape[1])
+
+
 def votes_and_spread(
     models: Models, features: pd.DataFrame, spec: SoftSensor
 ) -> tuple[dict[str, pd.DataFrame], pd.DataFrame]:
@@ -54,19 +72,10 @@ def votes_and_spread(
     for member, regressors in models.items():
         centres, deviations = {}, {}
         for target in spec.target_names:
-            centres[target], deviations[target] = _predict(regressors[target], inputs)
+            centres[target], deviations[target] = regressors[target].predict(inputs)
         votes[member] = pd.DataFrame(centres, features.index)
         spreads.append(pd.DataFrame(deviations, features.index).to_numpy())
     return votes, _mean_of_known(spreads, features.index, spec)
-
-
-def _predict(regressor: Any, inputs: NDArray[np.float32]) -> tuple[Array, Array]:
-    """Prediction, and the standard deviation between trees: NaN where they build on each other."""
-    if not hasattr(regressor, "estimators_"):
-        prediction = regressor.predict(inputs).astype(float)
-        return prediction, np.full_like(prediction, np.nan)
-    trees = [tree.predict(inputs, check_input=False) for tree in regressor.estimators_]
-    return np.mean(trees, axis=0), np.std(trees, axis=0)
 
 
 def _mean_of_known(spreads: list[Array], rows: pd.Index, spec: SoftSensor) -> pd.DataFrame:

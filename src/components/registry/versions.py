@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import requests
 
-from src.components.registry import bundle_files
-from src.errors import NoModel, RegistryUnavailable
+from src.components.registry import bundle_files, mlflow_model, server, signing
+from src.errors import NoModel, RegistryFault, RegistryUnavailable
 from src.settings import Settings
 
 if TYPE_CHECKING:
@@ -21,17 +23,17 @@ if TYPE_CHECKING:
 
     from src.components.predictor.bundle import Bundle
 
-# Tags of a version.
-BUNDLE_SHA256 = "bundle_sha256"
-DEFINITION = "feature_definition"
+DEFINITION = "feature_definition"  # tag of a version
 
 
 @dataclass(frozen=True)
 class Version:
     """As much of a registered version as we use.
 
+    Its texts come from the registry: none of them may become a path, or be printed, unchecked.
+
     Attributes:
-        number: its number in the registry, as text.
+        number: its number in the registry, as text of digits.
         source: address of its bundle.
         run_id: id of the training run.
         registered_at: Unix milliseconds.
@@ -42,6 +44,13 @@ class Version:
     run_id: str
     registered_at: int
     tags: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch("[0-9]{1,18}", self.number):
+            raise RegistryFault(
+                f"the registry names a version {self.number[:50]!r}, which is not a number: check "
+                "MLFLOW_TRACKING_URI"
+            )
 
 
 class Registry:
@@ -58,6 +67,9 @@ class Registry:
         if self._connection is None:
             from mlflow import MlflowClient
 
+            if server.is_server(self.settings.registry_uri):
+                # The client would end in a traceback if something else than MLflow answers there.
+                server.ask(self.settings, "registered-models/search", {"max_results": "1"})
             self.settings.export()
             self.settings.artifacts.mkdir(parents=True, exist_ok=True)
             self._connection = MlflowClient(self.settings.registry_uri)
@@ -94,6 +106,7 @@ class Registry:
             self.client.log_artifacts(run_id, str(pages), "evaluation")
             with tempfile.TemporaryDirectory() as scratch:
                 folder = Path(scratch) / "bundle"
+                mlflow_model.write(bundle, folder)
                 sha256 = bundle_files.save(bundle.with_origin(mlflow_run=run_id), folder)
                 self.client.log_artifacts(run_id, str(folder), "bundle")
             self.client.set_terminated(run_id)
@@ -103,7 +116,13 @@ class Registry:
                 self.name,
                 source=f"{run.info.artifact_uri}/bundle",
                 run_id=run_id,
-                tags={**tags, BUNDLE_SHA256: sha256, DEFINITION: bundle.definition},
+                description=mlflow_model.described(bundle.spec),
+                tags={
+                    **tags,
+                    signing.BUNDLE_SHA256: sha256,
+                    DEFINITION: bundle.definition,
+                    **signing.signed(self.settings, self.name, sha256),
+                },
             )
         return str(version.version)
 
@@ -157,11 +176,16 @@ class Registry:
         return bool(self.client.search_registered_models(f"name='{self.name}'"))
 
     def _experiment(self) -> str:
-        if experiment := self.client.get_experiment_by_name(self.name):
-            return str(experiment.experiment_id)
         # A server decides where artifacts go; the embedded registry keeps them beside its database.
         embedded = self.settings.mlflow_tracking_uri is None
-        location = (self.settings.artifacts / "mlartifacts").as_uri() if embedded else None
+        location = self.settings.mlflow_artifacts.as_uri() if embedded else None
+        experiment = self.client.get_experiment_by_name(self.name)
+        if experiment and location in (None, experiment.artifact_location):
+            return str(experiment.experiment_id)
+        if experiment:
+            # The home was moved, and an experiment keeps the place of its artifacts for ever.
+            moved = f"{self.name} until {datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
+            self.client.rename_experiment(experiment.experiment_id, moved)
         return str(self.client.create_experiment(self.name, artifact_location=location))
 
 
@@ -178,28 +202,26 @@ def as_version(version: ModelVersion) -> Version:
 
 @contextmanager
 def reachable(settings: Settings) -> Iterator[None]:
-    """Tell a registry that does not answer from one that refuses.
+    """Put what MLflow's client says about a registry into words; its own may hold a password.
 
     Raises:
-        RegistryUnavailable: when it does not answer.
-        NoModel: when it rejects the login.
+        RegistryUnavailable: when the registry does not answer.
+        RegistryFault: when it rejects the login, or cannot be reached for a reason that stays.
     """
     from mlflow.exceptions import MlflowException
 
-    where = settings.registry_uri.split("@")[-1]
     try:
         yield
     except (requests.RequestException, MlflowException) as error:
-        # MLflow's messages quote the address, with a password if it holds one.
-        cause = error if where == settings.registry_uri else None
         if _is_refusal(error):
-            raise NoModel(
-                f"MLflow at {where} rejected the login: check MLFLOW_TRACKING_USERNAME and "
-                "MLFLOW_TRACKING_PASSWORD"
-            ) from cause
+            raise server.login_refused(settings) from None
+        causes = [error, error.__cause__, error.__context__]
+        for cause in causes:
+            if isinstance(cause, requests.RequestException):
+                raise server.fault(cause, settings) from None
         # MLflow begins every message about the way to its server with these words.
-        if isinstance(error, requests.RequestException) or "API request to" in str(error):
-            raise RegistryUnavailable(f"MLflow at {where} does not answer") from cause
+        if "API request to" in str(error):
+            raise server.unavailable(settings) from None
         raise
 
 

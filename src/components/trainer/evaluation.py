@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
 from src.soft_sensor import SoftSensor, Target
 
@@ -78,6 +77,9 @@ def _measures(
     predicted: pd.DataFrame, truth: pd.Series, median: float, target: Target
 ) -> dict[str, float]:
     """How far predictions of one target are from the truth; without missing values."""
+    # Here, as the command line imports this module on machines that do not train.
+    from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
+
     value, lower, upper = predicted[target.name], predicted[target.lower], predicted[target.upper]
     covered = (lower <= truth) & (truth <= upper)
     return {

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold
 
-from src.components.predictor.bundle import Bundle, Origin
+from src.components.predictor.bundle import Bundle, Origin, holdout_columns, reference_columns
 from src.components.predictor.ensemble import (
     Models,
     Regressors,
@@ -27,8 +27,8 @@ from src.components.predictor.ensemble import (
     votes_and_spread,
 )
 from src.components.predictor.intervals import floored, spread_floors
-from src.components.predictor.members import MEMBERS, Params
 from src.components.trainer.evaluation import relative_error, typical_errors
+from src.components.trainer.members import MEMBERS, Params
 from src.components.trainer.search import tune_members
 from src.components.transformation.features import feature_definition, model_inputs
 from src.soft_sensor import SoftSensor
@@ -78,29 +78,25 @@ def assemble(table: pd.DataFrame, params: dict[str, Params], spec: SoftSensor) -
     combined = combine(votes, weights)
     scores = (combined - _on_scale(part, spec)).abs() / floored(spread, floors, phase)
 
-    columns = [*spec.columns.keys, "group", "last_timestamp", *spec.features]
-    out_of_bounds = [sensor.out_of_bounds for sensor in spec.sensors]
     measured = {target.name: target.measured for target in spec.targets}
     score = {target.name: target.score for target in spec.targets}
     reference = pd.concat(
         [
-            part[[*columns, *out_of_bounds]].assign(fold=fold),
+            part.drop(columns=spec.target_names).assign(fold=fold),
             in_units(combined, spec),
             part[spec.target_names].rename(columns=measured),
             scores.rename(columns=score),
         ],
         axis=1,
     )
-    holdout = table.loc[table["holdout"], [*columns, *spec.target_names]]
+    holdout = table.loc[table["holdout"], holdout_columns(spec)]
     return Bundle(
-        features=spec.features,
-        targets=spec.target_names,
+        spec=spec,
         definition=feature_definition(spec),
-        scales={target.name: target.scale for target in spec.targets},
         folds=models,
         weights=weights,
         floors=floors,
-        reference=reference,
+        reference=reference[reference_columns(spec)],
         holdout=holdout.reset_index(drop=True),
         origin=Origin(params=params),
     )
@@ -124,8 +120,10 @@ def fit_member(member: str, params: Params, table: pd.DataFrame, spec: SoftSenso
     for target in spec.targets:
         measured = table[target.name].notna()
         values = to_scale(table.loc[measured, target.name], target).to_numpy()
-        regressor = MEMBERS[member].build(**params, random_state=spec.training.seed, n_jobs=1)
-        regressors[target.name] = regressor.fit(inputs[measured], values)
+        kind = MEMBERS[member]
+        fitted = kind.build(**params, random_state=spec.training.seed, n_jobs=1)
+        fitted.fit(inputs[measured], values)
+        regressors[target.name] = kind.export(fitted, inputs)
     return regressors
 
 

@@ -49,7 +49,7 @@ def model_card(
         f"Hyperparameters: {hyperparameters}",
         "Weights:",
         _table(_weight_rows(bundle)),
-        "Features: " + ", ".join(f"`{name}`" for name in bundle.features),
+        "Features: " + ", ".join(f"`{name}`" for name in bundle.spec.features),
         "Training experiments: " + ", ".join(map(str, bundle.origin.experiments)),
     ]
     return "\n\n".join(paragraphs)
@@ -168,7 +168,7 @@ def _origin_rows(bundle: Bundle) -> Rows:
 
 
 def _weight_rows(bundle: Bundle) -> Rows:
-    rows = [["member", *bundle.targets]]
+    rows = [["member", *bundle.spec.target_names]]
     for member, weights in bundle.weights.iterrows():
         rows.append([str(member), *(f"{weight:g}" for weight in weights)])
     return rows

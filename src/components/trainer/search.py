@@ -12,7 +12,7 @@ from multiprocessing import get_context
 import numpy as np
 import optuna
 
-from src.components.predictor.members import MEMBERS, Params
+from src.components.trainer.members import MEMBERS, Params
 
 logger = logging.getLogger(__name__)
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pandas as pd
 
 from src.components.predictor.ensemble import total
-from src.components.predictor.members import Params
 from src.components.trainer import fitting
 from src.components.trainer.evaluation import typical_errors
+from src.components.trainer.members import Params
 from src.soft_sensor import Sensor, SoftSensor
 
 EVERY_SUBSET_UP_TO = 6  # sensors; with more there are too many subsets to try

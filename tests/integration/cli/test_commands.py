@@ -103,6 +103,38 @@ def test_a_database_without_tables_points_to_init(engine: Engine, spec: SoftSens
     assert not initialise(engine, spec)
 
 
+@pytest.mark.usefixtures("production")
+def test_an_archive_that_is_not_understood_stops_a_run_before_it_begins(
+    engine: Engine, small_dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert _run("load", str(small_dataset / "sensors.csv")).exit_code == 0
+    monkeypatch.setenv("RAW_ARCHIVE", "gs://bucket/raw")
+    result = _run("predict")
+    assert result.exit_code == 1
+    assert "RAW_ARCHIVE must be a path" in result.stderr and "Traceback" not in result.output
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM runs")) == 0
+
+
+@pytest.mark.usefixtures("engine")
+def test_a_command_in_the_wrong_folder_creates_no_database(
+    home: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """An absolute IMPRESS_PARAMS is found from everywhere, the .env beside it is not."""
+    configured = ("DB_HOSTNAME", "DB_NAME", "DB_USERNAME")
+    lines = [f"{name}={os.environ[name]}" for name in configured]
+    (home / ".env").write_text("\n".join(lines), encoding="utf-8")
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in configured:
+            patch.delenv(name)
+        assert _run("predict").exit_code == 0
+        patch.setenv("IMPRESS_PARAMS", str(home / "params.yaml"))
+        patch.chdir(elsewhere)
+        _fails(_run("predict"), "DB_HOSTNAME is not set", "impress init", ".env", str(elsewhere))
+        assert not (elsewhere / "artifacts").exists()
+
+
 def test_an_empty_inbox_is_nothing_to_do(engine: Engine) -> None:
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT count(*) FROM online_data")) == 0

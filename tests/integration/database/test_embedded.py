@@ -8,7 +8,7 @@ import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -89,16 +89,23 @@ def test_it_runs_below_any_path_and_admits_its_user_alone(folder: Path, home: st
 def test_another_user_is_not_admitted_even_if_he_reaches_the_socket(embedded: Settings) -> None:
     with connect(embedded, create=True) as engine:
         sockets = Path(str(engine.url.query["host"]))
-        psql = [str(PROGRAMS / "psql"), "-h", str(sockets), "-U", "postgres", "-c", "SELECT 1"]
-        call: Callable[[], subprocess.CompletedProcess[str]] = partial(
-            *(subprocess.run, psql),
-            **{"user": OTHER, "group": "nogroup", "extra_groups": []},
-            **{"capture_output": True, "text": True, "check": False},
-        )
-        assert "Permission denied" in call().stderr
+        assert "Permission denied" in _knock(sockets)
         sockets.chmod(0o777)
         (sockets / ".s.PGSQL.5432").chmod(0o777)
-        assert 'Peer authentication failed for user "postgres"' in call().stderr
+        assert 'Peer authentication failed for user "postgres"' in _knock(sockets)
+
+
+def _knock(sockets: Path) -> str:
+    """What another user is told who would like to be the administrator."""
+    return subprocess.run(
+        [str(PROGRAMS / "psql"), "-h", str(sockets), "-U", "postgres", "-c", "SELECT 1"],
+        user=OTHER,
+        group=pwd.getpwnam(OTHER).pw_gid,
+        extra_groups=[],
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stderr
 
 
 @only_root

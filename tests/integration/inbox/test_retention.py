@@ -18,7 +18,6 @@ from src.components.inbox.hold import hold
 from src.components.inbox.states import Inbox, Window
 from src.components.ingestion import data_set
 from src.components.ingestion.load import load_sensor_rows
-from src.errors import DataError
 from tests.integration.workbench import Workbench
 
 
@@ -216,18 +215,6 @@ def test_a_raw_archive_that_cannot_be_written_keeps_the_rows(
         bench.score()
     assert len(bench.table("online_data")) == 100
     assert len(bench.table("archived_data")) == 1, "the prediction was committed before"
-
-
-def test_a_raw_archive_that_holds_a_key_is_refused_and_the_key_not_told(
-    bench: Workbench,
-) -> None:
-    bench.raw_archive = "s3://AKIA:s3cr/et@bucket/prefix"
-    bench.set(retention_days=0)
-    bench.add(1, 1, 100)
-    with pytest.raises(DataError, match="RAW_ARCHIVE holds a key"):
-        bench.score()
-    assert "s3cr" not in str(bench.table("runs")["details"].tolist())
-    assert len(bench.table("online_data")) == 100
 
 
 def test_a_file_of_the_raw_archive_gives_the_features_again(

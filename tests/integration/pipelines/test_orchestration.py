@@ -92,7 +92,7 @@ def test_predict_and_monitor_are_completed_flow_runs(
     monitored = impress("monitor")
     assert monitored.returncode == 0, monitored.stderr
     for flow, tasks, words in (
-        ("predict", {"fetch_production", "purge"}, " 0 rejected"),
+        ("predict", {"fetch_production"}, " 0 rejected"),
         ("monitor", {"fetch_production", "write_report", "deliver_kept"}, "report: "),
     ):
         run = newest_run(prefect, flow)

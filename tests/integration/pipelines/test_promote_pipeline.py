@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
@@ -85,10 +86,10 @@ def test_a_worse_model_stays_out_unless_somebody_insists_and_says_why(
     assert _promote("2", "--force", "the old probe is gone")[0] == 0
     assert _production(registry) == "2"
     entry = history(registry)[-1]
-    assert entry["event"] == "promoted" and entry["version"] == "2"
-    assert entry["by"] == getpass.getuser()
-    assert "because the old probe is gone; worse than version 1" in entry["why"]
-    assert pd.Timestamp(entry["at"]) <= pd.Timestamp.now("UTC")
+    assert entry.event == "promoted" and entry.version == "2"
+    assert entry.by == getpass.getuser()
+    assert "because the old probe is gone; worse than version 1" in entry.why
+    assert entry.at <= datetime.now(UTC)
 
 
 def test_a_model_that_is_as_good_passes_and_the_journal_is_shown(
@@ -98,7 +99,7 @@ def test_a_model_that_is_as_good_passes_and_the_journal_is_shown(
         _register(registry, good)
         assert _promote()[0] == 0
     assert rollback(registry) == "1"
-    events = [(entry["event"], entry["version"]) for entry in history(registry)]
+    events = [(entry.event, entry.version) for entry in history(registry)]
     assert events == [("promoted", "1"), ("promoted", "2"), ("rolled back", "1")]
     shown = CliRunner().invoke(main, ["models"]).output
     assert "version 1 rolled back" in shown and "from version 2" in shown

@@ -7,8 +7,8 @@ from functools import partial
 
 import pytest
 
-from src.components.predictor.members import Params
 from src.components.trainer import fitting
+from src.components.trainer.members import Params
 from src.components.trainer.search import tune
 from src.soft_sensor import SoftSensor
 from tests.builders.training import phase_table

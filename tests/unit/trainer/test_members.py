@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from sklearn.ensemble import ExtraTreesRegressor
 
-from src.components.predictor.members import FORESTS, MEMBERS, Member, Params, Trial
 from src.components.registry import bundle_files
-from src.components.trainer import fitting
+from src.components.trainer import export, fitting
+from src.components.trainer.members import MEMBERS, Member, Params, Trial
 from src.soft_sensor import SoftSensor
 from tests.builders.training import FOREST, phase_table
 
@@ -34,7 +34,7 @@ def test_one_more_record_is_one_more_member(
         return {"max_features": trial.suggest_float("max_features", 0.1, 1.0)}
 
     start = {"n_estimators": 5, "max_features": 0.5}
-    stumps = Member("stumps", ExtraTreesRegressor, start, space, FORESTS)
+    stumps = Member("stumps", ExtraTreesRegressor, start, space, export.forest)
     monkeypatch.setitem(MEMBERS, "stumps", stumps)
     table = phase_table(30, spec)
     bundle = fitting.assemble(table, {**FOREST, "stumps": start}, spec)

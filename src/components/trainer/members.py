@@ -1,31 +1,25 @@
 """The members of the ensemble: one record each, in one table.
 
 A member is fitted once for each fold and target. Its record says how it is built, from which
-hyperparameters a search starts and in which space it searches, and in which format its regressors
-are stored.
+hyperparameters a search starts and in which space it searches, and how a fitted regressor becomes
+the arrays that are stored and that predict.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
-from zipfile import ZIP_DEFLATED
 
 import numpy as np
-import skops.io
+from numpy.typing import NDArray
 from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
-from skops.io.exceptions import UntrustedTypesFoundException
 from xgboost import XGBRegressor
 
-from src.errors import BundleRefused
+from src.components.predictor.ensemble import Regressor
+from src.components.trainer import export
 
 Params = dict[str, Any]  # hyperparameters of one member
-
-# What a bundle may contain beyond skops' own list of harmless types. It lives here and not in the
-# bundle, so that no bundle can widen it.
-TRUSTED_TYPES = frozenset({"sklearn.tree._tree.Tree"})
 
 
 class Trial(Protocol):
@@ -39,78 +33,22 @@ class Trial(Protocol):
 
 
 @dataclass(frozen=True)
-class Format:
-    """How the regressors of a member are stored: one file without pickle.
-
-    Attributes:
-        suffix: of the file.
-        write: regressors by `<fold>-<target>` into a file.
-        read: the same back; raises BundleRefused for anything that is not such regressors.
-    """
-
-    suffix: str
-    write: Callable[[dict[str, Any], Path], None]
-    read: Callable[[Path], dict[str, Any]]
-
-
-@dataclass(frozen=True)
 class Member:
     """One kind of regressor.
 
     Attributes:
-        build: makes an unfitted regressor from hyperparameters, `random_state` and `n_jobs`. One
-            with `estimators_` contributes to the spread that scales the intervals.
+        build: makes an unfitted regressor from hyperparameters, `random_state` and `n_jobs`.
         start: hyperparameters that serve without a search, and its first trial.
         space: draws the searched hyperparameters; the others stay as in `start`.
-        format: how its regressors are stored.
+        export: makes arrays of a fitted regressor; raises ExportFailed when they do not predict the
+            same for given inputs, (rows, inputs).
     """
 
     name: str
     build: Callable[..., Any]
     start: Params
     space: Callable[[Trial], Params]
-    format: Format
-
-
-def _write_forests(regressors: dict[str, Any], file: Path) -> None:
-    skops.io.dump(regressors, file, compression=ZIP_DEFLATED)
-
-
-def _read_forests(file: Path) -> dict[str, Any]:
-    try:
-        forests = skops.io.load(file, trusted=sorted(TRUSTED_TYPES))
-    except UntrustedTypesFoundException as error:
-        raise BundleRefused(f"{file} asks for types that are not allowed: {error}") from error
-    allowed = (RandomForestRegressor, ExtraTreesRegressor)
-    if not isinstance(forests, dict) or not all(isinstance(f, allowed) for f in forests.values()):
-        raise BundleRefused(f"{file} holds something other than forests")
-    return forests
-
-
-def _write_boosting(regressors: dict[str, Any], file: Path) -> None:
-    raw = {}
-    for key, regressor in regressors.items():
-        raw[key] = np.frombuffer(regressor.get_booster().save_raw("ubj"), np.uint8)
-    np.savez_compressed(file, allow_pickle=False, **raw)
-
-
-def _read_boosting(file: Path) -> dict[str, Any]:
-    try:
-        with np.load(file, allow_pickle=False) as raw:
-            return {key: _boosting(raw[key]) for key in raw.files}
-    except ValueError as error:
-        raise BundleRefused(f"{file} holds something other than bytes: {error}") from error
-
-
-def _boosting(raw: np.ndarray) -> XGBRegressor:
-    model = XGBRegressor(n_jobs=1)
-    model.load_model(bytearray(raw.tobytes()))
-    return model
-
-
-FORESTS = Format(".skops", _write_forests, _read_forests)
-BOOSTING = Format(".npz", _write_boosting, _read_boosting)
-FORMATS = (FORESTS, BOOSTING)
+    export: Callable[[Any, NDArray[np.float32]], Regressor]
 
 
 def _forest_space(trial: Trial) -> Params:
@@ -147,7 +85,7 @@ MEMBERS: dict[str, Member] = {
                 "max_features": 0.4,
             },
             space=_forest_space,
-            format=FORESTS,
+            export=export.forest,
         ),
         Member(
             name="extra_trees",
@@ -159,7 +97,7 @@ MEMBERS: dict[str, Member] = {
                 "max_features": 0.6,
             },
             space=_forest_space,
-            format=FORESTS,
+            export=export.forest,
         ),
         Member(
             name="xgboost",
@@ -174,7 +112,7 @@ MEMBERS: dict[str, Member] = {
                 "reg_lambda": 1.0,
             },
             space=_boosting_space,
-            format=BOOSTING,
+            export=export.boosting,
         ),
     )
 }

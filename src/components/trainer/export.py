@@ -1,0 +1,116 @@
+"""Fitted regressors of scikit-learn and XGBoost as arrays, which are what predicts from then on."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from src.components.predictor.trees import LEAF, Trees, check
+from src.errors import ExportFailed
+
+TOLERANCE = 1e-6  # relative difference to the library's own predictions
+
+# Nodes of a library, in any order: feature, threshold, missing_right, value as of `Trees`; left and
+# right child, both LEAF at a leaf.
+Nodes = dict[str, NDArray[Any]]
+
+
+def forest(fitted: Any, inputs: NDArray[np.float32]) -> Trees:
+    """A RandomForestRegressor or ExtraTreesRegressor as arrays.
+
+    Args:
+        inputs: (rows, inputs) on which both must predict the same.
+
+    Raises:
+        ExportFailed: when they do not.
+    """
+    trees = [_sklearn_nodes(estimator.tree_) for estimator in fitted.estimators_]
+    return _reproducing(_level_by_level(trees, averaged=True, base=0), fitted, inputs)
+
+
+def boosting(fitted: Any, inputs: NDArray[np.float32]) -> Trees:
+    """An XGBRegressor with the booster `gbtree` as arrays.
+
+    Args:
+        inputs: (rows, inputs) on which both must predict the same.
+
+    Raises:
+        ExportFailed: when they do not.
+    """
+    learner = json.loads(fitted.get_booster().save_raw("json"))["learner"]
+    trees = [_xgboost_nodes(tree) for tree in learner["gradient_booster"]["model"]["trees"]]
+    base = float(learner["learner_model_param"]["base_score"].strip("[]"))
+    return _reproducing(_level_by_level(trees, averaged=False, base=base), fitted, inputs)
+
+
+def _sklearn_nodes(tree: Any) -> Nodes:
+    """An input goes left when it is not larger than the threshold, which has double precision."""
+    nodes = tree.__getstate__()["nodes"]
+    threshold = nodes["threshold"].astype(np.float32)
+    rounded_up = threshold > nodes["threshold"]
+    return {
+        "left": nodes["left_child"],
+        "right": nodes["right_child"],
+        "feature": nodes["feature"],
+        "threshold": np.where(rounded_up, _next_below(threshold), threshold),
+        "missing_right": nodes["missing_go_to_left"] == 0,
+        "value": tree.value[:, 0, 0],
+    }
+
+
+def _xgboost_nodes(tree: dict[str, Any]) -> Nodes:
+    """An input goes left when it is smaller than the threshold, where a leaf has its value."""
+    conditions = np.array(tree["split_conditions"], np.float32)
+    return {
+        "left": np.array(tree["left_children"]),
+        "right": np.array(tree["right_children"]),
+        "feature": np.array(tree["split_indices"]),
+        "threshold": _next_below(conditions),
+        "missing_right": np.array(tree["default_left"]) == 0,
+        "value": conditions.astype(float),
+    }
+
+
+def _next_below(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.nextafter(values, np.float32(-np.inf))
+
+
+def _level_by_level(trees: list[Nodes], averaged: bool, base: float) -> Trees:
+    """Put the nodes of all trees into the order of `Trees`."""
+    sizes = [len(tree["left"]) for tree in trees]
+    roots = np.cumsum([0, *sizes[:-1]])
+    nodes = {name: np.concatenate([tree[name] for tree in trees]) for name in trees[0]}
+    leaf = nodes["left"] == LEAF
+    children = np.stack([nodes["left"], nodes["right"]], axis=1)
+    children += np.repeat(roots, sizes)[:, np.newaxis]
+    levels = [roots]
+    while len(levels[-1]):
+        inner = levels[-1][~leaf[levels[-1]]]
+        levels.append(children[inner].ravel())
+    order = np.concatenate(levels)
+    return Trees(
+        count=len(trees),
+        averaged=averaged,
+        base=base,
+        feature=np.where(leaf, LEAF, nodes["feature"])[order].astype(np.int16),
+        threshold=np.where(leaf, 0, nodes["threshold"])[order].astype(np.float32),
+        missing_right=(nodes["missing_right"] & ~leaf)[order],
+        value=np.where(leaf, nodes["value"], 0)[order],
+    )
+
+
+def _reproducing(trees: Trees, fitted: Any, inputs: NDArray[np.float32]) -> Trees:
+    """The trees, if they predict what the library predicts."""
+    check(trees, inputs.shape[1])
+    expected = fitted.predict(inputs)
+    predicted, _ = trees.predict(inputs)
+    difference = np.abs(predicted - expected) / np.maximum(np.abs(expected), 1e-12)
+    if not (difference <= TOLERANCE).all():
+        raise ExportFailed(
+            f"the arrays of a {type(fitted).__name__} predict other values than the library does "
+            f"(relative difference {difference.max():.1g}): report it with the versions of both"
+        )
+    return trees
