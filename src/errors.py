@@ -67,7 +67,7 @@ class DeliveryError(ImpressError):
     """The message could not be handed to the mail server."""
 
 
-# What to do about an error of PostgreSQL, by its SQLSTATE, or by the first two characters of one:
+# What to do about an error of PostgreSQL, by its SQLSTATE or the beginning of one:
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _POSTGRESQL = {
     "08": "the connection was lost: see whether the server is running, then run this again",
@@ -141,9 +141,11 @@ _CONNECTING = {
     "server is running",
     "timeout expired|timed out|No route to host|unreachable": "check DB_HOSTNAME and DB_PORT, and "
     "the network and its firewalls",
-    "": "check DB_HOSTNAME, DB_PORT, DB_NAME, DB_USERNAME, DB_PASSWORD, DB_SSLMODE and that the "
-    "server is running",
 }
+_ANY_CONNECTION = (
+    "check DB_HOSTNAME, DB_PORT, DB_NAME, DB_USERNAME, DB_PASSWORD, DB_SSLMODE and that the server "
+    "is running"
+)
 
 _NO_ACCESS = "give this user write access there; see RAW_ARCHIVE and IMPRESS_HOME"
 _NO_SPACE = "free some space there; see RAW_ARCHIVE and IMPRESS_HOME"
@@ -229,16 +231,15 @@ def _name(kind: type) -> str:
 def _by_sqlstate(error: Any) -> str | None:
     if error.diag.source_function in _ROW_SECURITY_REPORTERS:
         return _ROW_SECURITY
-    sqlstate = error.pgcode
-    found = (sqlstate[:length] for length in (5, 3, 2) if sqlstate[:length] in _POSTGRESQL)
-    return _POSTGRESQL.get(next(found, ""))
+    for length in (5, 3, 2):  # the code, a group of codes, a class
+        if error.pgcode[:length] in _POSTGRESQL:
+            return _POSTGRESQL[error.pgcode[:length]]
+    return None
 
 
 def _by_text(lines: list[str]) -> tuple[str, str]:
-    found = (
-        (line, remedy)
-        for pattern, remedy in _CONNECTING.items()
-        for line in lines
-        if re.search(pattern, line)
-    )
-    return next(found)  # the last pattern is in every line
+    for pattern, remedy in _CONNECTING.items():
+        for line in lines:
+            if re.search(pattern, line):
+                return line, remedy
+    return lines[0], _ANY_CONNECTION

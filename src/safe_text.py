@@ -1,8 +1,8 @@
 """Text that leaves the process: without secrets, and with control characters made visible.
 
 Every text passes through `safe` at the edge, where it becomes a line on the console, a log record,
-a message, a row of the journal, a tag in MLflow or a state in Prefect. So it does not matter whether
-a user, a file, a server or a library wrote it.
+a message, a row of the journal, a tag in MLflow or a state in Prefect. So it does not matter
+whether a user, a file, a server or a library wrote it.
 """
 
 from __future__ import annotations
@@ -87,11 +87,12 @@ def secrets_in(text: str) -> Iterator[str]:
     scheme, separator, user_info = login.rpartition("://")
     user, colon, password = (user_info if separator else scheme or login).partition(":")
     if at and (separator or colon):
-        for secret in {password or user, unquote(password or user)}:
+        encoded = password or user
+        for secret in (encoded, unquote(encoded)):
             yield from (secret, *_DELIMITERS.split(secret))
     for assigned in _ASSIGNED.finditer(text):
         value = assigned["value"].strip("'")
-        yield from {value, unquote(value)}
+        yield from (value, unquote(value))
 
 
 @lru_cache(maxsize=1)

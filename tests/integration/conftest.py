@@ -151,11 +151,8 @@ def fixture_guarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
 class _Echo(BaseHTTPRequestHandler):
     """Refuses every request with an answer that repeats it, the login included."""
 
-    def handle_one_request(self) -> None:
-        """Answer any method."""
-        self.raw_requestline = self.rfile.readline()
-        if not self.raw_requestline or not self.parse_request():
-            return
+    def refuse(self) -> None:
+        """Answer any request."""
         fault = {"error_code": "INTERNAL_ERROR", "message": f"{self.path}\n{self.headers}"}
         answer = json.dumps(fault).encode()
         self.send_response(400)
@@ -163,6 +160,8 @@ class _Echo(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
         self.wfile.write(answer)
+
+    do_GET = do_POST = do_PUT = do_PATCH = refuse
 
     def log_message(self, *arguments: Any) -> None:  # pylint: disable=arguments-differ
         """Be quiet."""

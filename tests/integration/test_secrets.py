@@ -181,7 +181,7 @@ def test_a_data_remote_that_repeats_the_login_is_quoted_without_it(
 ) -> None:
     with Repo.init(str(home), no_scm=True):
         (home / ".dvc" / "config").write_text(
-            "[core]\n    remote = origin\n"
+            "[core]\n    no_scm = True\n    remote = origin\n"
             f"['remote \"origin\"']\n    url = http://somebody:Canary@{echo}\n",
             encoding="utf-8",
         )

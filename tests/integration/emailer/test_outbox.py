@@ -225,7 +225,7 @@ def fixture_one_refused(smtp: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     sent = send()
     (kept,) = unsent()
     assert sent.startswith("lab@example.org over 127.0.0.1")
-    reported = f"but not to nobody@example.org (550 no such mailbox): kept for them in {kept}"
+    reported = f"but not to nobody@example.org (550 no such mailbox): kept for them in {kept.resolve()}"
     assert reported in sent
     return smtp
 
@@ -240,7 +240,7 @@ def test_one_refused_recipient_does_not_keep_the_others_from_it(
 ) -> None:
     assert recipients_of(one_refused) == ["lab@example.org"]
     caplog.clear()
-    assert deliver_kept() == []
+    assert not deliver_kept()
     (error,) = [record for record in caplog.records if record.levelname == "ERROR"]
     assert "nobody@example.org" in error.getMessage() and len(unsent()) == 1
     assert recipients_of(one_refused) == ["lab@example.org"]
@@ -259,7 +259,7 @@ def test_nothing_is_kept_for_a_recipient_that_is_removed(
     one_refused: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EMAIL_RECIPIENT", "lab@example.org")
-    assert deliver_kept() == []
+    assert not deliver_kept()
     assert recipients_of(one_refused) == ["lab@example.org"]
     assert not unsent()
 

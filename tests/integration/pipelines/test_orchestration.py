@@ -119,6 +119,27 @@ def test_predicting_without_a_database_is_a_failed_flow_run(
     assert secrets_in(prefect, run, secrets) == []
 
 
+def test_a_failed_flow_run_shows_no_secret_that_a_server_repeats(
+    prefect: str,
+    impress: Impress,
+    inbox: Engine,
+    echo: str,
+    secrets: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert inbox.dialect.name == "postgresql"
+    address = "s3cret/in-the-address"
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "somebody")
+    for uri in (f"http://{echo}", f"http://somebody:{address}@{echo}"):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        failed = impress("predict")
+        assert failed.returncode == 1
+        run = newest_run(prefect, "predict")
+        assert run["state_type"] == "FAILED" and "***" in log_of(prefect, run)
+        assert secrets_in(prefect, run, {**secrets, "address": address}) == []
+        assert address not in str(run["state"]) + failed.stderr
+
+
 @pytest.mark.usefixtures("inbox", "mlflow")
 def test_without_a_server_prefect_is_not_even_imported() -> None:
     program = (

@@ -19,6 +19,7 @@ from src.components.drift_reporter.report import Report
 from src.components.drift_reporter.status import Status
 from src.components.drift_reporter.summary import COLOURS, GREY, Summary, summarise
 from src.components.drift_reporter.verdict import Verdict, judge
+from src.safe_text import visible
 from src.soft_sensor import SoftSensor, load_soft_sensor
 from tests.builders.months import (
     WORDS_OF_A_LAUNDRY,
@@ -165,7 +166,7 @@ def test_the_message_finds_its_pictures_by_the_names_it_is_given(summary: Summar
 
 
 def test_titles_do_no_harm_in_html(spec: SoftSensor) -> None:
-    evil = '<b onclick="x()">&'
+    evil = '<b onclick="x()">&\n\x1b\u202e'
     sensor = spec.sensors[0].model_copy(update={"title": evil, "unit": evil})
     target = spec.targets[0].model_copy(update={"title": evil, "unit": evil})
     phase = spec.phases[0].model_copy(update={"name": evil})
@@ -180,8 +181,9 @@ def test_titles_do_no_harm_in_html(spec: SoftSensor) -> None:
     page = summary.html({Path("x.png"): evil}, lambda _: evil)
     assert evil not in page and "<b onclick" not in page
     # Headline, finding with its unit, picture thrice, target with its unit, phase.
-    assert page.count("&lt;b onclick=&#34;x()&#34;&gt;&amp;") == 9
-    assert evil in summary.text()
+    assert page.count(r"&lt;b onclick=&#34;x()&#34;&gt;&amp;\n\x1b\u202e") == 9
+    assert visible(evil) in summary.text()
+    assert all(line.isprintable() for line in (*summary.text().splitlines(), *page.splitlines()))
 
 
 def test_the_page_begins_with_the_summary_and_agrees_with_the_verdict(
