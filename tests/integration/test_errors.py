@@ -1,4 +1,4 @@
-"""What a user is told of errors of PostgreSQL, SQLite and the operating system, all of them real."""
+"""What a user is told of errors of PostgreSQL, SQLite and the system, all of them real."""
 
 from __future__ import annotations
 
