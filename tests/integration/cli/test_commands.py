@@ -116,6 +116,17 @@ def test_an_archive_that_is_not_understood_stops_a_run_before_it_begins(
         assert connection.scalar(text("SELECT count(*) FROM runs")) == 0
 
 
+def test_a_statement_timeout_is_named_by_every_command(engine: Engine, small_dataset: Path) -> None:
+    with engine.begin() as connection:
+        connection.execute(
+            text(f"ALTER DATABASE {engine.url.database} SET statement_timeout = '1ms'")
+        )
+        connection.execute(text("ALTER TABLE runs ADD CHECK (pg_sleep(0.1) IS NOT NULL)"))
+    rows = str(small_dataset / "sensors.csv")
+    for words in (["load", rows], ["predict"], ["monitor"]):
+        _fails(_run(*words), "statement timeout", "raise statement_timeout of the role")
+
+
 @pytest.mark.usefixtures("engine")
 def test_a_command_in_the_wrong_folder_creates_no_database(
     home: Path, tmp_path_factory: pytest.TempPathFactory
