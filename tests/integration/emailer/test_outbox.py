@@ -225,7 +225,9 @@ def fixture_one_refused(smtp: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     sent = send()
     (kept,) = unsent()
     assert sent.startswith("lab@example.org over 127.0.0.1")
-    reported = f"but not to nobody@example.org (550 no such mailbox): kept for them in {kept.resolve()}"
+    reported = (
+        f"but not to nobody@example.org (550 no such mailbox): kept for them in {kept.resolve()}"
+    )
     assert reported in sent
     return smtp
 
