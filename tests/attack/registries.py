@@ -68,7 +68,7 @@ BODIES = [
 ]
 
 
-class HostileRegistry:
+class HostileRegistry:  # pylint: disable=too-many-instance-attributes  # a server and its victim
     """Serves one kind of answer after the other, and lets a run fetch its model from there."""
 
     def __init__(self, genuine: Path, home: Path, asked: pd.DataFrame, spec: SoftSensor) -> None:

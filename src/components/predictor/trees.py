@@ -1,7 +1,7 @@
 """Regression trees as flat arrays: one form for forests and for boosted trees.
 
 Nothing has to be believed to use them. Nodes are stored level by level, so which of them are leaves
-says where the children of the others are: no stored index can lead out of the arrays or in a circle.
+says where the children of the others are: no stored index can lead out of the arrays or in circles.
 """
 
 from __future__ import annotations

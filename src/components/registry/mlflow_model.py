@@ -1,4 +1,4 @@
-"""A bundle as an MLflow model like any other: for `mlflow.pyfunc`, `mlflow models` and MLflow's pages.
+"""A bundle as an MLflow model like any other, for `mlflow.pyfunc`, `mlflow models` and its pages.
 
 Such a model predicts phases whose features are known. There is no pickle in it: MLflow imports this
 module, so impress must be installed, and everything is checked as always.
@@ -112,7 +112,7 @@ class Predictor:
         self.bundle = bundle
 
     def predict(self, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:
-        """Predict phases by the bundle, see `Bundle.predict`; `params` are MLflow's and not used."""
+        """See `Bundle.predict`; `params` are MLflow's and not used."""
         del params
         spec = self.bundle.spec
         return self.bundle.predict(model_input, spec)[_output_columns(spec)]

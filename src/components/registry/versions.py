@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import requests
 
 from src.components.registry import bundle_files, mlflow_model, server, signing
-from src.errors import NoModel, RegistryFault, RegistryUnavailable
+from src.errors import NoModel, RegistryFault
 from src.settings import Settings
 
 if TYPE_CHECKING:

@@ -332,9 +332,10 @@ def test_the_cached_model_serves_while_production_is_a_version_that_is_gone(
 ) -> None:
     assert cached.is_dir()
     promote(registry, publish(), "good")
-    with closing(sqlite3.connect(mlflow.parent / "mlflow.db")) as database, database:
+    with closing(sqlite3.connect(mlflow.parent / "mlflow.db")) as database:
         for table in ("model_version_tags", "model_versions"):
             database.execute(f"DELETE FROM {table} WHERE name = ? AND version = 2", [registry.name])
+        database.commit()
     with pytest.raises(VersionLost, match="no longer has"):
         production(registry)
     assert served(registry) == ("1", True)
