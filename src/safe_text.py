@@ -107,6 +107,8 @@ def _pattern(secrets: frozenset[str]) -> re.Pattern[str]:
 @cache
 def _character(character: str) -> str:
     """A regular expression for a character, plain, percent-encoded or escaped."""
+    if character.isascii() and character.isalnum():
+        return character
     raw = character.encode("utf-8", "surrogateescape")
     spellings = {
         character,
@@ -115,9 +117,8 @@ def _character(character: str) -> str:
         repr(raw)[2:-1],
         json.dumps(character)[1:-1],
         html.escape(character),
+        f"\\{character}",
     }
-    if not character.isalnum():
-        spellings.add(f"\\{character}")
     if character == " ":
         spellings.add("+")
     longest_first = sorted(spellings, key=len, reverse=True)

@@ -262,6 +262,7 @@ def keys(
 
     MODEL_SIGNING_KEY belongs where models are trained, MODEL_TRUSTED_KEYS where they predict.
     """
+    from src.cli.console import show_line
     from src.components.registry import signing
     from src.files import write_whole
 
@@ -272,8 +273,8 @@ def keys(
             if file.exists():
                 raise InvalidKey(f"{file} is there already: what it has signed would be lost")
             write_whole(file, f"{key}\n".encode(), private=file.suffix == ".key")
-        print(f"MODEL_SIGNING_KEY={files[0]}  (secret: anybody who has it can sign)")
-        print(f"MODEL_TRUSTED_KEYS={public}")
+        show_line(f"MODEL_SIGNING_KEY={files[0]}  (secret: anybody who has it can sign)")
+        show_line(f"MODEL_TRUSTED_KEYS={public}")
 
 
 @main.command()

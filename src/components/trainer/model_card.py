@@ -8,6 +8,7 @@ import pandas as pd
 
 from src.components.predictor.bundle import Bundle
 from src.components.trainer.evaluation import ALL_PHASES
+from src.safe_text import safe
 from src.soft_sensor import Limit, Phase, Quantity, SoftSensor, Target
 
 POOR = 0.3  # share of the median's error that a useful model saves at least
@@ -50,7 +51,7 @@ def model_card(
         "Weights:",
         _table(_weight_rows(bundle)),
         "Features: " + ", ".join(f"`{name}`" for name in bundle.spec.features),
-        "Training experiments: " + ", ".join(map(str, bundle.origin.experiments)),
+        "Training experiments: " + ", ".join(safe(str(e)) for e in bundle.origin.experiments),
     ]
     return "\n\n".join(paragraphs)
 
