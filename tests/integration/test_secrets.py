@@ -205,6 +205,7 @@ def test_what_is_kept_in_the_registry_has_no_secret(
     (home / "artifacts").mkdir()
     registry = shutil.copy(trained_home / "artifacts" / "mlflow.db", home / "artifacts")
     monkeypatch.delenv("MLFLOW_TRACKING_USERNAME")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{registry}")
     client = MlflowClient(f"sqlite:///{registry}")
     present = client.get_model_version("laundry", "1")
     client.create_model_version("laundry", present.source, present.run_id, tags=present.tags)
