@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 ROLE = DATABASE = "postgres"
 PORT = "5432"  # a part of the socket's name; the server listens on no network
 PATIENCE = "120"  # s, to start or to stop
+PASSING = "dac_override"  # a capability of Linux: pass folders that are closed
 ROOTS_SERVER_USER = "pgserver"  # PostgreSQL refuses to run as root
 # The path of a socket has at most 103 bytes (macOS; Linux: 107), this many of them for the folder
 # in which ours is made.
@@ -101,12 +102,27 @@ class _Account:
         """Whether the server runs as another user than this process, which then is root."""
         return self.name != self.client
 
-    @property
-    def options(self) -> dict[str, Any]:
-        """Options of `subprocess.run` for a process of this user."""
+    def command(self, words: list[str], folders: list[Path]) -> list[str]:
+        """A command to be run as this user, who must get to some folders.
+
+        Root's own folders are often closed to others. To open them is not for us, so the process
+        gets the capability to pass; it serves root alone anyway.
+
+        Raises:
+            DatabaseUnavailable: when the system lacks the program for that.
+        """
         if not self.differs:
-            return {}
-        return {"user": self.uid, "group": self.gid, "extra_groups": []}
+            return words
+        if shutil.which("setpriv") is None:
+            raise DatabaseUnavailable(
+                "PostgreSQL does not run as root, and setpriv, which would start it as the user "
+                f"{self.name}, is not installed: install util-linux, run as another user, or set "
+                "DB_HOSTNAME"
+            )
+        become = [f"--reuid={self.uid}", f"--regid={self.gid}", "--clear-groups"]
+        if not all(map(self.may_enter, folders)):
+            become += [f"--inh-caps=+{PASSING}", f"--ambient-caps=+{PASSING}"]
+        return ["setpriv", *become, "--", *words]
 
     def own(self, path: Path) -> None:
         """Give a new file or folder to this user."""
@@ -115,10 +131,9 @@ class _Account:
 
     def may_enter(self, folder: Path) -> bool:
         """Whether this user gets there: it needs permission on all folders above, too."""
-        if not self.differs:
-            return True
         command = ["test", "-x", str(folder)]
-        return subprocess.run(command, check=False, **self.options).returncode == 0
+        done = subprocess.run(command, user=self.uid, group=self.gid, extra_groups=[], check=False)
+        return done.returncode == 0
 
 
 def _account() -> _Account:
@@ -167,7 +182,6 @@ class _Server:
         """Make the database in a folder beside `data`, which takes its place when it is whole."""
         if self.data.exists() and any(self.data.iterdir()):
             raise DatabaseUnavailable(f"{self.data} holds files, but no database: move them away")
-        self._check_reach(self.data.parent)
         new = self.data.with_name(f"{self.data.name}.new")
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir(mode=0o700)
@@ -196,7 +210,6 @@ class _Server:
 
     def start(self) -> URL:
         """Start the server and wait until it answers, on a socket in a folder of its own."""
-        self._check_reach(self.data)
         self._admit_this_user_only()
         sockets = self._socket_folder()
         configuration = {
@@ -247,25 +260,7 @@ class _Server:
         parent = usual if len(os.fsencode(usual)) <= LONGEST_TEMPORARY_FOLDER else "/tmp"
         folder = Path(tempfile.mkdtemp(prefix="impress-", dir=parent))
         self.account.own(folder)
-        if not self.account.may_enter(folder):
-            folder.rmdir()
-            raise DatabaseUnavailable(self._out_of_reach(Path(parent), "TMPDIR"))
         return folder
-
-    def _check_reach(self, folder: Path) -> None:
-        """Refuse folders that the server's user cannot reach: opening them is not for us."""
-        if not self.account.may_enter(folder):
-            raise DatabaseUnavailable(self._out_of_reach(folder, "IMPRESS_HOME"))
-        program = self._program("postgres")
-        if not self.account.may_enter(program.parent):
-            raise DatabaseUnavailable(self._out_of_reach(program, "the virtual environment"))
-
-    def _out_of_reach(self, path: Path, movable: str) -> str:
-        return (
-            f"{path} is out of reach of the user {self.account.name}, which PostgreSQL runs as "
-            f"when you are root: move {movable} to where others may pass, run as another user, or "
-            "set DB_HOSTNAME"
-        )
 
     def _program(self, name: str) -> Path:
         with warnings.catch_warnings():
@@ -287,15 +282,15 @@ class _Server:
         self, name: str, *arguments: str, folder: Path, **options: Any
     ) -> subprocess.CompletedProcess[str]:
         """Run a program of PostgreSQL's as the server's user, on a data folder."""
-        command = [str(self._program(name)), *arguments]
+        program = self._program(name)
+        folders = [folder.parent, program.parent, Path(tempfile.gettempdir())]
         return subprocess.run(
-            command,
+            self.account.command([str(program), *arguments], folders),
             # By this variable a shell that a program may use does not see the path.
             env={**os.environ, "PGDATA": str(folder)},
             cwd=folder,
             stdin=subprocess.DEVNULL,
             check=False,
-            **self.account.options,
             **options,
         )
 
