@@ -175,7 +175,13 @@ def test_what_others_wrote_into_the_registry_is_shown(
         f"sqlite:///{shutil.copy(trained_home / 'artifacts' / 'mlflow.db', home / 'artifacts')}"
     )
     for place, name in enumerate(NAMES):
-        entry = {"at": "2026-01-01T00:00:00Z", "event": name, "version": name, "by": name, "why": name}
+        entry = {
+            "at": "2026-01-01T00:00:00Z",
+            "event": name,
+            "version": name,
+            "by": name,
+            "why": name,
+        }
         client.set_registered_model_tag("laundry", f"production.{place}", json.dumps(entry))
     client.set_model_version_tag("laundry", "1", "data_version", NAMES[0])
     client.set_model_version_tag("laundry", "1", "code_version", NAMES[-1])
