@@ -216,6 +216,7 @@ class _Server:
             )
         address = self.address()
         if done.returncode or address is None:
+            shutil.rmtree(sockets, ignore_errors=True)
             cause = _last_complaint(log.read_text(encoding="utf-8", errors="replace"))
             raise DatabaseUnavailable(f"the embedded PostgreSQL does not start: {cause}; see {log}")
         return address

@@ -8,6 +8,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -208,10 +209,14 @@ def test_a_folder_with_other_files_is_left_alone(embedded: Settings) -> None:
     assert (_data(embedded) / "thesis.txt").exists()
 
 
-def test_a_server_that_does_not_start_gives_its_reason(embedded: Settings) -> None:
+def test_a_server_that_does_not_start_gives_its_reason(
+    embedded: Settings, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     _use(embedded)
     configuration = _data(embedded) / "postgresql.conf"
     with configuration.open("a", encoding="utf-8") as file:
         file.write("shared_buffers = nonsense\n")
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
     with pytest.raises(DatabaseUnavailable, match="does not start: .*(nonsense|errors); see .*log"):
         _use(embedded)
+    assert not list(folder.glob("impress-*"))
