@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from src.errors import BundleRefused, InvalidKey
+from src.safe_text import keep_secret
 from src.settings import Settings
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def signed(settings: Settings, name: str, sha256: str) -> dict[str, str]:
     if settings.model_signing_key is None:
         return {}
     key = _key(settings.model_signing_key.get_secret_value(), "MODEL_SIGNING_KEY")
+    keep_secret([_text(key)])  # the variable may name a file
     private = Ed25519PrivateKey.from_private_bytes(key)
     signature = private.sign(_statement(name, sha256))
     return {SIGNATURE: _text(signature), SIGNED_BY: _public(private)}
