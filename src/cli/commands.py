@@ -100,6 +100,25 @@ def init() -> None:
 
 
 @main.command()
+def check(
+    dataset: Annotated[Path, typer.Option(help="data set folder")] = Path("Dataset"),
+) -> None:
+    """Look at params file, database, registry, mail, raw archive and data set; change nothing.
+
+    Exit code 1 if there is a fault.
+    """
+    with command("check") as settings:
+        from src.cli.check import Grade, look
+        from src.cli.console import show_line
+
+        found = look(settings, dataset)
+        for finding in found:
+            show_line(f"{finding.grade:<8} {finding.subject}: {finding.words}")
+    if any(finding.grade == Grade.FAULT for finding in found):
+        raise typer.Exit(1)
+
+
+@main.command()
 def simulate(
     folder: Annotated[Path, typer.Argument(help="folder for the three files")],
     experiments: Annotated[int, typer.Option(min=1, help="number of experiments")] = 50,

@@ -45,7 +45,7 @@ STEPS = {
         "impress predict",
         "impress monitor",
     ],
-    "The state at the end": ["impress status", "impress next-sample --count 3"],
+    "The state at the end": ["impress check", "impress status", "impress next-sample --count 3"],
 }
 
 

@@ -32,6 +32,12 @@ class Folder:
         """Write a message."""
         return Receipt(f"file {self.write(message)}")
 
+    def check(self) -> None:
+        """Write a file and remove it."""
+        file = self.path / "check"
+        write_whole(file, b"", private=True)
+        file.unlink()
+
     def is_temporary(self, _: Exception) -> bool:
         """Whether the same message may be written a little later."""
         return False

@@ -6,7 +6,8 @@ import smtplib
 import socket
 import ssl
 import time
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from email.message import EmailMessage
 from email.utils import parseaddr
@@ -49,15 +50,7 @@ class Smtp:
             OSError: when the server does not answer, is not trusted or does not accept the message.
             ValueError: when the login is not ASCII, or the server breaks the rules of a login.
         """
-        settings = self.settings
-        tls = ssl.create_default_context()
-        tls.minimum_version = ssl.TLSVersion.TLSv1_2
-        with closing(self._connect(tls)) as smtp:
-            if settings.smtp_security == "starttls":
-                smtp.starttls(context=tls)
-            if settings.email_pass:
-                user = settings.email_username or parseaddr(settings.email_sender)[1]
-                _log_in(smtp, user, settings.email_pass)
+        with self._session() as smtp:
             to = recipients(message)
             refused = smtp.send_message(message, to_addrs=to)
             # The server has the message: whatever it answers to QUIT changes nothing.
@@ -68,6 +61,25 @@ class Smtp:
             answers[address] = f"{code} {answer.decode(errors='replace')}"
         accepted = ", ".join(address for address in to if address not in refused)
         return Receipt(f"{accepted} over {self._server}", answers)
+
+    def check(self) -> None:
+        """Connect and log in, as for a message, and send none."""
+        with self._session() as smtp:
+            smtp.noop()
+
+    @contextmanager
+    def _session(self) -> Iterator[smtplib.SMTP]:
+        """A connection over TLS, after the login."""
+        settings = self.settings
+        tls = ssl.create_default_context()
+        tls.minimum_version = ssl.TLSVersion.TLSv1_2
+        with closing(self._connect(tls)) as smtp:
+            if settings.smtp_security == "starttls":
+                smtp.starttls(context=tls)
+            if settings.email_pass:
+                user = settings.email_username or parseaddr(settings.email_sender)[1]
+                _log_in(smtp, user, settings.email_pass)
+            yield smtp
 
     def _connect(self, tls: ssl.SSLContext) -> smtplib.SMTP:
         host, port = self.settings.smtp_host, self.settings.smtp_port

@@ -42,6 +42,13 @@ class Transport(Protocol):
             OSError, ValueError: when nobody will get the message.
         """
 
+    def check(self) -> None:
+        """Go as far as a delivery goes before there is a message.
+
+        Raises:
+            OSError, ValueError: when a message would not be accepted.
+        """
+
     def is_temporary(self, error: Exception) -> bool:
         """Whether the same message may be accepted a little later."""
 

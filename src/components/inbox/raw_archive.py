@@ -7,6 +7,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
+from uuid import uuid4
 
 from src.components.database.connection import run_copy
 from src.components.inbox.states import Inbox
@@ -40,6 +41,19 @@ def store(inbox: Inbox, rows: str, root: str) -> None:
         digest = hashlib.sha256(content).hexdigest()[:16]
         name = "-".join(quote(str(phase[key]), safe="") for key in keys)
         _put(root, f"{name}-{digest}.parquet", content)
+
+
+def check(root: str) -> None:
+    """Write a file and remove it, as `store` would write."""
+    name = f"check-{uuid4().hex}"
+    _put(root, name, b"")
+    if root.startswith("s3://"):
+        from pyarrow import fs
+
+        store_of, prefix = fs.FileSystem.from_uri(root)
+        store_of.delete_file(f"{prefix}/{name}")
+        return
+    (Path(root) / name).unlink()
 
 
 def _put(root: str, name: str, content: bytes) -> None:
