@@ -161,7 +161,9 @@ def _mail(settings: Settings) -> Findings:
     if transport.delivers:
         yield Grade.OK, f"{transport.name}, to {settings.email_recipient}"
     else:
-        yield Grade.WARNING, f"nobody is sent a mail, it goes to the {transport.name}: set SMTP_HOST"
+        yield Grade.WARNING, (
+            f"nobody is sent a mail, it goes to the {transport.name}: set SMTP_HOST"
+        )
 
 
 def _archive(settings: Settings) -> Findings:
