@@ -374,13 +374,14 @@ PYFUNC = """
 import sys
 import mlflow
 import pandas as pd
-from src.components.registry import bundle_files, signing
+from src.components.registry import bundle_files
 features = pd.read_json(sys.argv[2], orient="split")
 model = mlflow.pyfunc.load_model(sys.argv[1])
 own = bundle_files.load(sys.argv[3])
 expected = own.predict(features, own.spec)
 pd.testing.assert_frame_equal(model.predict(features)[expected.columns], expected)
-print(model.metadata.signature.inputs.input_names()[:2], model.metadata.metadata["units"]["leitfaehigkeit_mean"])
+names, units = model.metadata.signature.inputs.input_names(), model.metadata.metadata["units"]
+print(names[:2], units["leitfaehigkeit_mean"])
 """
 
 
