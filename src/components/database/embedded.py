@@ -122,6 +122,8 @@ class _Account:
         become = [f"--reuid={self.uid}", f"--regid={self.gid}", "--clear-groups"]
         if not all(map(self.may_enter, folders)):
             become += [f"--inh-caps=+{PASSING}", f"--ambient-caps=+{PASSING}"]
+            # Without this access(2), by which PostgreSQL looks for its programs, ignores it.
+            become += ["--securebits=+no_setuid_fixup"]
         return ["setpriv", *become, "--", *words]
 
     def own(self, path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import shutil
 import signal
 import stat
 import subprocess
@@ -131,6 +132,20 @@ def test_root_opens_no_folder_to_others(folder: Path) -> None:
         _use(Settings(impress_home=home))
         _use(Settings(impress_home=home))
     assert (_mode(passable), _mode(closed)) == (0o711, 0o700)
+
+
+@only_root
+def test_root_may_have_home_and_programs_in_closed_folders(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a checkout below /root."""
+    closed = folder / "closed"
+    closed.mkdir(mode=0o700)
+    installed = shutil.copytree(PROGRAMS.parent, closed / "postgresql", symlinks=True)
+    version = utils.TARGET_POSTGRES_VERSION
+    monkeypatch.setitem(utils.POSTGRES_VERSIONS, version, installed / PROGRAMS.name)
+    _use(Settings(impress_home=closed / "home"))
+    assert _mode(closed) == 0o700
 
 
 def test_it_is_created_only_when_that_is_asked_for(embedded: Settings) -> None:
