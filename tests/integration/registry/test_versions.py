@@ -372,12 +372,13 @@ def test_a_signed_version_serves_those_who_trust_its_key(
 
 PYFUNC = """
 import sys
+from pathlib import Path
 import mlflow
 import pandas as pd
 from src.components.registry import bundle_files
 features = pd.read_json(sys.argv[2], orient="split")
 model = mlflow.pyfunc.load_model(sys.argv[1])
-own = bundle_files.load(sys.argv[3])
+own = bundle_files.load(Path(sys.argv[3]))
 expected = own.predict(features, own.spec)
 pd.testing.assert_frame_equal(model.predict(features)[expected.columns], expected)
 names, units = model.metadata.signature.inputs.input_names(), model.metadata.metadata["units"]
