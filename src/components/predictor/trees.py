@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -85,23 +86,35 @@ class Trees:
         missing = np.isnan(values)
         any_missing = missing.any()
         first_of_row = np.arange(rows) * width
-        leaf = self.feature == LEAF
-        # A leaf leads to itself, so that all trees can be followed to the same depth.
-        left = np.where(leaf, np.arange(len(leaf)), left_children(self.feature, self.count))
-        feature = np.where(leaf, 0, self.feature)
-        threshold = np.where(leaf, np.float32(np.inf), self.threshold)
-        missing_right = self.missing_right & ~leaf
+        feature, threshold, missing_right, left = self._steps
         node = np.repeat(np.arange(self.count)[:, np.newaxis], rows, axis=1)
-        for _ in range(MAX_DEPTH):
+        for _ in range(self._depth):
             place = feature[node] + first_of_row
             right = values[place] > threshold[node]
             if any_missing:
                 right |= missing[place] & missing_right[node]
-            following = left[node] + right
-            if np.array_equal(following, node):
-                break
-            node = following
+            node = left[node] + right
         return node
+
+    @cached_property
+    def _steps(
+        self,
+    ) -> tuple[NDArray[np.intp], NDArray[np.float32], NDArray[np.bool_], NDArray[np.intp]]:
+        """Input, threshold, where a missing value goes, and left child of each node.
+
+        A leaf leads to itself, so that all trees can be followed to the same depth.
+        """
+        leaf = self.feature == LEAF
+        return (
+            np.where(leaf, 0, self.feature).astype(np.intp),
+            np.where(leaf, np.float32(np.inf), self.threshold),
+            self.missing_right & ~leaf,
+            np.where(leaf, np.arange(len(leaf)), left_children(self.feature, self.count)),
+        )
+
+    @cached_property
+    def _depth(self) -> int:
+        return depth(self.feature, self.count)
 
 
 def left_children(feature: NDArray[np.int16], count: int) -> NDArray[np.intp]:
@@ -190,19 +203,23 @@ def check(trees: Trees, inputs: int) -> None:
     _require(complete, "the number of nodes does not fit the number of leaves")
     forward = left_children(feature, trees.count)[inner] > inner
     _require(forward.all(), "a child comes before its parent")
-    _require(_depth(feature, trees.count) <= MAX_DEPTH, f"a tree is deeper than {MAX_DEPTH}")
+    _require(depth(feature, trees.count) <= MAX_DEPTH, f"a tree is deeper than {MAX_DEPTH}")
     _require(not np.isnan(trees.threshold).any(), "a threshold is not a number")
     numbers = np.append(trees.value, trees.base)
     _require((np.abs(numbers) < LARGEST).all(), "a value is not a number, or too large")
 
 
-def _depth(feature: NDArray[np.int16], count: int) -> int:
-    """Number of levels below the roots, at most MAX_DEPTH + 1."""
+def depth(feature: NDArray[np.int16], count: int) -> int:
+    """Number of levels below the roots, at most MAX_DEPTH + 1.
+
+    Args:
+        feature, count: see `Trees`.
+    """
     start, width = 0, count
-    for depth in range(MAX_DEPTH + 1):
+    for level in range(MAX_DEPTH + 1):
         children = 2 * int(np.count_nonzero(feature[start : start + width] != LEAF))
         if not children:
-            return depth
+            return level
         start, width = start + width, children
     return MAX_DEPTH + 1
 

@@ -17,7 +17,7 @@ from src.soft_sensor import SoftSensor, load_soft_sensor
 from tests.conftest import ROOT
 from tests.postgres import folder_for_postgres
 
-CYCLES, SECONDS, BLOCK = 60, 12, 3
+CYCLES, SECONDS, BLOCK = 42, 12, 3
 
 
 @pytest.fixture(name="rig")

@@ -377,6 +377,7 @@ import mlflow
 import pandas as pd
 from src.components.registry import bundle_files
 features = pd.read_json(sys.argv[2], orient="split")
+features = features.astype(dict.fromkeys(features.columns[2:], float))
 model = mlflow.pyfunc.load_model(sys.argv[1])
 own = bundle_files.load(Path(sys.argv[3]))
 expected = own.predict(features, own.spec)
