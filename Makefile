@@ -11,10 +11,9 @@ CODE := src tests benchmarks setup.py
 demo: .venv/installed
 	$(BIN)/impress demo
 
-# Three processes, as each waits for servers now and then; tests that share what takes long to make run in
-# one of them, see tests/conftest.py
+# Two processes; tests that share what takes long to make run in one of them, see tests/conftest.py
 test: .venv/installed
-	$(BIN)/pytest -n 3 --dist loadgroup
+	$(BIN)/pytest -n 2 --dist loadgroup
 
 # Builds both images with podman and runs them: ten minutes, plus two for the base image the first time
 test-images: .venv/installed

@@ -42,7 +42,10 @@ def write(bundle: Bundle, folder: Path) -> None:
     )
     python = platform.python_version()
     model.add_flavor("python_function", loader_module=__name__, python_version=python, env={})
-    example(bundle).to_json(folder / "input_example.json", orient="split", index=False)
+    rows = example(bundle).to_json(orient="split", index=False)
+    (folder / "input_example.json").write_text(rows, encoding="utf-8")
+    served = f'{{"dataframe_split": {rows}}}'  # as `mlflow models predict` and a server want it
+    (folder / "serving_input_example.json").write_text(served, encoding="utf-8")
     model.save(folder / "MLmodel")
 
 

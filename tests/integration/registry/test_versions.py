@@ -402,7 +402,8 @@ def test_a_version_is_an_mlflow_model_like_any_other(
     assert done.returncode == 0, done.stderr
     assert done.stdout.split("\n")[0] == "['experimentnummer', 'waschen'] uS/cm"
     answers = tmp_path / "answers.json"
-    command = f"mlflow models predict -m {address} -i {example} -o {answers} --env-manager local"
+    asked = folder / "serving_input_example.json"
+    command = f"mlflow models predict -m {address} -i {asked} -o {answers} --env-manager local"
     done = subprocess.run(
         [sys.executable, "-m", *command.split()], capture_output=True, text=True, check=False
     )
