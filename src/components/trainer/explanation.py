@@ -34,30 +34,44 @@ def importance(bundle: Bundle, spec: SoftSensor, repeats: int = REPEATS) -> pd.D
     """
     rows = bundle.reference
     random = np.random.default_rng(spec.training.seed)
-    unshuffled = _out_of_fold_errors(bundle, rows, spec)
+    (unshuffled,) = _out_of_fold_errors(bundle, [rows], spec)
     increases = []
     for sensor in spec.sensors:
         names = spec.features_of(sensor)
-        for repeat in range(repeats):
+        copies = []
+        for _ in range(repeats):
             order = _order_within_phases(rows[spec.columns.phase], random)
-            shuffled = rows.assign(**{name: rows[name].to_numpy()[order] for name in names})
-            increase = _out_of_fold_errors(bundle, shuffled, spec) - unshuffled
+            shuffled = {name: rows[name].to_numpy()[order] for name in names}
+            copies.append(rows.assign(**shuffled))
+        for repeat, errors in enumerate(_out_of_fold_errors(bundle, copies, spec)):
             for target in spec.target_names:
-                increases.append((sensor.name, repeat, target, increase[target]))
+                increase = errors[target] - unshuffled[target]
+                increases.append((sensor.name, repeat, target, increase))
     return pd.DataFrame(increases, columns=["sensor", "repeat", "target", "increase"])
 
 
-def _out_of_fold_errors(bundle: Bundle, features: pd.DataFrame, spec: SoftSensor) -> pd.Series:
-    """Relative error of each target, averaged over the phases.
+def _out_of_fold_errors(
+    bundle: Bundle, copies: list[pd.DataFrame], spec: SoftSensor
+) -> list[pd.Series]:
+    """Relative error of each target, averaged over the phases, for each copy.
 
     Args:
-        features: training rows, with their own or other features.
+        copies: the training rows, with their own or other features; predicted together, as a call
+            of the models costs more than a row.
     """
-    votes, _ = out_of_fold(bundle.folds, features, bundle.reference["fold"], spec)
+    fold = bundle.reference["fold"]
+    folds = pd.concat([fold] * len(copies), ignore_index=True)
+    together = pd.concat(copies, ignore_index=True)
+    votes, _ = out_of_fold(bundle.folds, together, folds, spec)
     predicted = in_units(combine(votes, bundle.weights), spec)
     labels = bundle.labels(spec)
-    errors = relative_errors(predicted, labels, typical_errors(labels, spec), spec)
-    return errors.mean().fillna(0)
+    typical = typical_errors(labels, spec)
+    found = []
+    for number in range(len(copies)):
+        rows = slice(number * len(fold), (number + 1) * len(fold))
+        of_copy = predicted.iloc[rows].set_axis(labels.index)
+        found.append(relative_errors(of_copy, labels, typical, spec).mean().fillna(0))
+    return found
 
 
 def _order_within_phases(phase: pd.Series, random: np.random.Generator) -> np.ndarray:
