@@ -9,6 +9,7 @@ import resource
 import shutil
 import time
 import traceback
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -105,6 +106,7 @@ class _Worker:
 
 def _work(name: str, scratch: Path, connection: Connection) -> None:
     logging.disable()
+    warnings.simplefilter("ignore")  # of numbers that are none
     attack = _attacker(name, scratch)
     taken = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0])
     limit = taken * resource.getpagesize() + MEMORY

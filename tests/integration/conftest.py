@@ -143,7 +143,7 @@ def fixture_guarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     monkeypatch.setenv("DVC_TOKEN", PASSWORD)
     handler = partial(_GuardedFiles, directory=str(tmp_path / "store"))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        Thread(target=server.serve_forever).start()
+        Thread(target=server.serve_forever, args=[0.01]).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
 
@@ -171,7 +171,7 @@ class _Echo(BaseHTTPRequestHandler):
 def fixture_echo() -> Iterator[str]:
     """Host and port of an HTTP server that repeats what it is sent."""
     with ThreadingHTTPServer(("127.0.0.1", 0), _Echo) as server:
-        Thread(target=server.serve_forever).start()
+        Thread(target=server.serve_forever, args=[0.01]).start()
         yield f"127.0.0.1:{server.server_port}"
         server.shutdown()
 

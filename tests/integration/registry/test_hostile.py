@@ -46,7 +46,7 @@ def fixture_serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
             server = ends.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), handler))
             if tls:
                 server.socket = tls.wrap_socket(server.socket, server_side=True)
-            Thread(target=server.serve_forever).start()
+            Thread(target=server.serve_forever, args=[0.01]).start()
             ends.callback(server.shutdown)
             scheme = "https" if tls else "http"
             address = f"{scheme}://127.0.0.1:{server.server_port}"
