@@ -15,8 +15,10 @@ from src.settings import Settings
 outcome = predict(Settings())
 print(outcome.phases, *(name for name in {names} if name in sys.modules))
 """
-HEAVY = ["dvc", "duckdb", "evidently", "matplotlib", "mlflow", "optuna", "prefect"]
-HEAVY += ["scipy", "sklearn", "skops", "xgboost"]
+HEAVY = [
+    *("dvc", "duckdb", "evidently", "matplotlib", "mlflow", "optuna", "prefect"),
+    *("scipy", "sklearn", "skops", "xgboost"),
+]
 NEEDED = ["numpy", "pandas"]
 
 

@@ -34,7 +34,7 @@ def importance(bundle: Bundle, spec: SoftSensor, repeats: int = REPEATS) -> pd.D
     """
     rows = bundle.reference
     random = np.random.default_rng(spec.training.seed)
-    (unshuffled,) = _out_of_fold_errors(bundle, [rows], spec)
+    unshuffled = _out_of_fold_errors(bundle, [rows], spec)[0]
     increases = []
     for sensor in spec.sensors:
         names = spec.features_of(sensor)
