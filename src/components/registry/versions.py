@@ -173,7 +173,8 @@ class Registry:
 
     def is_registered(self) -> bool:
         """Whether the registry knows the model at all."""
-        return bool(self.client.search_registered_models(f"name='{self.name}'"))
+        with reachable(self.settings):
+            return bool(self.client.search_registered_models(f"name='{self.name}'"))
 
     def _experiment(self) -> str:
         # A server decides where artifacts go; the embedded registry keeps them beside its database.
@@ -219,6 +220,8 @@ def reachable(settings: Settings) -> Iterator[None]:
         for cause in causes:
             if isinstance(cause, requests.RequestException):
                 raise server.fault(cause, settings) from None
+        if "response body was not in a valid JSON format" in str(error):
+            raise server.no_mlflow(settings) from None
         # MLflow begins every message about the way to its server with these words.
         if "API request to" in str(error):
             raise server.unavailable(settings) from None

@@ -228,3 +228,10 @@ def test_an_address_that_is_none_is_named(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     line = outcome()
     assert fault in line and "MLFLOW_TRACKING_URI" in line and "s3cret" not in line
+
+
+def test_a_server_that_stops_being_mlflow_in_the_middle_is_named(serve: Serve) -> None:
+    """Its first two answers are MLflow's, so that MLflow's client gets the third."""
+    known = iter([b'{"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "?"}', b"{}"])
+    serve(lambda _: (200, next(known, b"<html>Sign in</html>")))
+    assert "not as MLflow does" in outcome()
