@@ -220,7 +220,11 @@ def reachable(settings: Settings) -> Iterator[None]:
         for cause in causes:
             if isinstance(cause, requests.RequestException):
                 raise server.fault(cause, settings) from None
-        if "response body was not in a valid JSON format" in str(error):
+        # What MLflow's client makes of an answer that is none, and of an error without a code.
+        unknown = getattr(error, "error_code", None) == "INTERNAL_ERROR" and "Response:" in str(
+            error
+        )
+        if unknown or "response body was not in a valid JSON format" in str(error):
             raise server.no_mlflow(settings) from None
         # MLflow begins every message about the way to its server with these words.
         if "API request to" in str(error):

@@ -235,3 +235,8 @@ def test_a_server_that_stops_being_mlflow_in_the_middle_is_named(serve: Serve) -
     known = iter([b'{"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "?"}', b"{}"])
     serve(lambda _: (200, next(known, b"<html>Sign in</html>")))
     assert "not as MLflow does" in outcome()
+
+
+def test_an_error_that_is_not_mlflows_is_named(serve: Serve) -> None:
+    serve(lambda _: (404, b'{"detail": "not found"}'))
+    assert "not as MLflow does" in outcome()
