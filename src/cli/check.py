@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +23,8 @@ from src.components.registry.versions import Registry
 from src.errors import advice
 from src.settings import Settings
 from src.soft_sensor import SoftSensor, load_soft_sensor
+
+logger = logging.getLogger(__name__)
 
 SKEW = 60.0  # s between the clocks of this machine and of the database that count
 
@@ -82,6 +85,7 @@ def _look(subject: str, check: Callable[[], Findings]) -> list[Finding]:
         for grade, words in check():
             found.append(Finding(subject, grade, words))
     except Exception as error:  # pylint: disable=broad-exception-caught  # it is what is looked for
+        logger.info("traceback:", exc_info=True, extra={"file_only": True})
         line = advice(error) or f"{type(error).__name__}: {error}"
         found.append(Finding(subject, Grade.FAULT, line))
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Column, Connection, Engine, Table, inspect, text
+from sqlalchemy import Column, Connection, Engine, Inspector, Table, inspect, text
 from sqlalchemy.schema import CreateColumn
 from sqlalchemy.types import TypeEngine
 
@@ -46,14 +46,11 @@ def initialise(engine: Engine, spec: SoftSensor) -> list[str]:
 
 def _upgrade(connection: Connection, table: Table) -> list[str]:
     """Add the columns and indexes that an existing table lacks; one line for each column."""
-    columns = inspect(connection).get_columns(table.name)
-    present = {column["name"] for column in columns}
     added = []
-    for column in table.columns:
-        if column.name not in present:
-            definition = CreateColumn(column).compile(dialect=connection.dialect)
-            connection.execute(text(f'ALTER TABLE "{table.name}" ADD COLUMN {definition}'))
-            added.append(f"added {table.name}.{column.name}")
+    for column in lacking(inspect(connection), table):
+        definition = CreateColumn(column).compile(dialect=connection.dialect)
+        connection.execute(text(f'ALTER TABLE "{table.name}" ADD COLUMN {definition}'))
+        added.append(f"added {table.name}.{column.name}")
     for index in table.indexes:
         index.create(connection, checkfirst=True)
     return added
@@ -75,14 +72,19 @@ def missing(engine: Engine, spec: SoftSensor) -> list[str]:
     """Tables and columns that `initialise` would add."""
     inspector = inspect(engine)
     present = set(inspector.get_table_names())
-    lacking = []
+    found = []
     for table in vars(tables(spec)).values():
-        if table.name not in present:
-            lacking.append(table.name)
-            continue
-        columns = {column["name"] for column in inspector.get_columns(table.name)}
-        lacking += [f"{table.name}.{c.name}" for c in table.columns if c.name not in columns]
-    return lacking
+        if table.name in present:
+            found += [f"{table.name}.{column.name}" for column in lacking(inspector, table)]
+        else:
+            found.append(table.name)
+    return found
+
+
+def lacking(inspector: Inspector, table: Table) -> list[Column[Any]]:
+    """The columns that an existing table does not have."""
+    present = {column["name"] for column in inspector.get_columns(table.name)}
+    return [column for column in table.columns if column.name not in present]
 
 
 def misfits(engine: Engine, spec: SoftSensor) -> list[str]:

@@ -166,24 +166,24 @@ def missing(evidence: Evidence, spec: SoftSensor) -> list[Result]:
 
 def out_of_bounds(evidence: Evidence, spec: SoftSensor) -> list[Result]:
     """Do sensors show readings outside the instrument's range more often?"""
-    pairs = {}
-    for sensor in spec.sensors:
-        flag = Flag.OUT_OF_BOUNDS.of(sensor)
-        month = Frequency.of(has_flag(evidence.month["flags"], flag))
-        reference = Frequency.of(evidence.reference[sensor.out_of_bounds] > 0)
-        pairs[sensor.name] = month, reference
-    return _more_often(pairs, MORE_MISSING)
+    return _flagged_more_often(Flag.OUT_OF_BOUNDS, MORE_MISSING, evidence, spec)
 
 
 def outside_training(evidence: Evidence, spec: SoftSensor) -> list[Result]:
     """Does the model see inputs outside the range of its training more often?"""
+    return _flagged_more_often(Flag.OUTSIDE_TRAINING, MORE_UNSEEN, evidence, spec)
+
+
+def _flagged_more_often(
+    flag: Flag, least: float, evidence: Evidence, spec: SoftSensor
+) -> list[Result]:
     pairs = {}
     for sensor in spec.sensors:
-        flag = Flag.OUTSIDE_TRAINING.of(sensor)
-        month = Frequency.of(has_flag(evidence.month["flags"], flag))
-        reference = Frequency.of(evidence.reference[flag] > 0)
+        code = flag.of(sensor)
+        month = Frequency.of(has_flag(evidence.month["flags"], code))
+        reference = Frequency.of(evidence.reference[code] > 0)
         pairs[sensor.name] = month, reference
-    return _more_often(pairs, MORE_UNSEEN)
+    return _more_often(pairs, least)
 
 
 def stuck(evidence: Evidence, spec: SoftSensor) -> list[Result]:

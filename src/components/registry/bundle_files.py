@@ -138,7 +138,7 @@ def load(folder: Path, sha256: str | None = None) -> Bundle:
     reference = _table(folder / REFERENCE, reference_columns(spec), contract)
     holdout = _table(folder / HOLDOUT, holdout_columns(spec), contract)
     if not reference["fold"].isin(range(contract.folds)).all():
-        raise BundleRefused(f"{folder / REFERENCE} names a fold that there is not")
+        raise BundleRefused(f"{folder / REFERENCE} names a fold that does not exist")
     return Bundle(
         spec=spec,
         definition=contract.definition,

@@ -126,8 +126,8 @@ def _download(registry: Registry, version: Version, folder: Path, sha256: str) -
     Raises:
         VersionLost: when one of them is gone.
         RegistryUnavailable: when the server does not answer.
-        RegistryFault: when the registry names a source that is none of its own, or a file is too
-            large.
+        RegistryFault: when the registry names a source outside its own stores, or a file is
+            too large.
     """
     download = _way_to(registry, version)
     download(bundle_files.MANIFEST, folder / bundle_files.MANIFEST)
@@ -148,7 +148,7 @@ def _way_to(registry: Registry, version: Version) -> Callable[[str, Path], None]
     if source.scheme in ("", "file") and not source.netloc:
         return partial(_copy, version, Path(unquote(source.path)))
     raise RegistryFault(
-        f"version {version.number} of {registry.name} is said to be at "
+        f"the registry places version {version.number} of {registry.name} at "
         f"{server.shown(version.source)}, which is neither on that server nor in an object store "
         f"({', '.join(OBJECT_STORES)})"
     )
@@ -159,7 +159,7 @@ def _in_present_home(version: Version, artifacts: Path) -> Path:
     tail = unquote(version.source).rpartition(f"/{artifacts.name}/")[2]
     folder = (artifacts / tail).resolve()
     if not folder.is_relative_to(artifacts.resolve()):
-        raise RegistryFault(f"version {version.number} is said to be outside {artifacts}")
+        raise RegistryFault(f"version {version.number} of the registry lies outside {artifacts}")
     return folder
 
 

@@ -90,7 +90,9 @@ def download(settings: Settings, path: str, file: Path, largest: int) -> bool:
 
 def too_large(path: str, largest: int) -> RegistryFault:
     """What to say about a file that is larger than any bundle's."""
-    return RegistryFault(f"{path} is larger than {largest // 1_000_000} MB, so it is no model")
+    return RegistryFault(
+        f"{path} is larger than {largest // 1_000_000} MB, which is too large for a model"
+    )
 
 
 @contextmanager
@@ -165,7 +167,7 @@ def fault(error: Exception, settings: Settings) -> RegistryFault | RegistryUnava
 
 
 def no_mlflow(settings: Settings) -> RegistryFault:
-    """What to say when something else than MLflow answers."""
+    """What to say when something other than MLflow answers."""
     return RegistryFault(
         f"{_name(settings)} answers, but not as MLflow does (a login page?): check "
         "MLFLOW_TRACKING_URI"

@@ -68,7 +68,7 @@ class Registry:
             from mlflow import MlflowClient
 
             if server.is_server(self.settings.registry_uri):
-                # The client would end in a traceback if something else than MLflow answers there.
+                # The client would end in a traceback if something other than MLflow answers there.
                 server.ask(self.settings, "registered-models/search", {"max_results": "1"})
             self.settings.export()
             self.settings.artifacts.mkdir(parents=True, exist_ok=True)
@@ -221,13 +221,12 @@ def reachable(settings: Settings) -> Iterator[None]:
             if isinstance(cause, requests.RequestException):
                 raise server.fault(cause, settings) from None
         # What MLflow's client makes of an answer that is none, and of an error without a code.
-        unknown = getattr(error, "error_code", None) == "INTERNAL_ERROR" and "Response:" in str(
-            error
-        )
-        if unknown or "response body was not in a valid JSON format" in str(error):
+        text = str(error)
+        without_code = text.startswith("INTERNAL_ERROR: Response:")
+        if without_code or "response body was not in a valid JSON format" in text:
             raise server.no_mlflow(settings) from None
         # MLflow begins every message about the way to its server with these words.
-        if "API request to" in str(error):
+        if "API request to" in text:
             raise server.unavailable(settings) from None
         raise
 

@@ -15,6 +15,7 @@ from scipy.stats import wilcoxon
 from sqlalchemy import Engine, inspect
 from statsmodels.stats.multitest import multipletests
 
+from src.components.database.schema import lacking
 from src.components.database.tables import tables
 from src.components.predictor.bundle import Bundle
 from src.components.trainer.evaluation import typical_errors
@@ -114,8 +115,7 @@ def check_database(engine: Engine, spec: SoftSensor) -> None:
     for table in (described.online, described.archived):
         if not inspector.has_table(table.name):
             continue
-        present = {column["name"] for column in inspector.get_columns(table.name)}
-        missing = [column.name for column in table.columns if column.name not in present]
+        missing = [column.name for column in lacking(inspector, table)]
         if missing:
             raise BundleRefused(
                 f"{table.name} lacks {', '.join(missing[:5])}, which the model needs: run "

@@ -235,11 +235,11 @@ def test_a_table_with_wrong_values_is_refused(
         bundle_files.load(folder)
 
 
-def test_a_fold_that_there_is_not_is_refused(folder: Path) -> None:
+def test_a_fold_that_does_not_exist_is_refused(folder: Path) -> None:
     table = pd.read_csv(folder / "reference.csv")
     table.assign(fold=table["fold"] - 1).to_csv(folder / "reference.csv", index=False)
     _rehash(folder, "reference.csv")
-    with pytest.raises(BundleRefused, match="a fold that there is not"):
+    with pytest.raises(BundleRefused, match="a fold that does not exist"):
         bundle_files.load(folder)
 
 
