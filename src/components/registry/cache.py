@@ -23,6 +23,7 @@ from src.components.registry.signing import BUNDLE_SHA256
 from src.components.registry.versions import Registry, Version
 from src.errors import BundleRefused, NoModel, RegistryFault, RegistryUnavailable, VersionLost
 from src.files import write_whole
+from src.safe_text import redacted
 
 logger = logging.getLogger(__name__)
 
@@ -149,7 +150,7 @@ def _way_to(registry: Registry, version: Version) -> Callable[[str, Path], None]
         return partial(_copy, version, Path(unquote(source.path)))
     raise RegistryFault(
         f"the registry places version {version.number} of {registry.name} at "
-        f"{server.shown(version.source)}, which is neither on that server nor in an object store "
+        f"{redacted(version.source)}, which is neither on that server nor in an object store "
         f"({', '.join(OBJECT_STORES)})"
     )
 
@@ -198,12 +199,12 @@ def _fetch_by_client(registry: Registry, version: Version, name: str, file: Path
     try:
         store.download_artifacts(name, str(file.parent))
     except (requests.RequestException, MlflowException):
-        raise RegistryUnavailable(f"{server.shown(version.source)} cannot be read") from None
+        raise RegistryUnavailable(f"{redacted(version.source)} cannot be read") from None
 
 
 def _lost(version: Version, name: str) -> VersionLost:
     return VersionLost(
-        f"version {version.number} has lost its file {name} at {server.shown(version.source)}: "
+        f"version {version.number} has lost its file {name} at {redacted(version.source)}: "
         "promote another one"
     )
 

@@ -18,6 +18,7 @@ from urllib3.exceptions import HTTPError
 from urllib3.util import Retry
 
 from src.errors import RegistryFault, RegistryUnavailable
+from src.safe_text import redacted
 from src.settings import Settings
 
 PAUSE = 15.0  # s without a byte from the server
@@ -33,12 +34,6 @@ _ANSWER = TypeAdapter(Answer)
 def is_server(uri: str) -> bool:
     """Whether a registry is reached by HTTP."""
     return uri.startswith(("http://", "https://"))
-
-
-def shown(uri: str) -> str:
-    """An address without the login that it may contain."""
-    scheme, separator, rest = uri.partition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
 
 
 def ask(settings: Settings, endpoint: str, query: Mapping[str, str]) -> Answer:
@@ -180,4 +175,4 @@ def unavailable(settings: Settings) -> RegistryUnavailable:
 
 
 def _name(settings: Settings) -> str:
-    return f"MLflow at {shown(settings.registry_uri)}"
+    return f"MLflow at {redacted(settings.registry_uri)}"
