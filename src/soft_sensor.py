@@ -193,6 +193,11 @@ class Target(Quantity):
         return f"{self.name}_upper"
 
     @property
+    def censored(self) -> str:
+        """Column of laboratory values: `<` or `>` where only a limit of the assay is known."""
+        return f"{self.name}_censored"
+
+    @property
     def measured(self) -> str:
         """Column of the laboratory value beside a prediction."""
         return f"{self.name}_measured"
