@@ -144,16 +144,24 @@ def names_phase(table: Table, spec: SoftSensor) -> ColumnElement[bool]:
 
 
 def newest_predictions(ledger: Table, spec: SoftSensor) -> Select[Any]:
-    """Rows of the ledger: of each phase the newest one among those that a `where` leaves."""
+    """Rows of the ledger: of each phase the newest one among those that a `where` leaves.
+
+    Rows that name no phase are left out, see `names_phase`.
+    """
     keys = [ledger.c[key] for key in spec.columns.keys]
-    return select(ledger).ext(distinct_on(*keys)).order_by(*keys, text(NEWEST_FIRST))
+    newest_first = select(ledger).ext(distinct_on(*keys)).order_by(*keys, text(NEWEST_FIRST))
+    return newest_first.where(names_phase(ledger, spec))
 
 
 def newest_values(laboratory: Table, spec: SoftSensor) -> Select[Any]:
-    """Laboratory values: of each phase the newest ones among those that a `where` leaves."""
+    """Laboratory values: of each phase the newest ones among those that a `where` leaves.
+
+    Rows that name no phase are left out, see `names_phase`.
+    """
     keys = [laboratory.c[key] for key in spec.columns.keys]
     newest_first = laboratory.c.loaded_at.desc()
-    return select(laboratory).ext(distinct_on(*keys)).order_by(*keys, newest_first)
+    query = select(laboratory).ext(distinct_on(*keys)).order_by(*keys, newest_first)
+    return query.where(names_phase(laboratory, spec))
 
 
 def latest_view(spec: SoftSensor, prefix: str = "") -> tuple[str, str]:

@@ -90,9 +90,8 @@ def _archived(connection: Connection, spec: SoftSensor, period: Period) -> pd.Da
 
 
 def _ledger_rows(connection: Connection, query: Select[Any], spec: SoftSensor) -> pd.DataFrame:
-    """Rows of the ledger that name a phase; an impossible time stamp is missing."""
-    ledger = tables(spec).archived
-    rows = read_rows(connection, query.where(names_phase(ledger, spec)))
+    """Rows of the ledger, with NaN for an impossible time stamp."""
+    rows = read_rows(connection, query)
     stamp = rows["last_timestamp"]
     near = (stamp - pd.Timestamp.now("UTC").timestamp()).abs() <= FARTHEST_STAMP
     return rows.assign(last_timestamp=stamp.where(near)).astype({"n_samples": "float64"})
@@ -120,7 +119,6 @@ def _past(connection: Connection, spec: SoftSensor, period: Period) -> Past:
     ledger = (
         newest_predictions(archived_before, spec)
         .where(archived_before.c.predicted_at <= period.since)
-        .where(names_phase(archived_before, spec))
         .subquery()
     )
     first, last = ledger.c.first_timestamp, ledger.c.last_timestamp
@@ -206,10 +204,11 @@ def analysed(connection: Connection, spec: SoftSensor, until: pd.Timestamp) -> p
     ledger, laboratory = tables(spec).archived, tables(spec).laboratory
     predictions = newest_predictions(ledger, spec).where(ledger.c.predicted_at <= until)
     loaded_at = laboratory.c.loaded_at
-    arrived = loaded_at.between(BEGINNING, until), names_phase(laboratory, spec)
+    arrived = loaded_at.between(BEGINNING, until)
     phase = [laboratory.c[key] for key in keys]
     arrival = select(*phase, func.min(loaded_at).label("loaded_at")).group_by(*phase)
-    measured = read_rows(connection, newest_values(laboratory, spec).where(*arrived))
+    arrival = arrival.where(arrived, names_phase(laboratory, spec))
+    measured = read_rows(connection, newest_values(laboratory, spec).where(arrived))
     values = measured[spec.target_names].replace([np.inf, -np.inf], np.nan)
     if spec.laboratory.missing_below is not None:
         values = values.mask(values < spec.laboratory.missing_below)
@@ -218,7 +217,7 @@ def analysed(connection: Connection, spec: SoftSensor, until: pd.Timestamp) -> p
     )
     table = _ledger_rows(connection, predictions, spec)
     table = table[possible(table, spec)].merge(measured, on=keys)
-    table = table.merge(read_rows(connection, arrival.where(*arrived)), on=keys)
+    table = table.merge(read_rows(connection, arrival), on=keys)
     return table.sort_values("loaded_at", kind="stable", ignore_index=True)
 
 
