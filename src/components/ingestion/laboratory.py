@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +38,9 @@ class Change:
     added: pd.DataFrame
 
 
-def load(engine: Engine, spec: SoftSensor, file: Path, accept_outliers: str | None = None) -> Change:
+def load(
+    engine: Engine, spec: SoftSensor, file: Path, accept_outliers: str | None = None
+) -> Change:
     """Insert the values of a laboratory file that the database does not have yet.
 
     A sample that is known by its name (`laboratory.sample_column`) is replaced, one of another name
@@ -47,7 +48,7 @@ def load(engine: Engine, spec: SoftSensor, file: Path, accept_outliers: str | No
     their phase. So a file that grows can be loaded again and again.
 
     Args:
-        accept_outliers: why values outside the range of their target are right.
+        accept_outliers: who says that values outside the range of their target are right, and why.
 
     Raises:
         DataError: when the file lacks a column, or holds something that does not belong there.
@@ -57,7 +58,7 @@ def load(engine: Engine, spec: SoftSensor, file: Path, accept_outliers: str | No
     arrived = samples(rows, spec).dropna(subset=spec.target_names, how="all")
     details: dict[str, object] = {"file": file.name, "sha256": digest_of(file), "rows": len(rows)}
     if accept_outliers is not None:
-        details["accepted_outliers"] = {"by": getpass.getuser(), "why": accept_outliers}
+        details["accepted_outliers"] = accept_outliers
     with engine.begin() as connection:
         laboratory = tables(spec).laboratory
         change = compare(arrived, _known(connection, spec), spec)
@@ -111,9 +112,7 @@ def compare(arrived: pd.DataFrame, known: pd.DataFrame, spec: SoftSensor) -> Cha
     )
 
 
-def _phases_with_fewer(
-    arrived: pd.DataFrame, known: pd.DataFrame, keys: list[str]
-) -> pd.DataFrame:
+def _phases_with_fewer(arrived: pd.DataFrame, known: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     """Keys of phases that have fewer samples than before."""
     counts = arrived.groupby(keys).size().rename("now").reset_index()
     before = known.groupby(keys).size().rename("before").reset_index()
@@ -132,9 +131,7 @@ def _known(connection: Connection, spec: SoftSensor) -> pd.DataFrame:
     return frame.astype({key: kind for key, kind in spec.key_types.items() if kind is int})
 
 
-def _not_archived(
-    connection: Connection, arrived: pd.DataFrame, spec: SoftSensor
-) -> pd.DataFrame:
+def _not_archived(connection: Connection, arrived: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:
     """Keys of the phases that are not in the ledger."""
     ledger = tables(spec).archived
     keys = spec.columns.keys

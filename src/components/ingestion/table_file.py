@@ -67,8 +67,8 @@ class TableFile:
 
     def frame(self) -> pd.DataFrame:
         """All rows, in memory; the index is their place."""
-        frame = self.connection.sql("SELECT * FROM rows ORDER BY impress_row").df()
-        return frame.set_index("impress_row")
+        rows: pd.DataFrame = self.connection.sql("SELECT * FROM rows ORDER BY impress_row").df()
+        return rows.set_index("impress_row")
 
     def place(self, row: int) -> str:
         """Where a row is in the file: `line 7`."""
@@ -99,9 +99,7 @@ def read(
 
 
 @contextmanager
-def _database(
-    scratch: Path, dialect: Dialect, section: str
-) -> Iterator[duckdb.DuckDBPyConnection]:
+def _database(scratch: Path, dialect: Dialect, section: str) -> Iterator[duckdb.DuckDBPyConnection]:
     """A database on disk, so that a table may be larger than the memory."""
     import duckdb
 
@@ -268,7 +266,7 @@ def _text(file: Path, encoding: str) -> Iterator[io.TextIOWrapper]:
     if encoding == "utf-8":
         encoding = "utf-8-sig"
     with gzip.open(file) if compressed else file.open("rb") as stream:
-        yield io.TextIOWrapper(stream, encoding=encoding, newline="")  # type: ignore[arg-type]
+        yield io.TextIOWrapper(stream, encoding=encoding, newline="")
 
 
 def _copy_as_utf8(file: Path, copy: Path, dialect: Dialect, section: str) -> None:
