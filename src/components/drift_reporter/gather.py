@@ -23,6 +23,7 @@ from src.components.predictor.bundle import Bundle
 from src.components.predictor.flags import Flag, has_flag
 from src.components.predictor.judgement import Judgement
 from src.components.predictor.scoring import Served
+from src.components.transformation.training_table import phase_means
 from src.errors import DataError
 from src.soft_sensor import FARTHEST_STAMP, Sensor, SoftSensor
 
@@ -203,17 +204,18 @@ def analysed(connection: Connection, spec: SoftSensor, until: pd.Timestamp) -> p
     keys = spec.columns.keys
     ledger, laboratory = tables(spec).archived, tables(spec).laboratory
     predictions = newest_predictions(ledger, spec).where(ledger.c.predicted_at <= until)
-    loaded_at = laboratory.c.loaded_at
-    arrived = loaded_at.between(BEGINNING, until)
-    phase = [laboratory.c[key] for key in keys]
-    arrival = select(*phase, func.min(loaded_at).label("loaded_at")).group_by(*phase)
-    arrival = arrival.where(arrived, names_phase(laboratory, spec))
-    measured = read_rows(connection, newest_values(laboratory, spec).where(arrived))
-    values = measured[spec.target_names].replace([np.inf, -np.inf], np.nan)
+    values = read_rows(connection, newest_values(laboratory, spec, until))
+    # As another writer may leave them; `impress load` refuses or leaves out such values.
+    targets = values[spec.target_names].replace([np.inf, -np.inf], np.nan)
     if spec.laboratory.missing_below is not None:
-        values = values.mask(values < spec.laboratory.missing_below)
-    measured = measured[keys].join(
-        values.rename(columns={target.name: target.measured for target in spec.targets})
+        targets = targets.mask(targets < spec.laboratory.missing_below)
+    values[spec.target_names] = targets
+    phase = [laboratory.c[key] for key in keys]
+    loaded_at = laboratory.c.loaded_at
+    arrival = select(*phase, func.min(loaded_at).label("loaded_at")).group_by(*phase)
+    arrival = arrival.where(loaded_at.between(BEGINNING, until), names_phase(laboratory, spec))
+    measured = phase_means(values, spec).rename(
+        columns={target.name: target.measured for target in spec.targets}
     )
     table = _ledger_rows(connection, predictions, spec)
     table = table[possible(table, spec)].merge(measured, on=keys)
@@ -224,13 +226,14 @@ def analysed(connection: Connection, spec: SoftSensor, until: pd.Timestamp) -> p
 def arrivals(
     connection: Connection, spec: SoftSensor, until: pd.Timestamp
 ) -> tuple[pd.Timestamp | None, int]:
-    """When the last laboratory value arrived, and how many have no phase in the ledger."""
+    """When the last laboratory value arrived, and how many phases are not in the ledger."""
     ledger, laboratory = tables(spec).archived, tables(spec).laboratory
     arrived = laboratory.c.loaded_at <= until
     same_phase = [laboratory.c[key] == ledger.c[key] for key in spec.columns.keys]
     newest = connection.scalar(select(func.max(laboratory.c.loaded_at)).where(arrived))
-    unmatched = select(func.count()).where(arrived, ~exists().where(*same_phase))
+    phases = select(*(laboratory.c[key] for key in spec.columns.keys)).distinct()
+    without_match = phases.where(arrived, ~exists().where(*same_phase)).subquery()
     return (
         None if newest is None else pd.Timestamp(newest),
-        int(connection.scalar(unmatched) or 0),
+        int(connection.scalar(select(func.count()).select_from(without_match)) or 0),
     )
