@@ -414,7 +414,7 @@ class SoftSensor(_Record):
         """
         if self.columns.experiment_type == "text":
             return words
-        if not words.isdecimal():
+        if not words.removeprefix("-").isdecimal():
             raise DataError(f"{words!r} is not an experiment: they are numbered, see params.yaml")
         return int(words)
 

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from src.components.database.tables import NEWEST_FIRST, Tables, tables
+from src.components.inbox.stock import OVERFLOWS
 from src.components.predictor.reasons import Reason
 from src.components.transformation.features import valid_rows
 from src.soft_sensor import FARTHEST_STAMP, KEY_BYTES, SoftSensor
@@ -66,9 +67,8 @@ class Inbox:
         Returns:
             Text of a query over the keys; n_rows and n_samples (all and valid ones);
             first_timestamp and last_timestamp; arrived_at (of its newest row; NULL where another
-            writer has left none that is possible); overflows (whether it has readings too large to
-            compute with); clock_ahead (whether the newest row is stamped later than it arrived);
-            first_row and last_row (where they lie in the table);
+            writer has left none that is possible); OVERFLOWS; clock_ahead (whether the newest row
+            is stamped later than it arrived); first_row and last_row (where they lie in the table);
             predicted_at and scored_from (its valid rows) of the newest prediction; and state: a
             `State`, or the `Reason` for which its rows are rejected. Binds what `binds` gives.
         """
@@ -81,7 +81,7 @@ class Inbox:
                  min({timestamp}) AS first_timestamp, max({timestamp}) AS last_timestamp,
                  max(arrived_at) FILTER (WHERE isfinite(arrived_at) AND arrived_at <= now())
                    AS arrived_at,
-                 {self._overflows()} AS overflows,
+                 {self._overflows()} AS {OVERFLOWS},
                  min(ctid) AS first_row, max(ctid) AS last_row
           FROM "{self.names.online.name}" GROUP BY {experiment}, {phase}
         )
@@ -101,7 +101,7 @@ class Inbox:
                            last_timestamp <= extract(epoch FROM now())) THEN '{State.WAITING}'
             WHEN last_timestamp - first_timestamp > :reused_after THEN '{Reason.NUMBER_REUSED}'
             WHEN inbox.n_samples = 0 THEN '{Reason.NO_VALID_ROWS}'
-            WHEN overflows THEN '{Reason.INFINITE_FEATURES}'
+            WHEN {OVERFLOWS} THEN '{Reason.INFINITE_FEATURES}'
             -- With any other number of rows, late ones have come: the phase is due again.
             WHEN ledger.n_samples = inbox.n_samples
               AND (last_timestamp >= :since AND last_timestamp < :until) IS NOT TRUE

@@ -5,4 +5,5 @@ DUE_PHASES = "due_phases"  # the share of the due phases that one connection rea
 DUE_ROWS = "due_rows"  # the rows of these phases, with the columns of the inbox
 PURGE_PLAN = "purge_plan"  # phases past their retention time, in batches
 
+OVERFLOWS = "impress_overflows"  # whether a phase has readings too large to compute with
 PLACE = "impress_place"  # of a phase in the plan of a purge

@@ -28,8 +28,8 @@ class Reason(StrEnum):
     )
     LATE_AFTER_PURGE = (
         "late_after_purge",
-        "rows came after those of their phase were removed: see `--reopen`; if the rig has started "
-        "to number from the beginning again, give them a new number in rejected_data",
+        "rows came after those of their phase were removed: see `--reopen`; if the rig counts from "
+        "1 again, give them another number",
     )
     IMPOSSIBLE_TIMESTAMP = (
         "impossible_timestamp",
@@ -38,8 +38,8 @@ class Reason(StrEnum):
     )
     NUMBER_REUSED = (
         "number_reused",
-        "rows of one phase are further apart than reused_after_hours: give the later ones a new "
-        "number in rejected_data",
+        "rows of one phase are further apart than reused_after_hours: give the later ones "
+        "another number",
     )
     NO_VALID_ROWS = (
         "no_valid_rows",
