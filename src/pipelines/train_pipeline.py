@@ -60,8 +60,7 @@ def train(
     searched = 0 if retrain else trials or spec.training.trials
     bundle = fit(table, searched, start, spec)
     version = evaluate_and_register(bundle, table, Path(folder), settings, spec, accept_outliers)
-    for line in account.lines():
-        logger.info("%s", line)
+    account.log()
     return version
 
 

@@ -67,8 +67,7 @@ def load(
         Journal(engine, spec).note_load(connection, details)
         not_archived = _not_archived(connection, arrived, spec)
     _note(change, arrived, account, spec)
-    for line in account.lines():
-        logger.info("%s", line)
+    account.log()
     if not not_archived.empty:
         experiments = not_archived[spec.columns.experiment].astype(str).unique().tolist()
         logger.warning(
@@ -142,17 +141,17 @@ def _not_archived(connection: Connection, arrived: pd.DataFrame, spec: SoftSenso
 
 def _note(change: Change, arrived: pd.DataFrame, account: Account, spec: SoftSensor) -> None:
     keys = spec.columns.keys
-    account.note(len(change.new), "phases have their first values")
+    account.note(len(change.new), "phases with first values")
     for samples_of, what in (
-        (change.corrected, "samples replace their earlier values"),
-        (change.added, "samples are new in a phase that has some, and are averaged with them"),
+        (change.corrected, "samples in place of their earlier values"),
+        (change.added, "samples added to those of their phase and averaged with them"),
     ):
         if not samples_of.empty:
             names = [_name(row, spec) for _, row in samples_of.iterrows()]
             account.note(len(samples_of), f"{what}: {shortened(names)}")
     touched = change.samples[keys].drop_duplicates()
     known = len(arrived[keys].drop_duplicates()) - len(touched)
-    account.note_any(known, "phases are as they were")
+    account.note(known, "phases unchanged")
 
 
 def _name(row: pd.Series, spec: SoftSensor) -> str:

@@ -398,7 +398,8 @@ def _checked(
             words = f": column {place + 1} has no name, but holds {text[:60]!r}: give it one"
         else:
             words = complaint(chosen[place], text, dialect, section)
-        if row == 0 and not dialect.units_row:
+        without_digits = text is None or not any(sign.isdigit() for sign in text)
+        if row == 0 and without_digits and not dialect.units_row and isinstance(body, _Csv):
             words += f"; if this row holds units, set {section}.units_row: true"
         raise DataError(f"{body.file}, {body.place(row)}{words}; nothing was read")
     rows, blank = connection.execute("""

@@ -41,11 +41,11 @@ def test_a_file_that_grows_adds_what_is_new(
     load(engine, spec, _file(tmp_path, first))
     load(engine, spec, _file(tmp_path, first, second, "2;100;W1;40;300;50"))
     assert _means(engine, spec) == [[1, 0, 61, 5, 3], [2, 1, 40, 300, 50]]
-    assert "1 phases have their first values" in caplog.text
+    assert "1 phase with first values" in caplog.text
     assert "averaged with them: 1 rinsing" in caplog.text
     caplog.clear()
     assert load(engine, spec, _file(tmp_path, first, second)).samples.empty
-    assert "1 phases are as they were" in caplog.text
+    assert "1 phase unchanged" in caplog.text
 
 
 def test_a_further_replicate_in_a_file_of_its_own_is_averaged(
