@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+import time
 from collections import Counter
 from collections.abc import Callable
 from email import message_from_bytes, policy
@@ -56,7 +57,7 @@ def fixture_named(engine: Engine, home: Path, small_dataset: Path, impress: Impr
     assert numbered in content
     params.write_text(content.replace(numbered, "experiment_type: text"), encoding="utf-8")
     spec, settings = load_soft_sensor(params), Settings()
-    table = train_pipeline.prepare(small_dataset, spec)
+    table, _ = train_pipeline.prepare(small_dataset, spec)
     bundle = train_pipeline.fit(table, 0, DEFAULTS, spec)
     registry = Registry(settings, spec.name)
     promote(registry, registry.log(bundle, {}, {}, small_dataset), "the first")
@@ -149,7 +150,7 @@ def _poison_ledger(bench: Workbench) -> None:
         rows.append({"experimentnummer": "predicted", "predicted_at": moment})
         rows.append({"experimentnummer": f"purged {moment}", "purged_at": moment})
     for row in rows:
-        row = {"waschen": 0, **row}
+        row = {"waschen": 0, "last_timestamp": time.time(), **row}
         names, places = ", ".join(row), ", ".join(f":{name}" for name in row)
         if "predicted_at" not in row:
             names, places = f"{names}, predicted_at", f"{places}, now()"
