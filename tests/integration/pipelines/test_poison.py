@@ -13,7 +13,6 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
-import pandas as pd
 import pytest
 from sqlalchemy import Engine
 from typer.testing import CliRunner
@@ -28,7 +27,7 @@ from src.components.registry.versions import Registry
 from src.components.trainer.fitting import DEFAULTS
 from src.pipelines import train_pipeline
 from src.settings import Settings
-from src.soft_sensor import SoftSensor, load_soft_sensor
+from src.soft_sensor import load_soft_sensor
 from tests.integration.workbench import Workbench
 
 Impress = Callable[..., CompletedProcess[str]]
@@ -171,7 +170,8 @@ def _poison_laboratory(bench: Workbench) -> None:
     for moment in ("infinity", "-infinity", "20000-01-01", "0044-03-15 BC", None):
         bench.execute(
             "INSERT INTO laboratory_data (experimentnummer, waschen, oberflaechenspannung, "
-            "loaded_at) VALUES ('210', 0, 40, :moment), (NULL, 0, 40, now()), ('211', 7, 40, now())",
+            "loaded_at) VALUES ('210', 0, 40, :moment), (NULL, 0, 40, now()), "
+            "('211', 7, 40, now())",
             moment=moment,
         )
 
