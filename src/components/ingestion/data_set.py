@@ -29,7 +29,7 @@ KEY_KINDS = {int: Kind.INTEGER, str: Kind.TEXT}
 
 
 def sensor_columns(spec: SoftSensor) -> list[Column]:
-    """What a sensor file holds: all columns of the sensor table, of which it may lack the unused."""
+    """What a sensor file holds: columns of the sensor table; those without use may be absent."""
     experiment, phase = spec.columns.keys
     values = tuple(each.value for each in spec.phases)
     special = {

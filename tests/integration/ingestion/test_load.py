@@ -29,7 +29,8 @@ def fixture_file(tmp_path: Path) -> Path:
     """A small sensor file whose last row is line 4."""
     file = tmp_path / "sensors.csv"
     file.write_text(
-        "experimentnummer;timestamp;waschen;truebung;druck1;fluss1;ph;leitfaehigkeit;vorschlagsnummer\n"
+        "experimentnummer;timestamp;waschen;truebung;druck1;fluss1;ph;leitfaehigkeit;"
+        "vorschlagsnummer\n"
         "1;1700000000;1;5;0.15;0.8;7.1;400;1\n"
         "1;1700000001;1;NaN;0.15;0.8;;400;1\n"
         "1;1700000002;1;5;0.15;0.8;7.1;400;1\n",
