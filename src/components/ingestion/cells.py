@@ -108,7 +108,7 @@ def comparison(text: str) -> str:
 def repeated_hour(value: str, zone: str) -> str:
     """SQL condition: the clocks of a zone showed the time of these Unix seconds twice."""
     shown = f"to_timestamp({value}) AT TIME ZONE {literal(zone)}"
-    again = f"to_timestamp({value} + 3600) AT TIME ZONE {literal(zone)}"
+    again = f"to_timestamp({value} - 3600) AT TIME ZONE {literal(zone)}"
     return f"{shown} = {again}"
 
 

@@ -67,7 +67,7 @@ def note_sensor_rows(table: TableFile, spec: SoftSensor, account: Account) -> No
     if zone and (twice := table_file.repeated_hours(table, spec.columns.timestamp, zone)):
         logger.warning(
             "%s: %d rows are stamped in the hour that the clocks of %s show twice in autumn; they "
-            "are read as summer time",
+            "are read as winter time",
             table.file,
             twice,
             zone,
