@@ -156,7 +156,7 @@ class Files(Dialect):
     @property
     def of_sensors(self) -> Dialect:
         """How sensor files and grouping files are written."""
-        return Dialect(**{name: getattr(self, name) for name in Dialect.model_fields})
+        return Dialect(**self.model_dump(include=set(dict(Dialect.model_fields))))
 
     @property
     def of_laboratory(self) -> Dialect:

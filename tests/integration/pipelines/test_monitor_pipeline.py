@@ -95,7 +95,7 @@ def test_a_failing_probe_is_named_in_one_message_and_the_window_can_be_looked_at
     engine: Engine, spec: SoftSensor, home: Path, smtp: Path
 ) -> None:
     values = _archive(engine, spec, home, first=201, fault="gain:leitfaehigkeit")
-    assert laboratory.load(engine, spec, values)["new"] > 50
+    assert len(laboratory.load(engine, spec, values).new) > 50
     assert _run("monitor").exit_code == 0
     (message,) = _mail(smtp)
     assert message["Subject"] == "laundry: alarm: conductivity"
@@ -210,26 +210,17 @@ def test_laboratory_values_come_once_and_can_be_corrected(
     engine: Engine, spec: SoftSensor, home: Path
 ) -> None:
     file = _archive(engine, spec, home, first=101)
-    counts = laboratory.load(engine, spec, file)
-    assert counts["new"] > 50 and counts["unknown"] == 0
-    assert laboratory.load(engine, spec, file) == {
-        "new": 0,
-        "corrected": 0,
-        "known": counts["new"],
-        "unknown": 0,
-    }
+    assert len(laboratory.load(engine, spec, file).new) > 50
+    assert laboratory.load(engine, spec, file).samples.empty
     early = pd.Timestamp.now("UTC")
     table = pd.read_csv(file, sep=";")
     own = table["bemerkungen"].eq("W1") & table["experimentnummer"].eq(105)
     table.loc[own, "oberflaechenspannung"] = 44.0
     table = pd.concat([table, table[own].assign(experimentnummer=9999)])
     table.to_csv(file, sep=";", index=False)
-    assert laboratory.load(engine, spec, file) == {
-        "new": 1,
-        "corrected": 1,
-        "known": counts["new"] - 1,
-        "unknown": 1,
-    }
+    change = laboratory.load(engine, spec, file)
+    assert change.new["experimentnummer"].tolist() == [9999]
+    assert len(change.corrected) == own.sum()
     phase = "experimentnummer == 105 and waschen == 1"
     late = pd.Timestamp.now("UTC")
     with engine.connect() as connection:
