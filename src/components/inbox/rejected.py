@@ -78,8 +78,8 @@ def _reopen(inbox: Inbox, experiment: Any) -> None:
         experiment_shown = short(str(phase[name]))
         raise DataError(
             f"{name}={experiment_shown}, {value}={phase[value]} was scored from "
-            f"{phase['scored_from']} rows, and {phase['n_samples']} are there: `impress load` those "
-            "that were removed, or name another --experiment; nothing was moved"
+            f"{phase['scored_from']} rows, and {phase['n_samples']} are there: `impress load` "
+            "those that were removed, or name another --experiment; nothing was moved"
         )
     same = " AND ".join(f"a.{key} = late.{key}" for key in keys)
     forget = f"""
