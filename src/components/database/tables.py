@@ -134,7 +134,8 @@ def read_rows(connection: Connection, query: Select[Any]) -> pd.DataFrame:
     import pandas as pd
 
     numbers = [column.name for column in query.selected_columns if isinstance(column.type, Double)]
-    return pd.read_sql(query, connection, dtype=dict.fromkeys(numbers, "float64"))
+    rows = pd.read_sql(query, connection, dtype=dict.fromkeys(numbers, "float64"))
+    return rows.copy()  # into few blocks of memory: pandas has cast column by column
 
 
 def names_phase(table: Table, spec: SoftSensor) -> ColumnElement[bool]:

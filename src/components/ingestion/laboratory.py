@@ -10,7 +10,7 @@ import pandas as pd
 from sqlalchemy import Connection, Engine, insert, select
 
 from src.components.database.journal import Journal
-from src.components.database.tables import newest_values, records, tables
+from src.components.database.tables import names_phase, newest_values, records, tables
 from src.components.ingestion import data_set
 from src.components.ingestion.account import Account, shortened
 from src.components.ingestion.load import digest_of
@@ -134,7 +134,8 @@ def _not_archived(connection: Connection, arrived: pd.DataFrame, spec: SoftSenso
     """Keys of the phases that are not in the ledger."""
     ledger = tables(spec).archived
     keys = spec.columns.keys
-    archived = pd.read_sql(select(*(ledger.c[key] for key in keys)).distinct(), connection)
+    query = select(*(ledger.c[key] for key in keys)).where(names_phase(ledger, spec)).distinct()
+    archived = pd.read_sql(query, connection)
     phases = arrived[keys].drop_duplicates()
     return phases[~_are_among(phases, archived.astype(phases.dtypes))]
 

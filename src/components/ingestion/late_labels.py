@@ -9,9 +9,9 @@ import logging
 from pathlib import Path
 
 import pandas as pd
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 
-from src.components.database.tables import latest_view
+from src.components.database.tables import newest_predictions, read_rows, tables
 from src.components.ingestion import data_set
 from src.components.predictor.flags import Flag, has_flag
 from src.components.transformation.features import feature_definition
@@ -79,6 +79,5 @@ def _warn(left_out: pd.Series, reason: str) -> None:
 
 
 def _newest_predictions(engine: Engine, spec: SoftSensor) -> pd.DataFrame:
-    view, _ = latest_view(spec)
     with engine.connect() as connection:
-        return pd.read_sql(text(f'SELECT * FROM "{view}"'), connection)
+        return read_rows(connection, newest_predictions(tables(spec).archived, spec))

@@ -50,7 +50,7 @@ def fixture_folder(rig: SoftSensor, home: Path) -> Path:
         {
             "experiment_id": np.repeat(names, SECONDS),
             "phase": "cycle",
-            "timestamp": np.tile(np.arange(SECONDS), CYCLES),
+            "timestamp": 1_500_000_000 + np.arange(CYCLES * SECONDS),
         }
     )
     signal = np.repeat(condition, SECONDS)
