@@ -2,52 +2,65 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import Column, Connection, Engine, Inspector, Table, inspect, text
+from sqlalchemy import Column, Connection, Engine, Table, inspect, text
 from sqlalchemy.schema import CreateColumn
-from sqlalchemy.types import TypeEngine
 
-from src.components.database.tables import TWINS, latest_view, tables
+from src.components.database.existing import Existing, find, sql_type
+from src.components.database.tables import TWINS, VIEW, Tables, latest_view, tables
+from src.errors import DataError
 from src.soft_sensor import SoftSensor
 
-# Types of existing columns that can hold what a column is declared to hold. Seconds since 1970 need
-# more digits than REAL has.
-FITTING = {
-    "BIGINT": {"SMALLINT", "INTEGER", "BIGINT"},
-    "DOUBLE PRECISION": {"DOUBLE PRECISION", "NUMERIC", "REAL"},
-    "TEXT": {"TEXT", "VARCHAR", "CHAR"},
-    "TIMESTAMP WITH TIME ZONE": {"TIMESTAMP"},
-    "JSONB": {"JSONB"},
+RELATIONS = {"v": "a view", "m": "a materialized view"}
+
+# How a value is turned into the wanted type where PostgreSQL does not do it by itself.
+_USING = {
+    "double precision": {
+        "timestamp with time zone": "extract(epoch FROM {0})",
+        "timestamp without time zone": "extract(epoch FROM {0})",
+        "boolean": "CAST({0} AS integer)",
+    },
+    "timestamp with time zone": {
+        **dict.fromkeys(
+            ("double precision", "real", "numeric", "bigint", "integer"), "to_timestamp({0})"
+        )
+    },
 }
+_ASSIGNED = {"smallint", "integer", "bigint", "numeric", "real", "double precision", "date"}
 
 
 def initialise(engine: Engine, spec: SoftSensor) -> list[str]:
     """Create the tables and their twins; add columns that existing tables lack.
 
-    Nothing is ever dropped, so a table with only its original columns keeps its rows.
+    Nothing is ever dropped, so a table with only its original columns keeps its rows. What does
+    not fit stays as it is, see `misfits`.
 
     Returns:
         One line for each change, none when everything was there.
     """
     changes = []
     with engine.begin() as connection:
-        present = set(inspect(connection).get_table_names())
         for prefix in TWINS:
-            for table in vars(tables(spec, prefix)).values():
-                if table.name in present:
-                    changes += _upgrade(connection, table)
-                else:
-                    table.create(connection)
-                    changes.append(f"created {table.name}")
+            for existing in find(connection, _all(tables(spec, prefix))):
+                if existing.relation is None:
+                    existing.table.create(connection)
+                    changes.append(f"created {existing.table.name}")
+                elif existing.is_table:
+                    changes += _upgrade(connection, existing)
             changes += _create_view(connection, spec, prefix)
     return changes
 
 
-def _upgrade(connection: Connection, table: Table) -> list[str]:
+def _all(described: Tables) -> list[Table]:
+    return list(vars(described).values())
+
+
+def _upgrade(connection: Connection, existing: Existing) -> list[str]:
     """Add the columns and indexes that an existing table lacks; one line for each column."""
-    added = []
-    for column in lacking(inspect(connection), table):
+    table, added = existing.table, []
+    for column in existing.lacking():
         definition = CreateColumn(column).compile(dialect=connection.dialect)
         connection.execute(text(f'ALTER TABLE "{table.name}" ADD COLUMN {definition}'))
         added.append(f"added {table.name}.{column.name}")
@@ -69,57 +82,87 @@ def _create_view(connection: Connection, spec: SoftSensor, prefix: str) -> list[
 
 
 def missing(engine: Engine, spec: SoftSensor) -> list[str]:
-    """Tables and columns that `initialise` would add."""
-    inspector = inspect(engine)
-    present = set(inspector.get_table_names())
-    found = []
-    for table in vars(tables(spec)).values():
-        if table.name in present:
-            found += [f"{table.name}.{column.name}" for column in lacking(inspector, table)]
-        else:
-            found.append(table.name)
-    return found
-
-
-def lacking(inspector: Inspector, table: Table) -> list[Column[Any]]:
-    """The columns that an existing table does not have."""
-    present = {column["name"] for column in inspector.get_columns(table.name)}
-    return [column for column in table.columns if column.name not in present]
+    """Tables, columns and the view that `initialise` would add."""
+    lacking = []
+    with engine.connect() as connection:
+        for existing in find(connection, _all(tables(spec))):
+            name = existing.table.name
+            if existing.relation is None:
+                lacking.append(name)
+            elif existing.is_table:
+                lacking += [f"{name}.{column.name}" for column in existing.lacking()]
+        view, _ = latest_view(spec)
+        if view not in inspect(connection).get_view_names():
+            lacking.append(view)
+    return lacking
 
 
 def misfits(engine: Engine, spec: SoftSensor) -> list[str]:
     """What `initialise` leaves as it is although it does not fit: one sentence each, with the
     statement that changes it.
     """
-    inspector = inspect(engine)
-    present, views = set(inspector.get_table_names()), set(inspector.get_view_names())
     found = []
-    for table in vars(tables(spec)).values():
-        if table.name in views:
-            found.append(f"{table.name} is a view: rows cannot be taken from it; make it a table")
-        if table.name not in present:
-            continue
-        types = {column["name"]: column["type"] for column in inspector.get_columns(table.name)}
-        for column in table.columns:
-            if column.name in types:
-                is_time = column.name == spec.columns.timestamp
-                found += _misfit(table, column, types[column.name], is_time, engine)
+    with engine.connect() as connection:
+        for prefix in TWINS:
+            for existing in find(connection, _all(tables(spec, prefix))):
+                found += _misfits(existing)
     return found
 
 
-def _misfit(
-    table: Table, column: Column[Any], there: TypeEngine[Any], is_time: bool, engine: Engine
-) -> list[str]:
-    """The sentence about a column whose type does not fit, if it does not."""
-    wanted = column.type.compile(dialect=engine.dialect)
-    found = there.compile(dialect=engine.dialect)
-    kind = found.partition("(")[0].split(" WITH")[0]
-    if kind in FITTING[wanted] and not (is_time and kind == "REAL"):
+def require_fit(found: Iterable[Existing]) -> None:
+    """Refuse tables that cannot be used as they are; what they lack PostgreSQL will name.
+
+    Raises:
+        DataError: naming what does not fit, with the statements that change it.
+    """
+    if faults := [fault for existing in found for fault in _misfits(existing)]:
+        raise DataError("; ".join(faults))
+
+
+def _misfits(existing: Existing) -> list[str]:
+    name = existing.table.name
+    if existing.relation is None:
         return []
-    using = ""
-    if kind == "TIMESTAMP":
-        using = f' USING extract(epoch FROM "{column.name}")'
-    elif kind in FITTING["TEXT"] | {"BOOLEAN"}:
-        using = f' USING "{column.name}"::{wanted}'
-    change = f'ALTER TABLE "{table.name}" ALTER COLUMN "{column.name}" TYPE {wanted}{using}'
-    return [f"{table.name}.{column.name} is {found}, but must be {wanted}: {change}"]
+    if existing.is_foreign:
+        if not existing.changeable:
+            return [
+                f"{name} is a foreign table whose rows cannot be inserted and deleted from here: "
+                "use a foreign-data wrapper that can, and a table that it may change"
+            ]
+        faults = [_missing_abroad(existing, column) for column in existing.lacking()]
+    elif existing.is_table:
+        faults = []
+    else:
+        kind = RELATIONS.get(existing.relation, "something else")
+        return [
+            f"{name} is {kind}, but must be a table, which rows can be taken from: rename it, then "
+            "run `impress init`"
+        ]
+    for column in existing.table.columns:
+        if column.name in existing.columns and not existing.fits(column):
+            faults.append(_misfit(existing, column))
+    return faults
+
+
+def _missing_abroad(existing: Existing, column: Column[Any]) -> str:
+    name = existing.table.name
+    wanted = sql_type(column)
+    return (
+        f"{name}.{column.name} is missing in a foreign table: add it on the other server, then "
+        f'here: ALTER FOREIGN TABLE "{name}" ADD COLUMN "{column.name}" {wanted}'
+    )
+
+
+def _misfit(existing: Existing, column: Column[Any]) -> str:
+    """The sentence about a column whose type does not fit."""
+    name, found = existing.table.name, existing.columns[column.name]
+    wanted = sql_type(column)
+    conversion = _USING.get(wanted, {}).get(found.kind)
+    if conversion is None and found.kind not in _ASSIGNED:
+        conversion = "CAST({0} AS " + wanted + ")"
+    using = " USING " + conversion.format(f'"{column.name}"') if conversion else ""
+    table = "FOREIGN TABLE" if existing.is_foreign else "TABLE"
+    change = f'ALTER {table} "{name}" ALTER COLUMN "{column.name}" TYPE {wanted}{using}'
+    if view := existing.table.info.get(VIEW):
+        change = f'DROP VIEW IF EXISTS "{view}"; {change}'
+    return f"{name}.{column.name} is {found.type}, but must be {wanted}: {change}"

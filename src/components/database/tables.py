@@ -27,10 +27,17 @@ from src.soft_sensor import SoftSensor
 if TYPE_CHECKING:
     import pandas as pd
 
+CONVERTED = "converted"  # mark of columns whose type may differ, see `existing`
+VIEW = "view"  # mark of a table: the view of its rows, which must go before a column changes
+
 TWINS = ("", "test_")  # integration tests of a deployment use the second set
 
 # SQL order in which the first prediction of a phase is the one that counts.
 NEWEST_FIRST = "predicted_at DESC NULLS LAST, run_id DESC NULLS LAST"
+
+
+class UnixSeconds(Double):
+    """Seconds since 1970, UTC."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +85,7 @@ def tables(spec: SoftSensor, prefix: str = "") -> Tables:
             *_archived_columns(spec),
             # Every run looks up the newest prediction of each phase.
             Index(f"{prefix}archived_data_newest", *spec.columns.keys, "predicted_at"),
+            info={VIEW: _latest(prefix)},
         ),
         rejected=Table(f"{prefix}rejected_data", metadata, *_online_columns(spec), *rejected),
         laboratory=Table(
@@ -137,7 +145,11 @@ def latest_view(spec: SoftSensor, prefix: str = "") -> tuple[str, str]:
         f'SELECT DISTINCT ON ({keys}) * FROM "{prefix}archived_data" '
         f"ORDER BY {keys}, {NEWEST_FIRST}"
     )
-    return f"{prefix}latest_predictions", query
+    return _latest(prefix), query
+
+
+def _latest(prefix: str) -> str:
+    return f"{prefix}latest_predictions"
 
 
 def _key_columns(spec: SoftSensor) -> dict[str, Any]:
@@ -147,8 +159,11 @@ def _key_columns(spec: SoftSensor) -> dict[str, Any]:
 
 
 def _online_columns(spec: SoftSensor) -> list[Column[Any]]:
-    keys = _key_columns(spec)
-    return [Column(name, keys.get(name, Double)) for name in spec.columns.online]
+    types = {**_key_columns(spec), spec.columns.timestamp: UnixSeconds}
+    return [
+        Column(name, types.get(name, Double), info={CONVERTED: True})
+        for name in spec.columns.online
+    ]
 
 
 def _archived_columns(spec: SoftSensor) -> list[Column[Any]]:
@@ -163,8 +178,8 @@ def _archived_columns(spec: SoftSensor) -> list[Column[Any]]:
         Column("verdict", Text),
         Column("flags", Text),
         Column("n_samples", BigInteger),
-        Column("first_timestamp", Double),
-        Column("last_timestamp", Double),
+        Column("first_timestamp", UnixSeconds),
+        Column("last_timestamp", UnixSeconds),
         Column("model_version", Text),
         Column("run_id", BigInteger),
         Column("predicted_at", DateTime(timezone=True)),

@@ -98,6 +98,7 @@ class _Reader:
     connection: Connection
     spec: SoftSensor
     names: Tables
+    rows: str  # SQL, see `Inbox.rows`
     batches: Batches
     raw: Any  # psycopg2's connection, which another thread may cancel
     stopped: Event = field(default_factory=Event)
@@ -138,7 +139,8 @@ class _Reader:
     def _view_due_rows(self, share: Share) -> None:
         """A view of the share's rows, so that the features query stays as it is.
 
-        Only the block range in which they lie is read.
+        Only the block range in which they lie is read; of a partitioned table, that range of each
+        partition.
         """
         experiment, phase = self.spec.columns.keys
         kinds = [self.names.online.c[key].type.compile() for key in (experiment, phase)]
@@ -150,8 +152,9 @@ class _Reader:
             ) AS due ("{experiment}", "{phase}", clock_ahead)"""
         self.connection.execute(text(create), share)
         self.connection.execute(text(f"ANALYZE {DUE_PHASES}"))
+        columns = ", ".join(f'online."{name}"' for name in self.spec.required_columns)
         view = f"""
-            CREATE TEMP VIEW {DUE_ROWS} AS SELECT online.* FROM "{self.names.online.name}" AS online
+            CREATE TEMP VIEW {DUE_ROWS} AS SELECT {columns} FROM ({self.rows}) AS online
             JOIN {DUE_PHASES} USING ("{experiment}", "{phase}")
             WHERE online.ctid BETWEEN CAST(:first_row AS tid) AND CAST(:last_row AS tid)"""
         self.connection.execute(text(view), share)
@@ -165,4 +168,4 @@ class _Reader:
 
 def _reader(connection: Connection, inbox: Inbox, batches: Batches) -> _Reader:
     raw = connection.connection.driver_connection
-    return _Reader(connection, inbox.spec, inbox.names, batches, raw)
+    return _Reader(connection, inbox.spec, inbox.names, inbox.rows(), batches, raw)

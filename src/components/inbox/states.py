@@ -12,6 +12,8 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from src.components.database.existing import Existing, find
+from src.components.database.schema import require_fit
 from src.components.database.tables import NEWEST_FIRST, Tables, tables
 from src.components.predictor.reasons import Reason
 from src.components.transformation.features import valid_rows
@@ -53,6 +55,41 @@ class Inbox:
         """The tables it works on."""
         return tables(self.spec, self.prefix)
 
+    @cached_property
+    def _existing(self) -> dict[str, Existing]:
+        """The tables as they are, by name.
+
+        Raises:
+            DataError: when one of them cannot be used as it is.
+        """
+        used = (self.names.online, self.names.archived, self.names.rejected)
+        found = find(self.connection, used)
+        require_fit(found)
+        return {existing.table.name: existing for existing in found}
+
+    @property
+    def online(self) -> Existing:
+        """The inbox as it is."""
+        return self._existing[self.names.online.name]
+
+    @property
+    def rejected(self) -> Existing:
+        """The rejected rows as they are."""
+        return self._existing[self.names.rejected.name]
+
+    def rows(self) -> str:
+        """SQL that gives the rows of the inbox as params.yaml means them.
+
+        Returns:
+            Text of a query over `required_columns` in their declared types, arrived_at, and ctid,
+            the place of a row in its table or partition.
+        """
+        columns = [f'{self.online.read(name)} AS "{name}"' for name in self.spec.required_columns]
+        return f"""
+          SELECT {", ".join(columns)},
+                 CAST(arrived_at AS timestamp with time zone) AS arrived_at, ctid
+          FROM "{self.names.online.name}\""""
+
     @property
     def keys(self) -> tuple[str, str]:
         """The key columns, quoted for SQL: experiment and phase."""
@@ -77,7 +114,7 @@ class Inbox:
                  count(*) FILTER (WHERE {valid_rows(self.spec)}) AS n_samples,
                  max({timestamp}) AS last_timestamp, max(arrived_at) AS arrived_at,
                  min(ctid) AS first_row, max(ctid) AS last_row
-          FROM "{self.names.online.name}" GROUP BY {experiment}, {phase}
+          FROM ({self.rows()}) AS online GROUP BY {experiment}, {phase}
         )
         SELECT inbox.*, ledger.predicted_at, ledger.n_samples AS scored_from,
           last_timestamp > extract(epoch FROM arrived_at) + {CLOCK_TOLERANCE} AS clock_ahead,

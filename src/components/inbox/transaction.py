@@ -116,22 +116,25 @@ class Run:
         if not connection.scalar(refused, reasons):
             return
         experiment, phase = self.inbox.keys
-        equal = f"t.{experiment} = s.{experiment} AND t.{phase} = s.{phase}"
+        own_experiment, own_phase = (
+            self.inbox.online.read(key, "t") for key in self.inbox.spec.columns.keys
+        )
+        equal = f"{own_experiment} = s.{experiment} AND {own_phase} = s.{phase}"
         # Rows with an empty key match nothing by "=". The comparison that matches them looks at
         # every pair of rows, so it is kept for them alone.
-        empty_key = f"""(t.{experiment} IS NULL OR t.{phase} IS NULL)
-            AND t.{experiment} IS NOT DISTINCT FROM s.{experiment}
-            AND t.{phase} IS NOT DISTINCT FROM s.{phase}"""
+        empty_key = f"""({own_experiment} IS NULL OR {own_phase} IS NULL)
+            AND {own_experiment} IS NOT DISTINCT FROM s.{experiment}
+            AND {own_phase} IS NOT DISTINCT FROM s.{phase}"""
         for same_phase in (equal, empty_key):
             move = text(self._move_rejected(same_phase))
             connection.execute(move, {**reasons, "run_id": self.run_id})
 
     def _move_rejected(self, same_phase: str) -> str:
-        names = self.inbox.names
-        columns = [f'"{name}"' for name in self.inbox.spec.columns.online]
-        listed = ", ".join(columns)
+        names, columns = self.inbox.names, self.inbox.spec.columns.online
+        listed = ", ".join(f'"{name}"' for name in columns)
+        returned = ", ".join(f'{self.inbox.online.read(name, "t")} AS "{name}"' for name in columns)
+        written = ", ".join(self.inbox.rejected.write(name) for name in columns)
         # A rig may have a column called state; no column has a blank in its name.
-        returned = ", ".join(f"t.{column}" for column in columns)
         return f"""
             WITH moved AS (
               DELETE FROM "{names.online.name}" AS t USING {STOCK} AS s
@@ -139,7 +142,7 @@ class Run:
               RETURNING {returned}, s.state AS "the reason"
             )
             INSERT INTO "{names.rejected.name}" ({listed}, reason, run_id)
-            SELECT {listed}, "the reason", :run_id FROM moved"""
+            SELECT {written}, "the reason", :run_id FROM moved"""
 
     def complete(self, journal: Journal) -> Outcome:
         """Count the rows by what became of them, and complete the run's line in the journal."""
