@@ -10,12 +10,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Column, Connection, Table, text
-from sqlalchemy.dialects import postgresql
+from sqlalchemy import BigInteger, Column, Connection, DateTime, Double, Table, Text, text
+from sqlalchemy.dialects.postgresql import JSONB
 
 from src.components.database.tables import CONVERTED, UnixSeconds
 
 UNIX_SECONDS = "unix seconds"
+_SQL_TYPES: dict[type, str] = {
+    BigInteger: "bigint",
+    Double: "double precision",
+    UnixSeconds: "double precision",
+    Text: "text",
+    DateTime: "timestamp with time zone",
+    JSONB: "jsonb",
+}
 
 # A value beyond the range of double precision would be an error, which stops the whole query.
 _NUMERIC_TO_DOUBLE = """CASE
@@ -215,7 +223,7 @@ def find(connection: Connection, tables: Iterable[Table]) -> list[Existing]:
 
 def sql_type(column: Column[Any]) -> str:
     """The declared type of a column as PostgreSQL writes it."""
-    return column.type.compile(dialect=postgresql.dialect()).lower()
+    return _SQL_TYPES[type(column.type)]
 
 
 def _declared(column: Column[Any]) -> str:
