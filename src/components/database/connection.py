@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from typing import IO, Any
 
 from psycopg2 import OperationalError as PostgresOperationalError
+from psycopg2.extensions import encodings as ENCODINGS
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool
@@ -18,6 +19,8 @@ from src.settings import SYSTEM, Settings
 
 # A server that disappears without closing the connection is noticed after a minute, not two hours.
 _KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+# Whatever the database's encoding is, and whatever PGCLIENTENCODING says: the server converts.
+_ENCODING = {"client_encoding": "utf8"}
 EMBEDDED = "pgdata"  # folder of the embedded server's data, under artifacts/
 
 
@@ -48,7 +51,7 @@ def connect(settings: Settings, create: bool = False) -> Iterator[Engine]:
         engine = create_engine(
             url,
             poolclass=NullPool,
-            connect_args={"connect_timeout": 15, **_tls(settings), **_KEEPALIVE},
+            connect_args={"connect_timeout": 15, **_tls(settings), **_KEEPALIVE, **_ENCODING},
         )
         try:
             yield _in_utc(engine)
@@ -56,7 +59,7 @@ def connect(settings: Settings, create: bool = False) -> Iterator[Engine]:
             engine.dispose()
     else:
         with embedded.serve(settings.artifacts / EMBEDDED, create) as address:
-            yield _in_utc(create_engine(address, poolclass=NullPool))
+            yield _in_utc(create_engine(address, poolclass=NullPool, connect_args=_ENCODING))
 
 
 def database_exists(settings: Settings) -> bool:
@@ -90,6 +93,16 @@ def _in_utc(engine: Engine) -> Engine:
 
     event.listen(engine, "connect", set_zone)
     return engine
+
+
+def storable(connection: Connection, words: str) -> str:
+    """A text without the characters that the database's encoding lacks; those become escapes."""
+    driver_connection: Any = connection.connection.driver_connection
+    info = driver_connection.info
+    codec = ENCODINGS.get(info.parameter_status("server_encoding"), "utf8")
+    if codec == "ascii":  # SQL_ASCII is none, and holds whatever it is sent
+        return words
+    return words.encode(codec, "backslashreplace").decode(codec)
 
 
 def run_copy(connection: Connection, statement: str, file: IO[Any]) -> None:

@@ -106,7 +106,8 @@ _FIND = """
            current_setting('server_encoding') AS encoding, a.attname,
            CASE WHEN beneath.typtype = 'e' THEN 'enum' ELSE format_type(beneath.oid, NULL) END
              AS kind,
-           format_type(a.atttypid, a.atttypmod) AS type, a.attgenerated <> '' AS generated
+           format_type(a.atttypid, a.atttypmod) AS type, a.attgenerated <> '' AS generated,
+           a.atthasdef OR a.attidentity <> '' AS filled
     FROM unnest(CAST(:names AS text[])) AS name
     JOIN pg_class AS c ON c.oid = to_regclass(quote_ident(name))
     LEFT JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -126,11 +127,13 @@ class ExistingColumn:
             every enumeration.
         type: its type as it was declared.
         generated: whether it is computed from other columns.
+        filled: whether it has a default.
     """
 
     kind: str
     type: str
     generated: bool
+    filled: bool
 
 
 @dataclass(frozen=True)
@@ -205,7 +208,9 @@ def find(connection: Connection, tables: Iterable[Table]) -> list[Existing]:
             found.append(Existing(table))
             continue
         columns = {
-            row["attname"]: ExistingColumn(row["kind"], row["type"], row["generated"])
+            row["attname"]: ExistingColumn(
+                row["kind"], row["type"], row["generated"], row["filled"]
+            )
             for row in own
             if row["attname"] is not None
         }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import Column, Connection, Engine, Table, inspect, text
+from sqlalchemy import Column, Connection, DateTime, Engine, Table, inspect, text
 from sqlalchemy.schema import CreateColumn
 
 from src.components.database.existing import Existing, find, sql_type
@@ -15,7 +15,7 @@ from src.soft_sensor import SoftSensor
 
 RELATIONS = {"v": "a view", "m": "a materialized view"}
 
-# How a value is turned into the wanted type where PostgreSQL does not do it by itself.
+# By wanted type and type found, the conversion where a cast does not do it.
 _USING = {
     "double precision": {
         "timestamp with time zone": "extract(epoch FROM {0})",
@@ -28,7 +28,6 @@ _USING = {
         )
     },
 }
-_ASSIGNED = {"smallint", "integer", "bigint", "numeric", "real", "double precision", "date"}
 
 
 def initialise(engine: Engine, spec: SoftSensor) -> list[str]:
@@ -139,9 +138,25 @@ def _misfits(existing: Existing) -> list[str]:
             "run `impress init`"
         ]
     for column in existing.table.columns:
-        if column.name in existing.columns and not existing.fits(column):
+        if column.name not in existing.columns:
+            continue
+        if not existing.fits(column):
             faults.append(_misfit(existing, column))
+        elif _filled_by_now(column) and not existing.columns[column.name].filled:
+            faults.append(
+                f"{name}.{column.name} has no default, so new rows would have no time: "
+                f'ALTER {_kind(existing)} "{name}" ALTER COLUMN "{column.name}" SET DEFAULT now()'
+            )
     return faults
+
+
+def _filled_by_now(column: Column[Any]) -> bool:
+    """Whether PostgreSQL is to fill a column with the present time."""
+    return isinstance(column.type, DateTime) and column.server_default is not None
+
+
+def _kind(existing: Existing) -> str:
+    return "FOREIGN TABLE" if existing.is_foreign else "TABLE"
 
 
 def _missing_abroad(existing: Existing, column: Column[Any]) -> str:
@@ -157,12 +172,9 @@ def _misfit(existing: Existing, column: Column[Any]) -> str:
     """The sentence about a column whose type does not fit."""
     name, found = existing.table.name, existing.columns[column.name]
     wanted = sql_type(column)
-    conversion = _USING.get(wanted, {}).get(found.kind)
-    if conversion is None and found.kind not in _ASSIGNED:
-        conversion = "CAST({0} AS " + wanted + ")"
-    using = " USING " + conversion.format(f'"{column.name}"') if conversion else ""
-    table = "FOREIGN TABLE" if existing.is_foreign else "TABLE"
-    change = f'ALTER {table} "{name}" ALTER COLUMN "{column.name}" TYPE {wanted}{using}'
+    conversion = _USING.get(wanted, {}).get(found.kind, f"CAST({{0}} AS {wanted})")
+    using = "" if existing.is_foreign else " USING " + conversion.format(f'"{column.name}"')
+    change = f'ALTER {_kind(existing)} "{name}" ALTER COLUMN "{column.name}" TYPE {wanted}{using}'
     if view := existing.table.info.get(VIEW):
         change = f'DROP VIEW IF EXISTS "{view}"; {change}'
     return f"{name}.{column.name} is {found.type}, but must be {wanted}: {change}"

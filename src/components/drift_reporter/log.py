@@ -26,6 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB, distinct_on
 
+from src.components.database.connection import storable
 from src.components.database.journal import BAD, Journal
 from src.components.database.locks import LOCK, REPORT_LOCK
 from src.components.database.tables import records, tables
@@ -222,11 +223,13 @@ class MonitoringLog:
             "rows": len(evidence.month),
             "sensors": verdict.sensors,
         }
-        safe_details = {name: safe(value) for name, value in details.items()}
-        noted = self._runs.c.details.op("||")(cast({**own, **safe_details}, JSONB))
         stored = [column.name for column in self._tests.columns]
         rows = verdict.tests.assign(run_id=run_id).reindex(columns=stored)
         with self.engine.begin() as connection:
+            safe_details = {
+                name: storable(connection, safe(value)) for name, value in details.items()
+            }
+            noted = self._runs.c.details.op("||")(cast({**own, **safe_details}, JSONB))
             if len(rows):
                 connection.execute(insert(self._tests), records(rows))
             self.journal.complete(

@@ -89,7 +89,9 @@ def repeated_hour(value: str, zone: str) -> str:
 
 
 def _text(text: str) -> str:
-    fits = f"octet_length(encode({text})) <= {KEY_BYTES} AND NOT regexp_matches({text}, '\\p{{Cc}}')"
+    fits = (
+        f"octet_length(encode({text})) <= {KEY_BYTES} AND NOT regexp_matches({text}, '\\p{{Cc}}')"
+    )
     return f"CASE WHEN {fits} THEN {text} END"
 
 

@@ -79,7 +79,8 @@ def note_sensor_rows(table: TableFile, spec: SoftSensor, account: Account) -> No
 def _note_left_out(table: TableFile, account: Account) -> None:
     account.note_any(table.blank, "rows without any value were left out")
     account.note_any(
-        len(table.ignored), f"columns were left out: {shortened(table.ignored)} (not in params.yaml)"
+        len(table.ignored),
+        f"columns were left out: {shortened(table.ignored)} (not in params.yaml)",
     )
 
 
@@ -88,9 +89,7 @@ def _count(table: TableFile, condition: str) -> int:
     return int(table.connection.execute(query).fetchall()[0][0])
 
 
-def read_features(
-    folder: Path, spec: SoftSensor, account: Account | None = None
-) -> pd.DataFrame:
+def read_features(folder: Path, spec: SoftSensor, account: Account | None = None) -> pd.DataFrame:
     """Features of every phase of a data set folder: from its sensor rows, else archived ones.
 
     Returns and raises what `read_sensor_features` and `read_archived` do; counts go to `account`.

@@ -99,9 +99,7 @@ def read(
 
 
 @contextmanager
-def _database(
-    scratch: Path, dialect: Dialect, section: str
-) -> Iterator[duckdb.DuckDBPyConnection]:
+def _database(scratch: Path, dialect: Dialect, section: str) -> Iterator[duckdb.DuckDBPyConnection]:
     """A database on disk, so that a table may be larger than the memory."""
     import duckdb
 

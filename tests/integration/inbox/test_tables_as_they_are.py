@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from src.components.inbox import rejected
+from src.components.database.schema import initialise, misfits
+from src.components.inbox import rejected, retention
 from src.components.inbox.hold import hold
 from src.components.inbox.states import Inbox, Window
 from src.components.inbox.transaction import Outcome
@@ -43,8 +44,8 @@ ROWS = [
 ]
 
 
-def _insert(bench: Workbench) -> None:
-    """The rows, each value cast to the type of its column."""
+def _insert(bench: Workbench, into: Sequence[str]) -> None:
+    """The rows, each value cast to the type of its column, into one table after the other."""
     with bench.engine.begin() as connection:
         types = dict(
             connection.execute(
@@ -65,9 +66,14 @@ def _insert(bench: Workbench) -> None:
         statement = f"""
             INSERT INTO online_data
               (experimentnummer, waschen, "timestamp", vorschlagsnummer, ph, {", ".join(others)})
-            VALUES (:experiment, {phase}, {stamp}, :valid, :ph, 5, 5, 5, 5)""".replace("::", r"\:\:")
+            VALUES (:experiment, {phase}, {stamp}, :valid, :ph, 5, 5, 5, 5)""".replace(
+            "::", r"\:\:"
+        )
         names = ("experiment", "phase", "age", "valid", "ph")
-        connection.execute(text(statement), [dict(zip(names, row)) for row in ROWS])
+        rows = [dict(zip(names, row)) for row in ROWS]
+        for place, table in enumerate(into):
+            insert = statement.replace("online_data", table)
+            connection.execute(text(insert), rows[place :: len(into)])
 
 
 def _with(bench: Workbench, action: Callable[[Inbox], object]) -> object:
@@ -95,14 +101,14 @@ class Life:
     files: list[str]
 
 
-def _live(bench: Workbench, folder: Path, replayed: bool = True) -> Life:
+def _live(bench: Workbench, folder: Path, into: Sequence[str] = ("online_data",)) -> Life:
     """Every step that rows can go through: scored, scored again, set aside, put back, archived."""
     bench.raw_archive = str(folder)
 
     def score(rescore: Window | None = None) -> Outcome:
         return bench.score(lambda features: _predict(features, bench.spec), rescore)
 
-    _insert(bench)
+    _insert(bench, into)
     outcomes: list[object] = [score()]
     counts = [_with(bench, Inbox.counts), len(_with(bench, Inbox.doubtful_clocks))]  # type: ignore
     outcomes.append(score(EVERYWHERE))
@@ -112,11 +118,10 @@ def _live(bench: Workbench, folder: Path, replayed: bool = True) -> Life:
     counts.append(
         [{**row, "rejected_at": None} for row in _with(bench, rejected.summary)]  # type: ignore
     )
-    if replayed:
-        counts.append(_with(bench, lambda inbox: rejected.replay(inbox, experiment=4)))
-        counts.append(_with(bench, rejected.replay))
-        outcomes.append(score())  # set aside again, from the same values
-        assert len(bench.table("rejected_data")) == len(set_aside)
+    counts.append(_with(bench, lambda inbox: rejected.replay(inbox, experiment=4)))
+    counts.append(_with(bench, rejected.replay))
+    outcomes.append(score())  # set aside again, from the same values
+    assert len(bench.table("rejected_data")) == len(set_aside)
     bench.age(31)
     outcomes.append(score())
     outcomes.append(bench.purged)
@@ -222,3 +227,155 @@ def test_keys_may_be_any_whole_number(
 ) -> None:
     _retype(bench, {"experimentnummer": kind, "waschen": kind})
     _same(_live(bench, tmp_path / "life"), plain)
+
+
+EXTRA = """
+    ALTER TABLE online_data ADD COLUMN id bigserial PRIMARY KEY,
+      ADD COLUMN line integer, ADD COLUMN n_rows text DEFAULT 'n', ADD COLUMN state text,
+      ADD COLUMN batch boolean, ADD COLUMN t text, ADD COLUMN s text, ADD COLUMN share real,
+      ADD COLUMN "Line" text, ADD COLUMN "the reason" text, ADD COLUMN reason text,
+      ADD COLUMN first_row tid, ADD COLUMN "needed" integer NOT NULL DEFAULT 1,
+      ADD COLUMN doubled double precision GENERATED ALWAYS AS (ph * 2) STORED"""
+# The columns of online_data, with a default for the time of arrival.
+LIKE = "(LIKE measured INCLUDING DEFAULTS)"
+BY_EXPERIMENT = [
+    "ALTER TABLE online_data RENAME TO measured",
+    f"CREATE TABLE online_data {LIKE} PARTITION BY LIST (experimentnummer)",
+    "CREATE TABLE first PARTITION OF online_data FOR VALUES IN (1, 5)",
+    "CREATE TABLE others PARTITION OF online_data DEFAULT",
+]
+BY_TIME = [
+    "ALTER TABLE online_data RENAME TO measured",
+    f'CREATE TABLE online_data {LIKE} PARTITION BY RANGE ("timestamp")',
+    # A phase lies in three partitions; its rows have the same place in each of them.
+    f"CREATE TABLE old PARTITION OF online_data FOR VALUES FROM (MINVALUE) TO ({OLD - 60})",
+    f"CREATE TABLE middle PARTITION OF online_data FOR VALUES FROM ({OLD - 60}) TO ({OLD - 30})"
+    " PARTITION BY LIST (waschen)",
+    "CREATE TABLE middle_1 PARTITION OF middle FOR VALUES IN (1)",
+    "CREATE TABLE middle_0 PARTITION OF middle FOR VALUES IN (0)",
+    f"CREATE TABLE new PARTITION OF online_data FOR VALUES FROM ({OLD - 30}) TO (MAXVALUE)",
+]
+INHERITED = [
+    "CREATE TABLE week_1 (note text) INHERITS (online_data)",
+    "CREATE TABLE week_2 (CHECK (true)) INHERITS (online_data)",
+]
+
+
+@pytest.mark.parametrize(
+    ("statements", "into"),
+    [
+        ([EXTRA], ["online_data"]),
+        (BY_EXPERIMENT, ["online_data"]),
+        (BY_TIME, ["online_data"]),
+        (INHERITED, ["week_1", "online_data", "week_2"]),
+        (["ALTER TABLE online_data SET UNLOGGED"], ["online_data"]),
+        (["CREATE INDEX ON online_data (experimentnummer, waschen)"], ["online_data"]),
+        (
+            ["CREATE SCHEMA rig", "ALTER TABLE online_data SET SCHEMA rig"]
+            + ["ALTER ROLE postgres IN DATABASE {0} SET search_path TO public, rig"],
+            ["online_data"],
+        ),
+    ],
+    ids=["extra", "by_experiment", "by_time", "inherited", "unlogged", "indexed", "schema"],
+)
+def test_tables_of_any_build_give_the_same_ledger(
+    bench: Workbench, plain: Life, statements: list[str], into: list[str], tmp_path: Path
+) -> None:
+    for statement in statements:
+        bench.execute(statement.format(bench.engine.url.database))
+    _same(_live(bench, tmp_path / "life", into), plain)
+    assert not initialise(bench.engine, bench.spec)
+    assert not misfits(bench.engine, bench.spec)
+
+
+def test_two_experiments_in_the_same_place_of_two_partitions_go_each_on_its_own(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "BATCH", 25)
+    for statement in BY_EXPERIMENT:
+        bench.execute(statement)
+    bench.set(retention_days=0)
+    for experiment in range(9):
+        bench.add(experiment, 1, 70, ph=experiment / 2)
+    places = "SELECT count(*) - count(DISTINCT ctid) FROM online_data"
+    with bench.engine.connect() as connection:
+        assert int(connection.scalar(text(places)) or 0) > 100
+    assert bench.score(lambda features: _predict(features, bench.spec)).scored == 630
+    assert bench.purged == 630
+    ledger = bench.table("archived_data").sort_values("experimentnummer")
+    assert ledger["ph_mean"].tolist() == [experiment / 2 for experiment in range(9)]
+
+
+def test_a_computed_column_is_computed_again_or_the_replay_is_refused(bench: Workbench) -> None:
+    bench.execute(
+        "ALTER TABLE online_data DROP COLUMN reserv1, "
+        "ADD COLUMN reserv1 double precision GENERATED ALWAYS AS (truebung * 2) STORED"
+    )
+    bench.add(1, 7, 20, truebung=3)
+    bench.score()
+    assert bench.table("rejected_data")["reserv1"].unique().tolist() == [6]
+    assert _with(bench, rejected.replay) == 20
+    assert bench.table("online_data")["reserv1"].unique().tolist() == [6]
+    bench.score()
+    bench.execute(
+        "ALTER TABLE online_data DROP COLUMN reserv1, ADD COLUMN raw real DEFAULT 1, "
+        "ADD COLUMN reserv1 double precision GENERATED ALWAYS AS (raw * 2) STORED"
+    )
+    with pytest.raises(DataError, match="computes reserv1 .* nothing was moved"):
+        _with(bench, rejected.replay)
+    assert len(bench.table("rejected_data")) == 20
+
+
+def test_a_number_that_is_not_whole_is_no_experiment_and_one_too_large_stops_nothing(
+    bench: Workbench,
+) -> None:
+    _retype(bench, {"experimentnummer": "numeric", "ph": "numeric", "truebung": "numeric"})
+    bench.execute(
+        "INSERT INTO online_data (experimentnummer, waschen, ph, truebung) SELECT experiment, 1, "
+        "ph, turbidity FROM generate_series(1, 60), (VALUES (12.5, 7, 1), "
+        "(1e19, 7, 1), ('NaN', 7, 1), (13.00, 7, 1e400), (14, 7, -1e400), (15, 7, 1e-400), "
+        "(9007199254740993, 7, 'NaN')) AS row (experiment, ph, turbidity)"
+    )
+    outcome = bench.score(lambda features: _predict(features, bench.spec))
+    assert (outcome.phases, outcome.scored, outcome.rejected) == (4, 240, 180)
+    assert bench.table("rejected_data")["reason"].unique().tolist() == ["no_experiment"]
+    ledger = bench.table("archived_data").set_index("experimentnummer")["truebung_mean"]
+    assert ledger[15] == 0 and ledger[[13, 14, 9007199254740993]].isna().all()
+
+
+TEXTS = ("text", "varchar", "varchar(40)", "char(12)", "label", "names")
+
+
+@pytest.mark.parametrize("kind", TEXTS)
+def test_named_experiments_and_phases_may_be_any_text(
+    bench: Workbench, kind: str, tmp_path: Path
+) -> None:
+    """Also a domain, and an enumeration."""
+    phases = tuple(
+        phase.model_copy(update={"value": value})
+        for phase, value in zip(bench.spec.phases, ("wash", "rinse"))
+    )
+    columns = bench.spec.columns.model_copy(update={"experiment_type": "text"})
+    bench.spec = bench.spec.model_copy(update={"columns": columns, "phases": phases})
+    bench.execute("DROP TABLE online_data, archived_data, rejected_data, runs CASCADE")
+    initialise(bench.engine, bench.spec)
+    bench.execute("CREATE DOMAIN label AS varchar(40) CHECK (VALUE <> 'x')")
+    bench.execute("CREATE TYPE names AS ENUM ('a', 'a b', 'wash', 'rinse', 'other')")
+    _retype(bench, {"experimentnummer": kind, "waschen": kind})
+    bench.raw_archive = str(tmp_path / "raw")
+    bench.set(retention_days=0)
+    insert = f"""
+        INSERT INTO online_data (experimentnummer, waschen, ph)
+        SELECT CAST(:experiment AS {kind}), CAST(:phase AS {kind}), 5 FROM generate_series(1, 60)"""
+    for experiment, phase in (("a", "wash"), ("a b", "rinse"), ("a", "other")):
+        bench.execute(insert, experiment=experiment, phase=phase)
+    outcome = bench.score(lambda features: _predict(features, bench.spec))
+    assert (outcome.phases, outcome.rejected, bench.purged) == (2, 60, 120)
+    ledger = bench.table("archived_data").sort_values("waschen")
+    assert ledger["experimentnummer"].tolist() == ["a b", "a"]
+    (row,) = _with(bench, rejected.summary)  # type: ignore[misc]
+    assert (row["experimentnummer"], row["waschen"]) == ("a", "other")
+    files = {file.name.rpartition("-")[0] for file in (tmp_path / "raw").iterdir()}
+    assert files == {"a-wash", "a%20b-rinse"}
+    assert _with(bench, lambda inbox: rejected.replay(inbox, experiment="a")) == 60
+    assert bench.score().rejected == 60

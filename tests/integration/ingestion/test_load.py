@@ -129,7 +129,9 @@ def test_a_file_loads_into_a_table_as_it_is(
     with engine.begin() as connection:
         connection.execute(text(f"ALTER TABLE online_data {change}"))
     assert load_sensor_rows(engine, spec, file) == 3
-    seconds = "CAST(extract(epoch FROM timestamp) AS float)" if "timestamp T" in change else "timestamp"
+    seconds = (
+        "CAST(extract(epoch FROM timestamp) AS float)" if "timestamp T" in change else "timestamp"
+    )
     if "bigint" in change:
         seconds = "timestamp"
     query = f"SELECT CAST({seconds} AS float) FROM online_data ORDER BY 1"

@@ -34,7 +34,9 @@ def fixture_plain(spec: SoftSensor) -> SoftSensor:
     return spec.model_copy(update={"laboratory": laboratory})
 
 
-def test_missing_columns_are_named_and_so_are_those_there(tmp_path: Path, plain: SoftSensor) -> None:
+def test_missing_columns_are_named_and_so_are_those_there(
+    tmp_path: Path, plain: SoftSensor
+) -> None:
     file = tmp_path / "lab.csv"
     file.write_text("bemerkungen;oberflaechenspannung\nW1;40\n", encoding="utf-8")
     missing = "columns experimentnummer, anionischetenside, nichtionischentenside are missing"
@@ -65,7 +67,14 @@ def test_rows_that_name_no_phase_are_counted_by_label(
     tmp_path: Path, plain: SoftSensor, caplog: pytest.LogCaptureFixture
 ) -> None:
     file = tmp_path / "lab.csv"
-    rows = ["1;W1;40;1;1", "1;w1;40;1;1", "1;S 1;60;1;1", "1;;60;1;1", "1;blank;60;1;1", "2;S1;60;1;1"]
+    rows = [
+        "1;W1;40;1;1",
+        "1;w1;40;1;1",
+        "1;S 1;60;1;1",
+        "1;;60;1;1",
+        "1;blank;60;1;1",
+        "2;S1;60;1;1",
+    ]
     file.write_text("\n".join([HEADER, *rows, ";;;;"]) + "\n", encoding="utf-8")
     account = Account()
     read_laboratory(file, plain, account)
@@ -85,9 +94,7 @@ def test_a_value_outside_the_range_of_its_target_is_refused_unless_accepted(
     accepted = read_laboratory(file, plain, accept_outliers=True)
     assert accepted["anionischetenside"].tolist() == [302400]
     # Pure water with the noise of an instrument, a value that was not measured, and one of no phase.
-    file.write_text(
-        f"{HEADER}\n1;W1;73.1;-1;1\n1;blank;72;5000;1\n", encoding="utf-8"
-    )
+    file.write_text(f"{HEADER}\n1;W1;73.1;-1;1\n1;blank;72;5000;1\n", encoding="utf-8")
     assert len(read_laboratory(file, plain)) == 2
     for word in ("inf", "nan", "-inf", "1e999"):
         file.write_text(f"{HEADER}\n1;W1;40;{word};1\n", encoding="utf-8")
@@ -97,9 +104,7 @@ def test_a_value_outside_the_range_of_its_target_is_refused_unless_accepted(
 
 def test_values_beyond_a_limit_of_the_assay_are_marked(tmp_path: Path, plain: SoftSensor) -> None:
     file = tmp_path / "lab.csv"
-    file.write_text(
-        f"{HEADER}\n1;W1;40;<5;> 900\n1;S1;60;≤ 0.5;3\n", encoding="utf-8"
-    )
+    file.write_text(f"{HEADER}\n1;W1;40;<5;> 900\n1;S1;60;≤ 0.5;3\n", encoding="utf-8")
     frame = read_laboratory(file, plain)
     assert frame["anionischetenside"].tolist() == [5, 0.5]
     assert frame["anionischetenside_censored"].tolist() == ["<", "<"]
