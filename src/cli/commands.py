@@ -223,11 +223,15 @@ def collect(
     """Add archived features of phases with late laboratory values to a data set, for training."""
     from src.cli.console import show_line
     from src.components.database.connection import connect
+    from src.components.database.schema import require_fit
+    from src.components.database.tables import tables
     from src.components.ingestion.late_labels import collect as collect_features
     from src.components.registry.versions import Registry
 
     with command("collect") as settings, connect(settings) as engine:
         spec = contract(settings)
+        with engine.connect() as connection:
+            require_fit(connection, [tables(spec).archived])
         definitions = Registry(settings, spec.name).definitions()
         phases = collect_features(engine, definitions, dataset, spec)
         show_line(

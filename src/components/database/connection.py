@@ -5,10 +5,13 @@ from __future__ import annotations
 import ssl
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from typing import IO, Any
 
 from psycopg2 import OperationalError as PostgresOperationalError
+from psycopg2.extensions import DECIMAL, FLOAT, PYDATETIME
 from psycopg2.extensions import encodings as ENCODINGS
+from psycopg2.extensions import new_type, register_type
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool
@@ -84,15 +87,29 @@ def _tls(settings: Settings) -> dict[str, str]:
 
 
 def _in_utc(engine: Engine) -> Engine:
-    """Return times in UTC, whatever the server's time zone is."""
+    """Return times in UTC, whatever the server's time zone is, and numbers as `float`.
 
-    def set_zone(connection: Any, _: Any) -> None:
+    A time without a zone is in UTC, and NUMERIC is as good as DOUBLE PRECISION in any table.
+    """
+
+    def prepare(connection: Any, _: Any) -> None:
+        register_type(_TIME, connection)
+        register_type(_NUMBER, connection)
         with closing(connection.cursor()) as cursor:
             cursor.execute("SET TIME ZONE 'UTC'")
         connection.commit()
 
-    event.listen(engine, "connect", set_zone)
+    event.listen(engine, "connect", prepare)
     return engine
+
+
+def _time(value: str | bytes | None, cursor: Any) -> datetime | None:
+    moment: datetime | None = PYDATETIME(value, cursor)
+    return moment and moment.replace(tzinfo=UTC)
+
+
+_TIME = new_type(PYDATETIME.values, "TIME_IN_UTC", _time)
+_NUMBER = new_type(DECIMAL.values, "NUMBER", FLOAT)
 
 
 def storable(connection: Connection, words: str) -> str:

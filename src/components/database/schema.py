@@ -17,15 +17,16 @@ RELATIONS = {"v": "a view", "m": "a materialized view"}
 
 # By wanted type and type found, the conversion where a cast does not do it.
 _USING = {
+    "bigint": {"boolean": "CAST({0} AS integer)"},
     "double precision": {
+        "date": "extract(epoch FROM {0})",
         "timestamp with time zone": "extract(epoch FROM {0})",
         "timestamp without time zone": "extract(epoch FROM {0})",
         "boolean": "CAST({0} AS integer)",
     },
     "timestamp with time zone": {
-        **dict.fromkeys(
-            ("double precision", "real", "numeric", "bigint", "integer"), "to_timestamp({0})"
-        )
+        kind: "to_timestamp({0})"
+        for kind in ("double precision", "real", "numeric", "bigint", "integer")
     },
 }
 
@@ -100,22 +101,21 @@ def misfits(engine: Engine, spec: SoftSensor) -> list[str]:
     """What `initialise` leaves as it is although it does not fit: one sentence each, with the
     statement that changes it.
     """
-    found = []
     with engine.connect() as connection:
-        for prefix in TWINS:
-            for existing in find(connection, _all(tables(spec, prefix))):
-                found += _misfits(existing)
-    return found
+        found = [each for prefix in TWINS for each in find(connection, _all(tables(spec, prefix)))]
+    return [fault for existing in found for fault in _misfits(existing)]
 
 
-def require_fit(found: Iterable[Existing]) -> None:
-    """Refuse tables that cannot be used as they are; what they lack PostgreSQL will name.
+def require_fit(connection: Connection, described: Iterable[Table]) -> list[Existing]:
+    """The tables as they are; what they lack PostgreSQL will name.
 
     Raises:
-        DataError: naming what does not fit, with the statements that change it.
+        DataError: naming what cannot be used as it is, with the statements that change it.
     """
+    found = find(connection, described)
     if faults := [fault for existing in found for fault in _misfits(existing)]:
         raise DataError("; ".join(faults))
+    return found
 
 
 def _misfits(existing: Existing) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from src.components.database.existing import Existing, find
+from src.components.database.existing import Existing
 from src.components.database.schema import require_fit
 from src.components.database.tables import NEWEST_FIRST, Tables, tables
 from src.components.predictor.reasons import Reason
@@ -63,8 +63,7 @@ class Inbox:
             DataError: when one of them cannot be used as it is.
         """
         used = (self.names.online, self.names.archived, self.names.rejected)
-        found = find(self.connection, used)
-        require_fit(found)
+        found = require_fit(self.connection, used)
         return {existing.table.name: existing for existing in found}
 
     @property

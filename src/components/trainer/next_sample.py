@@ -7,7 +7,8 @@ from pathlib import Path
 import pandas as pd
 from sqlalchemy import Engine, text
 
-from src.components.database.tables import latest_view
+from src.components.database.schema import require_fit
+from src.components.database.tables import latest_view, tables
 from src.components.ingestion import data_set
 from src.components.predictor.bundle import Bundle
 from src.soft_sensor import SoftSensor
@@ -31,6 +32,7 @@ def not_analysed(
     view, _ = latest_view(spec)
     query = text(f'SELECT * FROM "{view}" WHERE last_timestamp >= :since')
     with engine.connect() as connection:
+        require_fit(connection, [tables(spec).archived])
         rows = pd.read_sql(query, connection, params={"since": since})
     experiment = spec.columns.experiment
     analysed = set(bundle.origin.experiments) | set(bundle.holdout[experiment])
