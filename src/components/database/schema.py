@@ -162,9 +162,10 @@ def _kind(existing: Existing) -> str:
 def _missing_abroad(existing: Existing, column: Column[Any]) -> str:
     name = existing.table.name
     wanted = sql_type(column)
+    default = " DEFAULT now()" if _filled_by_now(column) else ""
     return (
-        f"{name}.{column.name} is missing in a foreign table: add it on the other server, then "
-        f'here: ALTER FOREIGN TABLE "{name}" ADD COLUMN "{column.name}" {wanted}'
+        f"{name}.{column.name} is missing in a foreign table, so add it on its server, and then "
+        f'here: ALTER FOREIGN TABLE "{name}" ADD COLUMN "{column.name}" {wanted}{default}'
     )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,16 +12,20 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import text
+from sqlalchemy import Engine, create_engine, text
+from sqlalchemy.pool import NullPool
 
+from src.components.database.connection import connect
 from src.components.database.schema import initialise, misfits
 from src.components.inbox import rejected, retention
 from src.components.inbox.hold import hold
 from src.components.inbox.states import Inbox, Window
 from src.components.inbox.transaction import Outcome
 from src.errors import DataError
+from src.settings import Settings
 from src.soft_sensor import SoftSensor
 from tests.integration.workbench import Workbench
+from tests.postgres import folder_for_postgres, installed_postgres, installed_server
 
 NUMBERS = ("smallint", "integer", "bigint", "numeric", "numeric(12,3)", "real", "double precision")
 WHOLE = ("smallint", "integer", "bigint", "numeric", "numeric(9,0)")
@@ -379,3 +384,87 @@ def test_named_experiments_and_phases_may_be_any_text(
     assert files == {"a-wash", "a%20b-rinse"}
     assert _with(bench, lambda inbox: rejected.replay(inbox, experiment="a")) == 60
     assert bench.score().rejected == 60
+
+
+@pytest.fixture(name="abroad", scope="module")
+def fixture_abroad() -> Iterator[Engine]:
+    """A PostgreSQL of this system, whose database `rig` holds the rows, and another one for us."""
+    programs = installed_postgres()
+    if programs is None:
+        pytest.skip("no PostgreSQL with postgres_fdw is installed")
+    with folder_for_postgres() as folder, installed_server(programs, folder) as socket:
+        url = f"postgresql+psycopg2://postgres@/postgres?host={socket}"
+        yield create_engine(url, poolclass=NullPool)
+
+
+@pytest.fixture(name="foreign")
+def fixture_foreign(
+    abroad: Engine, spec: SoftSensor, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[Workbench, Workbench]]:
+    """Our tables, of which online_data is foreign, and the other database, which has its rows."""
+    socket, names = str(abroad.url.query["host"]), ("ours", "rig")
+    administrator = abroad.execution_options(isolation_level="AUTOCOMMIT")
+    with administrator.connect() as connection:
+        for name in names:
+            connection.execute(text(f"CREATE DATABASE {name}"))
+    monkeypatch.setenv("DB_HOSTNAME", socket)
+    monkeypatch.setenv("DB_USERNAME", "postgres")
+    with ExitStack() as stack:
+        benches = []
+        for name in names:
+            monkeypatch.setenv("DB_NAME", name)
+            engine = stack.enter_context(connect(Settings()))
+            initialise(engine, spec)
+            benches.append(Workbench(engine, spec))
+        ours, rig = benches
+        monkeypatch.setenv("DB_NAME", "ours")
+        ours.execute("DROP TABLE online_data")
+        ours.execute("CREATE EXTENSION postgres_fdw")
+        ours.execute(
+            "CREATE SERVER rig FOREIGN DATA WRAPPER postgres_fdw "
+            f"OPTIONS (host '{socket}', dbname 'rig')"
+        )
+        ours.execute("CREATE USER MAPPING FOR postgres SERVER rig")
+        yield ours, rig
+    with administrator.connect() as connection:
+        for name in names:
+            connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+IMPORT = "IMPORT FOREIGN SCHEMA public LIMIT TO (online_data) FROM SERVER rig INTO public"
+
+
+@pytest.mark.parametrize("build", ["plain", "by_time", "other types"])
+def test_a_foreign_table_gives_the_same_ledger(
+    foreign: tuple[Workbench, Workbench], build: str, bench: Workbench, plain: Life, tmp_path: Path
+) -> None:
+    assert bench.engine.url.database
+    ours, rig = foreign
+    if build == "by_time":
+        for statement in BY_TIME:
+            rig.execute(statement)
+    if build == "other types":
+        _retype(rig, {"timestamp": "timestamptz", "waschen": "boolean", "ph": "numeric"})
+    ours.execute(IMPORT)
+    (fault,) = misfits(ours.engine, ours.spec)
+    assert "online_data.arrived_at has no default" in fault
+    ours.execute(fault.partition(": ")[2])
+    assert not misfits(ours.engine, ours.spec) and not initialise(ours.engine, ours.spec)
+    _same(_live(ours, tmp_path / "life"), plain)
+
+
+def test_what_a_foreign_table_lacks_is_named(foreign: tuple[Workbench, Workbench]) -> None:
+    ours, rig = foreign
+    rig.execute("ALTER TABLE online_data DROP COLUMN arrived_at")
+    ours.execute(IMPORT)
+    assert not initialise(ours.engine, ours.spec)
+    (fault,) = misfits(ours.engine, ours.spec)
+    assert fault.startswith("online_data.arrived_at is missing in a foreign table")
+    with pytest.raises(DataError, match="online_data.arrived_at is missing in a foreign table"):
+        ours.score()
+    rig.execute("ALTER TABLE online_data ADD COLUMN arrived_at timestamptz DEFAULT now()")
+    ours.execute(fault.partition(": ")[2])
+    assert not misfits(ours.engine, ours.spec)
+    ours.execute("ALTER SERVER rig OPTIONS (ADD updatable 'false')")
+    (fault,) = misfits(ours.engine, ours.spec)
+    assert "cannot be inserted and deleted" in fault
