@@ -9,11 +9,11 @@ from sqlalchemy import Column, Connection, DateTime, Engine, Table, inspect, tex
 from sqlalchemy.schema import CreateColumn
 
 from src.components.database.existing import Existing, find, sql_type
-from src.components.database.tables import TWINS, VIEW, Tables, latest_view, tables
+from src.components.database.tables import FOREIGN, TWINS, VIEW, Tables, latest_view, tables
 from src.errors import DataError
 from src.soft_sensor import SoftSensor
 
-RELATIONS = {"v": "a view", "m": "a materialized view"}
+RELATIONS = {"v": "a view", "m": "a materialized view", "f": "a foreign table"}
 
 # By wanted type and type found, the conversion where a cast does not do it.
 _USING = {
@@ -122,21 +122,21 @@ def _misfits(existing: Existing) -> list[str]:
     name = existing.table.name
     if existing.relation is None:
         return []
-    if existing.is_foreign:
-        if not existing.changeable:
-            return [
-                f"{name} is a foreign table whose rows cannot be inserted and deleted from here: "
-                "use a foreign-data wrapper that can, and a table that it may change"
-            ]
-        faults = [_missing_abroad(existing, column) for column in existing.lacking()]
-    elif existing.is_table:
-        faults = []
-    else:
+    foreign = existing.is_foreign and FOREIGN in existing.table.info
+    if not (existing.is_table or foreign):
         kind = RELATIONS.get(existing.relation, "something else")
         return [
             f"{name} is {kind}, but must be a table, which rows can be taken from: rename it, then "
             "run `impress init`"
         ]
+    if foreign and not existing.changeable:
+        return [
+            f"{name} is a foreign table whose rows cannot be inserted and deleted from here: "
+            "use a foreign-data wrapper that can, and a table that it may change"
+        ]
+    faults = []
+    if foreign:
+        faults = [_missing_abroad(existing, column) for column in existing.lacking()]
     for column in existing.table.columns:
         if column.name not in existing.columns:
             continue

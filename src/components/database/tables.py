@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CONVERTED = "converted"  # mark of columns whose type may differ, see `existing`
+FOREIGN = "foreign"  # mark of a table that may be on another server
 VIEW = "view"  # mark of a table: the view of its rows, which must go before a column changes
 
 TWINS = ("", "test_")  # integration tests of a deployment use the second set
@@ -78,6 +79,7 @@ def tables(spec: SoftSensor, prefix: str = "") -> Tables:
             Column("arrived_at", DateTime(timezone=True), server_default=func.now()),
             # Weeks of rows are deleted at once; by default a fifth of the table may stay dead.
             postgresql_with={"autovacuum_vacuum_scale_factor": "0.02"},
+            info={FOREIGN: True},
         ),
         archived=Table(
             f"{prefix}archived_data",

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg2
 from sqlalchemy import Connection, Engine, text
 
+from src.components.database.existing import sql_type
 from src.components.database.tables import Tables
 from src.components.inbox.states import Inbox, State
 from src.components.inbox.stock import DUE_PHASES, DUE_ROWS, STOCK
@@ -143,7 +144,7 @@ class _Reader:
         partition.
         """
         experiment, phase = self.spec.columns.keys
-        kinds = [self.names.online.c[key].type.compile() for key in (experiment, phase)]
+        kinds = [sql_type(self.names.online.c[key]) for key in (experiment, phase)]
         create = f"""
             CREATE TEMP TABLE {DUE_PHASES} ON COMMIT DROP AS
             SELECT * FROM unnest(

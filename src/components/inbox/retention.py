@@ -81,8 +81,23 @@ def _rows(inbox: Inbox, batch: Batch) -> str:
 
 
 def _remove(inbox: Inbox, batch: Batch) -> int:
+    if inbox.online.is_foreign:
+        return _remove_phase_by_phase(inbox, batch)
     delete = f'DELETE FROM "{inbox.names.online.name}" AS t USING {PURGE_PLAN} AS s'
     return int(inbox.connection.execute(text(f"{delete} WHERE {_rows(inbox, batch)}")).rowcount)
+
+
+def _remove_phase_by_phase(inbox: Inbox, batch: Batch) -> int:
+    """Remove rows of a foreign table, see `Inbox.same_phase`."""
+    experiment, phase = inbox.keys
+    phases = text(f"""
+        SELECT {experiment} AS experiment, {phase} AS phase FROM {PURGE_PLAN}
+        WHERE batch = :batch""")
+    delete = text(f'DELETE FROM "{inbox.names.online.name}" AS t WHERE {inbox.same_phase()}')
+    removed = 0
+    for each in inbox.connection.execute(phases, {"batch": batch["batch"]}).mappings().all():
+        removed += inbox.connection.execute(delete, dict(each)).rowcount
+    return removed
 
 
 def _note(inbox: Inbox, batch: Batch, run_id: int) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from src.components.database.existing import Existing
+from src.components.database.existing import Existing, sql_type
 from src.components.database.schema import require_fit
 from src.components.database.tables import NEWEST_FIRST, Tables, tables
 from src.components.predictor.reasons import Reason
@@ -94,6 +94,18 @@ class Inbox:
         """The key columns, quoted for SQL: experiment and phase."""
         columns = self.spec.columns
         return f'"{columns.experiment}"', f'"{columns.phase}"'
+
+    def same_phase(self) -> str:
+        """SQL condition: a row t of the inbox has the keys :experiment and :phase.
+
+        For a foreign table: a join would make postgres_fdw delete by ctid, which on a server where
+        the table is partitioned means a row of each partition. This condition goes there as it is.
+        """
+        own = []
+        for key, bind in zip(self.spec.columns.keys, ("experiment", "phase")):
+            value = f"CAST(:{bind} AS {sql_type(self.names.online.c[key])})"
+            own.append(f"{self.online.read(key, 't')} IS NOT DISTINCT FROM {value}")
+        return " AND ".join(own)
 
     def states(self) -> str:
         """SQL that gives every phase of the inbox its state.

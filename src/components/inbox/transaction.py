@@ -115,6 +115,9 @@ class Run:
         refused = text(f"SELECT count(*) FROM {STOCK} WHERE state = ANY(:reasons)")
         if not connection.scalar(refused, reasons):
             return
+        if self.inbox.online.is_foreign:
+            self._move_phase_by_phase()
+            return
         experiment, phase = self.inbox.keys
         own_experiment, own_phase = (
             self.inbox.online.read(key, "t") for key in self.inbox.spec.columns.keys
@@ -126,20 +129,38 @@ class Run:
             AND {own_experiment} IS NOT DISTINCT FROM s.{experiment}
             AND {own_phase} IS NOT DISTINCT FROM s.{phase}"""
         for same_phase in (equal, empty_key):
-            move = text(self._move_rejected(same_phase))
+            rows = f"USING {STOCK} AS s WHERE {same_phase} AND s.state = ANY(:reasons)"
+            move = text(self._move_rejected(rows, "s.state"))
             connection.execute(move, {**reasons, "run_id": self.run_id})
 
-    def _move_rejected(self, same_phase: str) -> str:
+    def _move_phase_by_phase(self) -> None:
+        """Move rejected rows of a foreign table, see `Inbox.same_phase`."""
+        experiment, phase = self.inbox.keys
+        refused = text(f"""
+            SELECT {experiment} AS experiment, {phase} AS phase, state AS reason FROM {STOCK}
+            WHERE state = ANY(:reasons)""")
+        rows = f"WHERE {self.inbox.same_phase()}"
+        move = text(self._move_rejected(rows, "CAST(:reason AS text)"))
+        connection = self.inbox.connection
+        for each in connection.execute(refused, {"reasons": list(Reason)}).mappings().all():
+            connection.execute(move, {**each, "run_id": self.run_id})
+
+    def _move_rejected(self, rows: str, reason: str) -> str:
+        """SQL that moves rows of the inbox.
+
+        Args:
+            rows: what follows "DELETE FROM online_data AS t" in SQL: which rows.
+            reason: SQL of why.
+        """
         names, columns = self.inbox.names, self.inbox.spec.columns.online
         listed = ", ".join(f'"{name}"' for name in columns)
         returned = ", ".join(f'{self.inbox.online.read(name, "t")} AS "{name}"' for name in columns)
         written = ", ".join(self.inbox.rejected.write(name) for name in columns)
-        # A rig may have a column called state; no column has a blank in its name.
+        # A rig may have a column called reason; no column has a blank in its name.
         return f"""
             WITH moved AS (
-              DELETE FROM "{names.online.name}" AS t USING {STOCK} AS s
-              WHERE {same_phase} AND s.state = ANY(:reasons)
-              RETURNING {returned}, s.state AS "the reason"
+              DELETE FROM "{names.online.name}" AS t {rows}
+              RETURNING {returned}, {reason} AS "the reason"
             )
             INSERT INTO "{names.rejected.name}" ({listed}, reason, run_id)
             SELECT {written}, "the reason", :run_id FROM moved"""

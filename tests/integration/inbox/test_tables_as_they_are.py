@@ -434,7 +434,7 @@ def fixture_foreign(
 IMPORT = "IMPORT FOREIGN SCHEMA public LIMIT TO (online_data) FROM SERVER rig INTO public"
 
 
-@pytest.mark.parametrize("build", ["plain", "by_time", "other types"])
+@pytest.mark.parametrize("build", ["plain", "by_time", "by_number", "other types"])
 def test_a_foreign_table_gives_the_same_ledger(
     foreign: tuple[Workbench, Workbench], build: str, bench: Workbench, plain: Life, tmp_path: Path
 ) -> None:
@@ -442,6 +442,10 @@ def test_a_foreign_table_gives_the_same_ledger(
     ours, rig = foreign
     if build == "by_time":
         for statement in BY_TIME:
+            rig.execute(statement)
+    if build == "by_number":
+        _retype(rig, {"experimentnummer": "numeric"})
+        for statement in BY_EXPERIMENT:
             rig.execute(statement)
     if build == "other types":
         _retype(rig, {"timestamp": "timestamptz", "waschen": "boolean", "ph": "numeric"})
