@@ -91,10 +91,12 @@ _POSTGRESQL = {
     "28P01": "check DB_USERNAME and DB_PASSWORD",
     "3D000": "check DB_NAME, or create the database",
     "40": "another session was working on the same rows: run this again",
-    "428C9": "the database computes this column itself: drop its expression or identity",
+    "428C9": "the database fills this column itself: drop its expression or identity",
     "42501": "ask the owner of the tables to grant it to DB_USERNAME, or to grant TEMPORARY on the "
     "database",
     "42703": "run `impress init` to add what is missing",
+    "42809": "something else has the name of this table or view: rename it, then run `impress init`",
+    "42P10": "the database fills this column itself: drop its expression, or leave the column out",
     "42P01": "run `impress init` first",
     "53100": "the disk of the database server is full: free some space there, then run this again",
     "53200": "the database server is out of memory: lower prediction.connections in params.yaml, "

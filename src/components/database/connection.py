@@ -57,12 +57,14 @@ def connect(settings: Settings, create: bool = False) -> Iterator[Engine]:
             connect_args={"connect_timeout": 15, **_tls(settings), **_KEEPALIVE, **_ENCODING},
         )
         try:
-            yield _in_utc(engine)
+            yield _with_known_settings(engine)
         finally:
             engine.dispose()
     else:
         with embedded.serve(settings.artifacts / EMBEDDED, create) as address:
-            yield _in_utc(create_engine(address, poolclass=NullPool, connect_args=_ENCODING))
+            yield _with_known_settings(
+                create_engine(address, poolclass=NullPool, connect_args=_ENCODING)
+            )
 
 
 def database_exists(settings: Settings) -> bool:
@@ -86,8 +88,8 @@ def _tls(settings: Settings) -> dict[str, str]:
     return options
 
 
-def _in_utc(engine: Engine) -> Engine:
-    """Return times in UTC, whatever the server's time zone is, and numbers as `float`.
+def _with_known_settings(engine: Engine) -> Engine:
+    """Return times in UTC and numbers as `float`, whatever server, database and role prefer.
 
     A time without a zone is in UTC, and NUMERIC is as good as DOUBLE PRECISION in any table.
     """
@@ -96,7 +98,7 @@ def _in_utc(engine: Engine) -> Engine:
         register_type(_TIME, connection)
         register_type(_NUMBER, connection)
         with closing(connection.cursor()) as cursor:
-            cursor.execute("SET TIME ZONE 'UTC'")
+            cursor.execute(_SETTINGS)
         connection.commit()
 
     event.listen(engine, "connect", prepare)
@@ -108,6 +110,8 @@ def _time(value: str | bytes | None, cursor: Any) -> datetime | None:
     return moment and moment.replace(tzinfo=UTC)
 
 
+# Roles and databases may have others; with fewer digits all numbers would be rounded.
+_SETTINGS = "SET TIME ZONE 'UTC'; SET IntervalStyle = postgres; SET extra_float_digits = 1"
 _TIME = new_type(PYDATETIME.values, "TIME_IN_UTC", _time)
 _NUMBER = new_type(DECIMAL.values, "NUMBER", FLOAT)
 

@@ -107,7 +107,8 @@ _FIND = """
            CASE WHEN beneath.typtype = 'e' THEN 'enum' ELSE format_type(beneath.oid, NULL) END
              AS kind,
            format_type(a.atttypid, a.atttypmod) AS type, a.attgenerated <> '' AS generated,
-           a.atthasdef OR a.attidentity <> '' AS filled
+           a.atthasdef OR a.attidentity <> '' AS filled,
+           a.attcollation <> t.typcollation AS collated
     FROM unnest(CAST(:names AS text[])) AS name
     JOIN pg_class AS c ON c.oid = to_regclass(quote_ident(name))
     LEFT JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -115,6 +116,7 @@ _FIND = """
     LEFT JOIN pg_type AS beneath
       ON beneath.oid = CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.oid END"""
 
+_COLUMN = ("kind", "type", "generated", "filled", "collated")
 _INSERT_AND_DELETE = 8 + 16  # bits of pg_relation_is_updatable
 
 
@@ -128,12 +130,14 @@ class ExistingColumn:
         type: its type as it was declared.
         generated: whether it is computed from other columns.
         filled: whether it has a default.
+        collated: whether its collation is another than that of its type.
     """
 
     kind: str
     type: str
     generated: bool
     filled: bool
+    collated: bool
 
 
 @dataclass(frozen=True)
@@ -168,6 +172,13 @@ class Existing:
         """The declared columns that it does not have."""
         return [column for column in self.table.columns if column.name not in self.columns]
 
+    def misspelt(self, column: Column[Any]) -> str | None:
+        """The name of a column that is there if it is the declared one but for capital letters."""
+        if column.name in self.columns:
+            return None
+        alike = (name for name in self.columns if name.lower() == column.name.lower())
+        return next(alike, None)
+
     def fits(self, column: Column[Any]) -> bool:
         """Whether a column that is there can hold what is declared."""
         wanted = _declared(column)
@@ -182,11 +193,12 @@ class Existing:
         quoted = f'{alias}."{name}"' if alias else f'"{name}"'
         if name not in self.columns:
             return quoted
-        wanted = _declared(self.table.c[name])
-        value = _READ[wanted][self.columns[name].kind].format(quoted)
+        wanted, column = _declared(self.table.c[name]), self.columns[name]
+        value = _READ[wanted][column.kind].format(quoted)
         if wanted == "text" and not self.encoded:
-            return _WITHOUT_ENCODING.format(value)
-        return value
+            value = _WITHOUT_ENCODING.format(value)
+        # Two columns of different collations cannot be compared.
+        return f'({value} COLLATE "default")' if column.collated else value
 
     def write(self, name: str) -> str:
         """SQL of what is assigned to a column: the value of its declared type, named as it is."""
@@ -208,9 +220,7 @@ def find(connection: Connection, tables: Iterable[Table]) -> list[Existing]:
             found.append(Existing(table))
             continue
         columns = {
-            row["attname"]: ExistingColumn(
-                row["kind"], row["type"], row["generated"], row["filled"]
-            )
+            row["attname"]: ExistingColumn(**{name: row[name] for name in _COLUMN})
             for row in own
             if row["attname"] is not None
         }

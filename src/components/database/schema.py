@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import Column, Connection, DateTime, Engine, Table, inspect, text
+from sqlalchemy import Column, Connection, DateTime, Engine, MetaData, Table, text
 from sqlalchemy.schema import CreateColumn
 
 from src.components.database.existing import Existing, find, sql_type
@@ -61,6 +61,8 @@ def _upgrade(connection: Connection, existing: Existing) -> list[str]:
     """Add the columns and indexes that an existing table lacks; one line for each column."""
     table, added = existing.table, []
     for column in existing.lacking():
+        if existing.misspelt(column):
+            continue
         definition = CreateColumn(column).compile(dialect=connection.dialect)
         connection.execute(text(f'ALTER TABLE "{table.name}" ADD COLUMN {definition}'))
         added.append(f"added {table.name}.{column.name}")
@@ -72,13 +74,11 @@ def _upgrade(connection: Connection, existing: Existing) -> list[str]:
 def _create_view(connection: Connection, spec: SoftSensor, prefix: str) -> list[str]:
     """Create the view of the newest predictions, or add the columns that its table was given."""
     name, query = latest_view(spec, prefix)
-    inspector = inspect(connection)
-    exists = name in inspector.get_view_names()
-    ledger = tables(spec, prefix).archived.name
-    if exists and len(inspector.get_columns(name)) == len(inspector.get_columns(ledger)):
+    ledger, view = find(connection, [tables(spec, prefix).archived, Table(name, MetaData())])
+    if len(view.columns) == len(ledger.columns):
         return []
     connection.execute(text(f'CREATE OR REPLACE VIEW "{name}" AS {query}'))
-    return [f"{'renewed' if exists else 'created'} {name}"]
+    return [f"{'renewed' if view.relation else 'created'} {name}"]
 
 
 def missing(engine: Engine, spec: SoftSensor) -> list[str]:
@@ -91,9 +91,9 @@ def missing(engine: Engine, spec: SoftSensor) -> list[str]:
                 lacking.append(name)
             elif existing.is_table:
                 lacking += [f"{name}.{column.name}" for column in existing.lacking()]
-        view, _ = latest_view(spec)
-        if view not in inspect(connection).get_view_names():
-            lacking.append(view)
+        (view,) = find(connection, [Table(latest_view(spec)[0], MetaData())])
+        if view.relation is None:
+            lacking.append(view.table.name)
     return lacking
 
 
@@ -136,9 +136,16 @@ def _misfits(existing: Existing) -> list[str]:
         ]
     faults = []
     if foreign:
-        faults = [_missing_abroad(existing, column) for column in existing.lacking()]
+        lacking = [column for column in existing.lacking() if not existing.misspelt(column)]
+        faults = [_missing_abroad(existing, column) for column in lacking]
     for column in existing.table.columns:
         if column.name not in existing.columns:
+            if alike := existing.misspelt(column):
+                faults.append(
+                    f'{name} has a column "{alike}", and params.yaml calls it {column.name}: use '
+                    f'one name: ALTER {_kind(existing)} "{name}" RENAME COLUMN "{alike}" TO '
+                    f'"{column.name}"'
+                )
             continue
         if not existing.fits(column):
             faults.append(_misfit(existing, column))

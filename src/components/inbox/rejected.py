@@ -74,20 +74,20 @@ def _move_back(inbox: Inbox, reason: str | None, experiment: Any) -> str:
     columns, generated = inbox.spec.columns.online, _generated(inbox)
     values = ", ".join(f'{inbox.rejected.read(name)} AS "{name}"' for name in columns)
     assigned = [name for name in columns if name not in generated]
-    computed = [f'{inbox.online.read(name)} AS "{name}"' for name in generated]
-    before = ", ".join(f'"{name}"' for name in generated)
+    insert = f"""
+          INSERT INTO "{inbox.names.online.name}" ({", ".join(f'"{name}"' for name in assigned)})
+          SELECT {", ".join(inbox.online.write(name) for name in assigned)} FROM back"""
+    differs = "false"
+    if generated:
+        insert += f" RETURNING {', '.join(inbox.online.read(name) for name in generated)}"
+        before = ", ".join(f'"{name}"' for name in generated)
+        differs = f"EXISTS (SELECT {before} FROM back EXCEPT ALL SELECT * FROM inserted)"
     return f"""
         WITH back AS (
           DELETE FROM "{inbox.names.rejected.name}" WHERE {" AND ".join(conditions) or "true"}
           RETURNING {values}
-        ), inserted AS (
-          INSERT INTO "{inbox.names.online.name}" ({", ".join(f'"{name}"' for name in assigned)})
-          SELECT {", ".join(inbox.online.write(name) for name in assigned)} FROM back
-          RETURNING {", ".join(computed) or 1}
-        )
-        SELECT (SELECT count(*) FROM inserted),
-               {f"EXISTS (SELECT {before} FROM back EXCEPT ALL SELECT * FROM inserted)"
-                if generated else "false"}"""
+        ), inserted AS ({insert})
+        SELECT count(*), {differs} FROM back"""
 
 
 def _generated(inbox: Inbox) -> list[str]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import ProgrammingError
 
-from src.components.database.schema import initialise
+from src.components.database.journal import Journal
+from src.components.database.schema import initialise, misfits, missing
 from src.soft_sensor import SoftSensor
 
 

@@ -348,14 +348,17 @@ def test_a_number_that_is_not_whole_is_no_experiment_and_one_too_large_stops_not
     assert ledger[15] == 0 and ledger[[13, 14, 9007199254740993]].isna().all()
 
 
-TEXTS = ("text", "varchar", "varchar(40)", "char(12)", "label", "names")
+TEXTS = (
+    *("text", "varchar", "varchar(40)", "char(12)", "label", "names"),
+    *('text COLLATE "C"', 'varchar COLLATE "POSIX"'),
+)
 
 
 @pytest.mark.parametrize("kind", TEXTS)
 def test_named_experiments_and_phases_may_be_any_text(
     bench: Workbench, kind: str, tmp_path: Path
 ) -> None:
-    """Also a domain, and an enumeration."""
+    """Also a domain, an enumeration, and columns of another collation."""
     phases = tuple(
         phase.model_copy(update={"value": value})
         for phase, value in zip(bench.spec.phases, ("wash", "rinse"))
@@ -367,6 +370,7 @@ def test_named_experiments_and_phases_may_be_any_text(
     bench.execute("CREATE DOMAIN label AS varchar(40) CHECK (VALUE <> 'x')")
     bench.execute("CREATE TYPE names AS ENUM ('a', 'a b', 'wash', 'rinse', 'other')")
     _retype(bench, {"experimentnummer": kind, "waschen": kind})
+    kind = kind.partition(" COLLATE")[0]
     bench.raw_archive = str(tmp_path / "raw")
     bench.set(retention_days=0)
     insert = f"""
@@ -472,3 +476,52 @@ def test_what_a_foreign_table_lacks_is_named(foreign: tuple[Workbench, Workbench
     ours.execute("ALTER SERVER rig OPTIONS (ADD updatable 'false')")
     (fault,) = misfits(ours.engine, ours.spec)
     assert "cannot be inserted and deleted" in fault
+
+
+def test_a_trigger_that_puts_rows_elsewhere_does_not_hide_their_number(bench: Workbench) -> None:
+    """As in partitions of the old kind."""
+    bench.execute("CREATE TABLE week_1 () INHERITS (online_data)")
+    bench.execute(
+        "CREATE FUNCTION divert() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "INSERT INTO week_1 VALUES (NEW.*); RETURN NULL; END $$"
+    )
+    bench.execute(
+        "CREATE TRIGGER divert BEFORE INSERT ON online_data FOR EACH ROW EXECUTE FUNCTION divert()"
+    )
+    bench.add(1, 7, 20)
+    assert bench.score().rejected == 20
+    assert _with(bench, rejected.replay) == 20
+    assert bench.score().rejected == 20
+
+
+def test_a_column_with_capital_letters_is_not_added_again_in_small_ones(bench: Workbench) -> None:
+    bench.execute('ALTER TABLE online_data RENAME COLUMN ph TO "pH"')
+    assert not initialise(bench.engine, bench.spec)
+    (fault,) = misfits(bench.engine, bench.spec)
+    assert fault.startswith('online_data has a column "pH", and params.yaml calls it ph')
+    with pytest.raises(DataError, match="params.yaml calls it ph"):
+        bench.score()
+    bench.execute(fault.rpartition(": ")[2])
+    assert not misfits(bench.engine, bench.spec)
+
+
+def test_capital_letters_in_params_are_those_of_the_columns(
+    bench: Workbench, tmp_path: Path
+) -> None:
+    spec, renamed = bench.spec, {"experimentnummer": "Experiment", "timestamp": "Time"}
+    online = tuple(renamed.get(name, name) for name in spec.columns.online)
+    named = {"experiment": "Experiment", "timestamp": "Time", "online": online}
+    bench.spec = spec.model_copy(update={"columns": spec.columns.model_copy(update=named)})
+    bench.execute("DROP TABLE online_data, archived_data, rejected_data CASCADE")
+    initialise(bench.engine, bench.spec)
+    bench.execute('ALTER TABLE online_data ALTER COLUMN "Time" TYPE timestamptz USING NULL')
+    bench.execute(
+        'INSERT INTO online_data ("Experiment", waschen, "Time", ph) SELECT 1, phase, '
+        "now() - interval '1 day', 5 FROM generate_series(1, 60), (VALUES (1), (7)) AS p (phase)"
+    )
+    bench.raw_archive = str(tmp_path / "raw")
+    bench.set(retention_days=0)
+    outcome = bench.score(lambda features: _predict(features, bench.spec))
+    assert (outcome.phases, outcome.rejected, bench.purged) == (1, 60, 60)
+    assert _with(bench, rejected.replay) == 60
+    assert not misfits(bench.engine, bench.spec)
