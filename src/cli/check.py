@@ -185,7 +185,7 @@ def _data_set(folder: Path, spec: SoftSensor) -> Findings:
     from src.components.trainer.gate import LEVEL
     from src.pipelines.train_pipeline import prepare
 
-    table = prepare(folder, spec)
+    table, _ = prepare(folder, spec)
     groups = table["group"].nunique()
     held_out = table.loc[table["holdout"], "group"].nunique()
     yield Grade.OK, (

@@ -17,10 +17,10 @@ COMPONENTS: dict[str, set[str]] = {
     "lineage": set(),
     "predictor": {"transformation"},
     "ingestion": {"database", "predictor", "transformation"},
-    "registry": {"predictor"},
+    "registry": {"lineage", "predictor"},
     "inbox": {"database", "predictor", "transformation"},
     "trainer": {"database", "ingestion", "predictor", "transformation"},
-    "drift_reporter": {"database", "predictor"},
+    "drift_reporter": {"database", "predictor", "transformation"},
 }
 ALLOWED: dict[str, set[str]] = {
     "soft_sensor": {"errors"},

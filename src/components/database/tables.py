@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
@@ -94,7 +95,9 @@ def tables(spec: SoftSensor, prefix: str = "") -> Tables:
             f"{prefix}laboratory_data",
             metadata,
             *(Column(name, kind) for name, kind in _key_columns(spec).items()),
+            Column("sample", Text),
             *(Column(name, Double) for name in spec.target_names),
+            *(Column(target.censored, Text) for target in spec.targets),
             Column("loaded_at", DateTime(timezone=True), server_default=func.now()),
         ),
         runs=Table(
@@ -133,11 +136,18 @@ def newest_predictions(ledger: Table, spec: SoftSensor) -> Select[Any]:
     return select(ledger).ext(distinct_on(*keys)).order_by(*keys, text(NEWEST_FIRST))
 
 
-def newest_values(laboratory: Table, spec: SoftSensor) -> Select[Any]:
-    """Laboratory values: of each phase the newest ones among those that a `where` leaves."""
+def newest_values(
+    laboratory: Table, spec: SoftSensor, until: datetime | None = None
+) -> Select[Any]:
+    """Laboratory values: of each phase the samples that were loaded last, as of `until`."""
     keys = [laboratory.c[key] for key in spec.columns.keys]
-    newest_first = laboratory.c.loaded_at.desc()
-    return select(laboratory).ext(distinct_on(*keys)).order_by(*keys, newest_first)
+    query = select(laboratory)
+    if until is not None:
+        query = query.where(laboratory.c.loaded_at <= until)
+    newest_first = laboratory.c.loaded_at.desc().nulls_last()
+    age = func.rank().over(partition_by=keys, order_by=newest_first).label("age")
+    aged = query.add_columns(age).subquery()
+    return select(*(aged.c[column.name] for column in laboratory.c)).where(aged.c.age == 1)
 
 
 def latest_view(spec: SoftSensor, prefix: str = "") -> tuple[str, str]:
