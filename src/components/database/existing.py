@@ -6,20 +6,28 @@ its rows takes the expressions from here, so a column means the same in all of t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, Connection, DateTime, Double, Table, Text, text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    DateTime,
+    Double,
+    RowMapping,
+    Table,
+    Text,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 
-from src.components.database.tables import CONVERTED, UnixSeconds
+from src.components.database.tables import CONVERTED, UNIX_SECONDS
 
-UNIX_SECONDS = "unix seconds"
 _SQL_TYPES: dict[type, str] = {
     BigInteger: "bigint",
     Double: "double precision",
-    UnixSeconds: "double precision",
     Text: "text",
     DateTime: "timestamp with time zone",
     JSONB: "jsonb",
@@ -107,8 +115,7 @@ _FIND = """
            CASE WHEN beneath.typtype = 'e' THEN 'enum' ELSE format_type(beneath.oid, NULL) END
              AS kind,
            format_type(a.atttypid, a.atttypmod) AS type, a.attgenerated <> '' AS generated,
-           a.atthasdef OR a.attidentity <> '' AS filled,
-           a.attcollation <> t.typcollation AS collated
+           a.atthasdef OR a.attidentity <> '' AS filled
     FROM unnest(CAST(:names AS text[])) AS name
     JOIN pg_class AS c ON c.oid = to_regclass(quote_ident(name))
     LEFT JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -116,7 +123,7 @@ _FIND = """
     LEFT JOIN pg_type AS beneath
       ON beneath.oid = CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.oid END"""
 
-_COLUMN = ("kind", "type", "generated", "filled", "collated")
+_COLUMN = ("kind", "type", "generated", "filled")
 _INSERT_AND_DELETE = 8 + 16  # bits of pg_relation_is_updatable
 
 
@@ -130,14 +137,12 @@ class ExistingColumn:
         type: its type as it was declared.
         generated: whether it is computed from other columns.
         filled: whether it has a default.
-        collated: whether its collation is another than that of its type.
     """
 
     kind: str
     type: str
     generated: bool
     filled: bool
-    collated: bool
 
 
 @dataclass(frozen=True)
@@ -195,10 +200,7 @@ class Existing:
             return quoted
         wanted, column = _declared(self.table.c[name]), self.columns[name]
         value = _READ[wanted][column.kind].format(quoted)
-        if wanted == "text" and not self.encoded:
-            value = _WITHOUT_ENCODING.format(value)
-        # Two columns of different collations cannot be compared.
-        return f'({value} COLLATE "default")' if column.collated else value
+        return value if self.encoded or wanted != "text" else _WITHOUT_ENCODING.format(value)
 
     def write(self, name: str) -> str:
         """SQL of what is assigned to a column: the value of its declared type, named as it is."""
@@ -213,27 +215,27 @@ def find(connection: Connection, tables: Iterable[Table]) -> list[Existing]:
     declared = list(tables)
     names = {"names": [table.name for table in declared]}
     rows = connection.execute(text(_FIND), names).mappings().all()
-    found = []
-    for table in declared:
-        own = [row for row in rows if row["relname"] == table.name]
-        if not own:
-            found.append(Existing(table))
-            continue
-        columns = {
-            row["attname"]: ExistingColumn(**{name: row[name] for name in _COLUMN})
-            for row in own
-            if row["attname"] is not None
-        }
-        found.append(
-            Existing(
-                table,
-                relation=own[0]["relkind"],
-                changeable=own[0]["updatable"] & _INSERT_AND_DELETE == _INSERT_AND_DELETE,
-                encoded=own[0]["encoding"] != "SQL_ASCII",
-                columns=columns,
-            )
-        )
-    return found
+    return [
+        _existing(table, [row for row in rows if row["relname"] == table.name])
+        for table in declared
+    ]
+
+
+def _existing(table: Table, rows: Sequence[RowMapping]) -> Existing:
+    """A table as it is, from a row for each column; one without columns has one row, too."""
+    if not rows:
+        return Existing(table)
+    columns = {}
+    for row in rows:
+        if row["attname"] is not None:
+            columns[row["attname"]] = ExistingColumn(**{name: row[name] for name in _COLUMN})
+    return Existing(
+        table,
+        relation=rows[0]["relkind"],
+        changeable=rows[0]["updatable"] & _INSERT_AND_DELETE == _INSERT_AND_DELETE,
+        encoded=rows[0]["encoding"] != "SQL_ASCII",
+        columns=columns,
+    )
 
 
 def sql_type(column: Column[Any]) -> str:
@@ -243,4 +245,4 @@ def sql_type(column: Column[Any]) -> str:
 
 def _declared(column: Column[Any]) -> str:
     """What a column is declared to hold: a type, or Unix seconds."""
-    return UNIX_SECONDS if isinstance(column.type, UnixSeconds) else sql_type(column)
+    return UNIX_SECONDS if column.info.get(UNIX_SECONDS) else sql_type(column)

@@ -28,7 +28,8 @@ from src.soft_sensor import SoftSensor
 if TYPE_CHECKING:
     import pandas as pd
 
-CONVERTED = "converted"  # mark of columns whose type may differ, see `existing`
+# Marks of columns, for `existing`: the type may be any that can be converted; seconds since 1970.
+CONVERTED, UNIX_SECONDS = "converted", "unix seconds"
 FOREIGN = "foreign"  # mark of a table that may be on another server
 VIEW = "view"  # mark of a table: the view of its rows, which must go before a column changes
 
@@ -36,10 +37,6 @@ TWINS = ("", "test_")  # integration tests of a deployment use the second set
 
 # SQL order in which the first prediction of a phase is the one that counts.
 NEWEST_FIRST = "predicted_at DESC NULLS LAST, run_id DESC NULLS LAST"
-
-
-class UnixSeconds(Double):
-    """Seconds since 1970, UTC."""
 
 
 @dataclass(frozen=True)
@@ -171,11 +168,11 @@ def _key_columns(spec: SoftSensor) -> dict[str, Any]:
 
 
 def _online_columns(spec: SoftSensor) -> list[Column[Any]]:
-    types = {**_key_columns(spec), spec.columns.timestamp: UnixSeconds}
-    return [
-        Column(name, types.get(name, Double), info={CONVERTED: True})
-        for name in spec.columns.online
-    ]
+    keys, columns = _key_columns(spec), []
+    for name in spec.columns.online:
+        marks = {CONVERTED: True, UNIX_SECONDS: name == spec.columns.timestamp}
+        columns.append(Column(name, keys.get(name, Double), info=marks))
+    return columns
 
 
 def _archived_columns(spec: SoftSensor) -> list[Column[Any]]:
@@ -190,8 +187,8 @@ def _archived_columns(spec: SoftSensor) -> list[Column[Any]]:
         Column("verdict", Text),
         Column("flags", Text),
         Column("n_samples", BigInteger),
-        Column("first_timestamp", UnixSeconds),
-        Column("last_timestamp", UnixSeconds),
+        Column("first_timestamp", Double, info={UNIX_SECONDS: True}),
+        Column("last_timestamp", Double, info={UNIX_SECONDS: True}),
         Column("model_version", Text),
         Column("run_id", BigInteger),
         Column("predicted_at", DateTime(timezone=True)),

@@ -94,9 +94,10 @@ def _remove_phase_by_phase(inbox: Inbox, batch: Batch) -> int:
         SELECT {experiment} AS experiment, {phase} AS phase FROM {PURGE_PLAN}
         WHERE batch = :batch""")
     delete = text(f'DELETE FROM "{inbox.names.online.name}" AS t WHERE {inbox.same_phase()}')
-    removed = 0
+    before, removed = inbox.count(), 0
     for each in inbox.connection.execute(phases, {"batch": batch["batch"]}).mappings().all():
         removed += inbox.connection.execute(delete, dict(each)).rowcount
+    inbox.require_removed(removed, before)
     return removed
 
 

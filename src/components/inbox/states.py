@@ -17,6 +17,7 @@ from src.components.database.schema import require_fit
 from src.components.database.tables import NEWEST_FIRST, Tables, tables
 from src.components.predictor.reasons import Reason
 from src.components.transformation.features import valid_rows
+from src.errors import DataError
 from src.soft_sensor import SoftSensor
 
 CLOCK_TOLERANCE = 300  # s that a rig's clock may be ahead of the server's
@@ -106,6 +107,24 @@ class Inbox:
             value = f"CAST(:{bind} AS {sql_type(self.names.online.c[key])})"
             own.append(f"{self.online.read(key, 't')} IS NOT DISTINCT FROM {value}")
         return " AND ".join(own)
+
+    def count(self) -> int:
+        """The number of its rows."""
+        return self._count(self.names.online.name)
+
+    def require_removed(self, removed: int, before: int) -> None:
+        """Refuse that more rows are gone than were asked for, see `same_phase`.
+
+        Raises:
+            DataError: which must end the transaction.
+        """
+        gone = before - self.count()
+        if gone != removed:
+            raise DataError(
+                f"{self.names.online.name} is a foreign table, and {gone} of its rows went when "
+                f"{removed} were removed: drop its triggers here, or let it name a table that is "
+                "not partitioned; nothing was removed"
+            )
 
     def states(self) -> str:
         """SQL that gives every phase of the inbox its state.

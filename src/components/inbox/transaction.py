@@ -141,9 +141,11 @@ class Run:
             WHERE state = ANY(:reasons)""")
         rows = f"WHERE {self.inbox.same_phase()}"
         move = text(self._move_rejected(rows, "CAST(:reason AS text)"))
-        connection = self.inbox.connection
+        connection, removed = self.inbox.connection, 0
+        before = self.inbox.count()
         for each in connection.execute(refused, {"reasons": list(Reason)}).mappings().all():
-            connection.execute(move, {**each, "run_id": self.run_id})
+            removed += connection.execute(move, {**each, "run_id": self.run_id}).rowcount
+        self.inbox.require_removed(removed, before)
 
     def _move_rejected(self, rows: str, reason: str) -> str:
         """SQL that moves rows of the inbox.
