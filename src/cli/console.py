@@ -15,7 +15,7 @@ from rich.text import Text
 from src.components.predictor.reasons import Reason
 from src.components.registry import signing
 from src.components.trainer.evaluation import ALL_PHASES
-from src.safe_text import safe
+from src.safe_text import safe, short
 from src.soft_sensor import SoftSensor
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def show_next_samples(
     )
     for line in ranked.to_dict("records"):
         reasons = line["why"] or "nothing unusual"
-        show_line(f"{line[spec.columns.experiment]}  {reasons}")
+        show_line(f"{_key(line[spec.columns.experiment])}  {reasons}")
 
 
 def show_production(version: Version, metrics: dict[str, float], spec: SoftSensor) -> None:
@@ -223,13 +223,13 @@ def show_doubtful_clocks(phases: list[dict[str, Any]], spec: SoftSensor) -> None
     """
     if not phases:
         return
-    limit = pd.Timedelta(hours=spec.prediction.clock_limit_hours)
+    limit = timedelta(hours=spec.prediction.clock_limit_hours)
     rows = []
     for phase in phases:
-        arrived = pd.Timestamp(phase["arrived_at"])
+        arrived = phase["arrived_at"]
         rows.append(
             [
-                *(str(phase[key]) for key in spec.columns.keys),
+                *(_key(phase[key]) for key in spec.columns.keys),
                 stamp(phase["last_timestamp"]),
                 _time(arrived),
                 phase["state"],
@@ -265,13 +265,14 @@ def show_reports(runs: list[dict[str, Any]]) -> None:
     rows = []
     for run in runs:
         details = run["details"]
+        sensors = details.get("sensors")
         rows.append(
             [
                 str(run["id"]),
                 _time(run["started_at"]),
                 str(details.get("rows", "")),
                 run["outcome"],
-                ", ".join(details.get("sensors", [])),
+                ", ".join(map(str, sensors)) if isinstance(sensors, list) else "",
                 "accepted" if "accepted_at" in details else "",
             ]
         )
@@ -306,12 +307,12 @@ def show_rejected(rejected: list[dict[str, Any]], spec: SoftSensor) -> None:
         totals[phase["reason"]] = totals.get(phase["reason"], 0) + phase["n_rows"]
     remedies: dict[str, str] = {reason: reason.remedy for reason in Reason}
     for reason, count in totals.items():
-        show_line(f"{reason}: {count} rows; {remedies[reason]}")
+        show_line(f"{reason}: {count} rows; {remedies.get(reason, 'not a reason of this version')}")
     rows = []
     for phase in rejected[:SHOWN]:
-        keys = ["" if phase[key] is None else str(phase[key]) for key in spec.columns.keys]
+        keys = [_key(phase[key]) for key in spec.columns.keys]
         counts = [str(phase["n_rows"]), str(phase["run_id"]), _time(phase["rejected_at"])]
-        rows.append([*keys, phase["reason"], *counts])
+        rows.append([*keys, short(phase["reason"]), *counts])
     headers = [*KEYS, "reason", "rows", "run", "at (UTC)"]
     only = f", the newest {SHOWN} of {len(rejected)}" if len(rejected) > SHOWN else ""
     show_table(f"rejected rows by phase{only}", headers, rows)
@@ -325,5 +326,9 @@ def stamp(seconds: float) -> str:
         return f"{seconds:g} s"
 
 
-def _time(moment: pd.Timestamp) -> str:
-    return f"{moment:%m-%d %H:%M}"
+def _time(moment: datetime | None) -> str:
+    return "" if moment is None else f"{moment:%m-%d %H:%M}"
+
+
+def _key(value: int | str | None) -> str:
+    return "" if value is None else short(str(value))

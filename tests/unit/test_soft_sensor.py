@@ -60,6 +60,7 @@ def test_a_fault_is_named_by_its_line(home: Path, old: str, new: str, complaint:
         ("fluss2, ph, leit", "fluss2, leit", "columns.online lacks ph"),
         ("std, median, per", "std, per", "which monitoring needs"),
         ("value: 0, label", "value: rinse, label", "all numbers or all text"),
+        ("reused_after_hours: 24", "reused_after_hours: 0.5", "not longer than max_phase_minutes"),
         ("reserv1, reserv2]", "reserv1, run_id]", "columns.online has run_id"),
         ("phase: waschen", "phase: state", "a key column is named state"),
         ("phase: waschen", "phase: flags", "a key column is named flags"),

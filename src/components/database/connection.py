@@ -6,10 +6,12 @@ import ssl
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import IO, Any
 
+from psycopg2 import DataError as PostgresDataError
 from psycopg2 import OperationalError as PostgresOperationalError
-from psycopg2.extensions import DECIMAL, FLOAT, PYDATETIME
+from psycopg2.extensions import DECIMAL, FLOAT, PYDATETIME, PYDATETIMETZ
 from psycopg2.extensions import encodings as ENCODINGS
 from psycopg2.extensions import new_type, register_type
 from sqlalchemy import Connection, Engine, create_engine, event
@@ -91,29 +93,39 @@ def _tls(settings: Settings) -> dict[str, str]:
 def _with_known_settings(engine: Engine) -> Engine:
     """Return times in UTC and numbers as `float`, whatever server, database and role prefer.
 
-    A time without a zone is in UTC, and NUMERIC is as good as DOUBLE PRECISION in any table.
+    NUMERIC is as good as DOUBLE PRECISION in any table. Of times see `_moment`.
     """
 
     def prepare(connection: Any, _: Any) -> None:
-        register_type(_TIME, connection)
-        register_type(_NUMBER, connection)
         with closing(connection.cursor()) as cursor:
             cursor.execute(_SETTINGS)
         connection.commit()
+        register_type(new_type(DECIMAL.values, "NUMBER", FLOAT), connection)
+        for kind in (PYDATETIME, PYDATETIMETZ):
+            possible = new_type(kind.values, kind.name, partial(_moment, kind))
+            register_type(possible, connection)
 
     event.listen(engine, "connect", prepare)
     return engine
 
 
-def _time(value: str | bytes | None, cursor: Any) -> datetime | None:
-    moment: datetime | None = PYDATETIME(value, cursor)
-    return moment and moment.replace(tzinfo=UTC)
-
-
 # Roles and databases may have others; with fewer digits all numbers would be rounded.
 _SETTINGS = "SET TIME ZONE 'UTC'; SET IntervalStyle = postgres; SET extra_float_digits = 1"
-_TIME = new_type(PYDATETIME.values, "TIME_IN_UTC", _time)
-_NUMBER = new_type(DECIMAL.values, "NUMBER", FLOAT)
+
+
+def _moment(kind: Any, text: str | None, cursor: Any) -> datetime | None:
+    """A time as psycopg2 reads it, in UTC if it has no zone; None for one that Python does not
+    know, such as infinity.
+
+    Another writer may have left it, and one row should not make a table unreadable.
+    """
+    if text in ("infinity", "-infinity"):
+        return None
+    try:
+        moment: datetime | None = kind(text, cursor)
+    except (ValueError, PostgresDataError):  # before the year 1, after 9999
+        return None
+    return moment.replace(tzinfo=UTC) if moment and moment.tzinfo is None else moment
 
 
 def storable(connection: Connection, words: str) -> str:

@@ -10,6 +10,7 @@ from sqlalchemy import text
 from src.components.inbox.states import Inbox
 from src.components.predictor.reasons import Reason
 from src.errors import DataError
+from src.safe_text import short
 
 logger = logging.getLogger(__name__)
 
@@ -109,7 +110,7 @@ def _reopen(inbox: Inbox, experiment: Any) -> None:
     if phase := inbox.connection.execute(text(incomplete), binds).mappings().first():
         name, value = inbox.spec.columns.keys
         raise DataError(
-            f"{name}={phase[name]}, {value}={phase[value]} was scored from {phase['scored_from']} "
+            f"{name}={short(str(phase[name]))}, {value}={phase[value]} was scored from {phase['scored_from']} "
             f"rows, and {phase['n_samples']} are there: `impress load` those that were removed, or "
             "name another --experiment; nothing was moved"
         )

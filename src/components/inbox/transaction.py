@@ -112,23 +112,19 @@ class Run:
         scored = text(f"UPDATE {STOCK} SET state = :scored WHERE state = :due")
         connection.execute(scored, {"scored": State.SCORED, "due": State.DUE})
         reasons = {"reasons": list(Reason)}
-        refused = text(f"SELECT count(*) FROM {STOCK} WHERE state = ANY(:reasons)")
-        if not connection.scalar(refused, reasons):
-            return
         if self.inbox.online.is_foreign:
             self._move_phase_by_phase()
             return
-        experiment, phase = self.inbox.keys
-        own_experiment, own_phase = (
-            self.inbox.online.read(key, "t") for key in self.inbox.spec.columns.keys
-        )
-        equal = f"{own_experiment} = s.{experiment} AND {own_phase} = s.{phase}"
-        # Rows with an empty key match nothing by "=". The comparison that matches them looks at
-        # every pair of rows, so it is kept for them alone.
-        empty_key = f"""({own_experiment} IS NULL OR {own_phase} IS NULL)
-            AND {own_experiment} IS NOT DISTINCT FROM s.{experiment}
-            AND {own_phase} IS NOT DISTINCT FROM s.{phase}"""
-        for same_phase in (equal, empty_key):
+        is_empty = ", ".join(f"{key} IS NULL" for key in self.inbox.keys)
+        refused = text(f"SELECT DISTINCT {is_empty} FROM {STOCK} WHERE state = ANY(:reasons)")
+        own = [self.inbox.online.read(key, "t") for key in self.inbox.spec.columns.keys]
+        for empty in connection.execute(refused, reasons).all():
+            # An empty key equals nothing. IS NOT DISTINCT FROM would match it, but by comparing
+            # every row with every phase.
+            same_phase = " AND ".join(
+                f"{value} IS NULL AND s.{key} IS NULL" if is_null else f"{value} = s.{key}"
+                for value, key, is_null in zip(own, self.inbox.keys, empty)
+            )
             rows = f"USING {STOCK} AS s WHERE {same_phase} AND s.state = ANY(:reasons)"
             move = text(self._move_rejected(rows, "s.state"))
             connection.execute(move, {**reasons, "run_id": self.run_id})
@@ -139,11 +135,14 @@ class Run:
         refused = text(f"""
             SELECT {experiment} AS experiment, {phase} AS phase, state AS reason FROM {STOCK}
             WHERE state = ANY(:reasons)""")
+        connection = self.inbox.connection
+        phases = connection.execute(refused, {"reasons": list(Reason)}).mappings().all()
+        if not phases:
+            return
         rows = f"WHERE {self.inbox.same_phase()}"
         move = text(self._move_rejected(rows, "CAST(:reason AS text)"))
-        connection, removed = self.inbox.connection, 0
-        before = self.inbox.count()
-        for each in connection.execute(refused, {"reasons": list(Reason)}).mappings().all():
+        before, removed = self.inbox.count(), 0
+        for each in phases:
             removed += connection.execute(move, {**each, "run_id": self.run_id}).rowcount
         self.inbox.require_removed(removed, before)
 

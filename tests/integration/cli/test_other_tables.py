@@ -181,7 +181,10 @@ def test_too_narrow_columns_and_rules_of_others_end_with_a_remedy(
     engine: Engine, production: Path
 ) -> None:
     assert production.is_dir() and TEST_DATA.is_dir()
-    fill = "INSERT INTO online_data (experimentnummer, waschen, ph) VALUES (70000, 1, 7)"
+    fill = (
+        "INSERT INTO online_data (experimentnummer, waschen, ph, timestamp) "
+        "VALUES (70000, 1, 7, extract(epoch FROM now()) - 86400)"
+    )
     for statement, restore, remedy in (
         (
             "DROP VIEW latest_predictions; "

@@ -341,8 +341,8 @@ def test_a_number_that_is_not_whole_is_no_experiment_and_one_too_large_stops_not
 ) -> None:
     _retype(bench, {"experimentnummer": "numeric", "ph": "numeric", "truebung": "numeric"})
     bench.execute(
-        "INSERT INTO online_data (experimentnummer, waschen, ph, truebung) SELECT experiment, 1, "
-        "ph, turbidity FROM generate_series(1, 60), (VALUES (12.5, 7, 1), "
+        "INSERT INTO online_data (experimentnummer, waschen, timestamp, ph, truebung) "
+        f"SELECT experiment, 1, {OLD}, ph, turbidity FROM generate_series(1, 60), (VALUES (12.5, 7, 1), "
         "(1e19, 7, 1), ('NaN', 7, 1), (13.00, 7, 1e400), (14, 7, -1e400), (15, 7, 1e-400), "
         "(9007199254740993, 7, 'NaN')) AS row (experiment, ph, turbidity)"
     )
@@ -384,8 +384,8 @@ def test_named_experiments_and_phases_may_be_any_text(
     bench.raw_archive = str(tmp_path / "raw")
     bench.set(retention_days=0)
     insert = f"""
-        INSERT INTO online_data (experimentnummer, waschen, ph)
-        SELECT CAST(:experiment AS {kind}), CAST(:phase AS {kind}), 5 FROM generate_series(1, 60)"""
+        INSERT INTO online_data (experimentnummer, waschen, timestamp, ph)
+        SELECT CAST(:experiment AS {kind}), CAST(:phase AS {kind}), {OLD}, 5 FROM generate_series(1, 60)"""
     for experiment, phase in (("a", "wash"), ("a b", "rinse"), ("a", "other")):
         bench.execute(insert, experiment=experiment, phase=phase)
     outcome = bench.score(lambda features: _predict(features, bench.spec))
@@ -489,9 +489,9 @@ def test_rows_of_a_partitioned_foreign_table_are_removed_by_their_names(
         rig.execute(statement)
     ours.execute(IMPORT)
     ours.execute("ALTER FOREIGN TABLE online_data ALTER COLUMN arrived_at SET DEFAULT now()")
-    insert = """
-        INSERT INTO online_data (experimentnummer, waschen, ph)
-        SELECT :experiment, :phase, 5 FROM generate_series(1, 60)"""
+    insert = f"""
+        INSERT INTO online_data (experimentnummer, waschen, timestamp, ph)
+        SELECT :experiment, :phase, {OLD}, 5 FROM generate_series(1, 60)"""
     # Rows that are removed lie in the places of rows that stay, in the other partition.
     for experiment, phase in (("a", "other"), ("b", "wash"), ("ü", "wash"), ("d", None)):
         rig.execute(insert, experiment=experiment, phase=phase)
