@@ -75,7 +75,7 @@ def _create_view(connection: Connection, spec: SoftSensor, prefix: str) -> list[
     """Create the view of the newest predictions, or add the columns that its table was given."""
     name, query = latest_view(spec, prefix)
     ledger, view = find(connection, [tables(spec, prefix).archived, Table(name, MetaData())])
-    if len(view.columns) == len(ledger.columns):
+    if len(view.columns) == len(ledger.columns) or _misfits(ledger):
         return []
     connection.execute(text(f'CREATE OR REPLACE VIEW "{name}" AS {query}'))
     return [f"{'renewed' if view.relation else 'created'} {name}"]
