@@ -95,7 +95,8 @@ _POSTGRESQL = {
     "42501": "ask the owner of the tables to grant it to DB_USERNAME, or to grant TEMPORARY on the "
     "database",
     "42703": "run `impress init` to add what is missing",
-    "42809": "something else has the name of this table or view: rename it, then run `impress init`",
+    "42809": "something else has the name of this table or view: rename it, then run "
+    "`impress init`",
     "42P10": "the database fills this column itself: drop its expression, or leave the column out",
     "42P01": "run `impress init` first",
     "53100": "the disk of the database server is full: free some space there, then run this again",

@@ -60,9 +60,10 @@ def _all(described: Tables) -> list[Table]:
 def _upgrade(connection: Connection, existing: Existing) -> list[str]:
     """Add the columns and indexes that an existing table lacks; one line for each column."""
     table, added = existing.table, []
-    for column in existing.lacking():
-        if existing.misspelt(column):
-            continue
+    lacking = existing.lacking()
+    if any(existing.misspelt(column) for column in lacking):
+        return []
+    for column in lacking:
         definition = CreateColumn(column).compile(dialect=connection.dialect)
         connection.execute(text(f'ALTER TABLE "{table.name}" ADD COLUMN {definition}'))
         added.append(f"added {table.name}.{column.name}")

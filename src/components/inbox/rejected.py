@@ -110,8 +110,8 @@ def _reopen(inbox: Inbox, experiment: Any) -> None:
     if phase := inbox.connection.execute(text(incomplete), binds).mappings().first():
         name, value = inbox.spec.columns.keys
         raise DataError(
-            f"{name}={short(str(phase[name]))}, {value}={phase[value]} was scored from {phase['scored_from']} "
-            f"rows, and {phase['n_samples']} are there: `impress load` those that were removed, or "
+            f"{name}={short(str(phase[name]))}, {value}={phase[value]} was scored from "
+            f"{phase['scored_from']} rows, and {phase['n_samples']} are there: `impress load` those that were removed, or "
             "name another --experiment; nothing was moved"
         )
     same = " AND ".join(f"a.{key} = late.{key}" for key in keys)

@@ -342,8 +342,8 @@ def test_a_number_that_is_not_whole_is_no_experiment_and_one_too_large_stops_not
     _retype(bench, {"experimentnummer": "numeric", "ph": "numeric", "truebung": "numeric"})
     bench.execute(
         "INSERT INTO online_data (experimentnummer, waschen, timestamp, ph, truebung) "
-        f"SELECT experiment, 1, {OLD}, ph, turbidity FROM generate_series(1, 60), (VALUES (12.5, 7, 1), "
-        "(1e19, 7, 1), ('NaN', 7, 1), (13.00, 7, 1e400), (14, 7, -1e400), (15, 7, 1e-400), "
+        f"SELECT experiment, 1, {OLD}, ph, turbidity FROM generate_series(1, 60), "
+        "(VALUES (12.5, 7, 1), (1e19, 7, 1), ('NaN', 7, 1), (13.00, 7, 1e400), (14, 7, -1e400), (15, 7, 1e-400), "
         "(9007199254740993, 7, 'NaN')) AS row (experiment, ph, turbidity)"
     )
     outcome = bench.score(lambda features: _predict(features, bench.spec))
@@ -385,7 +385,8 @@ def test_named_experiments_and_phases_may_be_any_text(
     bench.set(retention_days=0)
     insert = f"""
         INSERT INTO online_data (experimentnummer, waschen, timestamp, ph)
-        SELECT CAST(:experiment AS {kind}), CAST(:phase AS {kind}), {OLD}, 5 FROM generate_series(1, 60)"""
+        SELECT CAST(:experiment AS {kind}), CAST(:phase AS {kind}), {OLD}, 5
+        FROM generate_series(1, 60)"""
     for experiment, phase in (("a", "wash"), ("a b", "rinse"), ("a", "other")):
         bench.execute(insert, experiment=experiment, phase=phase)
     outcome = bench.score(lambda features: _predict(features, bench.spec))
