@@ -340,12 +340,13 @@ def test_a_number_that_is_not_whole_is_no_experiment_and_one_too_large_stops_not
     bench: Workbench,
 ) -> None:
     _retype(bench, {"experimentnummer": "numeric", "ph": "numeric", "truebung": "numeric"})
-    bench.execute(
-        "INSERT INTO online_data (experimentnummer, waschen, timestamp, ph, truebung) "
-        f"SELECT experiment, 1, {OLD}, ph, turbidity FROM generate_series(1, 60), "
-        "(VALUES (12.5, 7, 1), (1e19, 7, 1), ('NaN', 7, 1), (13.00, 7, 1e400), (14, 7, -1e400), (15, 7, 1e-400), "
-        "(9007199254740993, 7, 'NaN')) AS row (experiment, ph, turbidity)"
-    )
+    bench.execute(f"""
+        INSERT INTO online_data (experimentnummer, waschen, timestamp, ph, truebung)
+        SELECT experiment, 1, {OLD}, ph, turbidity
+        FROM generate_series(1, 60),
+          (VALUES (12.5, 7, 1), (1e19, 7, 1), ('NaN', 7, 1), (13.00, 7, 1e400), (14, 7, -1e400),
+                  (15, 7, 1e-400), (9007199254740993, 7, 'NaN')) AS row (experiment, ph, turbidity)
+        """)
     outcome = bench.score(lambda features: _predict(features, bench.spec))
     assert (outcome.phases, outcome.scored, outcome.rejected) == (4, 240, 180)
     assert bench.table("rejected_data")["reason"].unique().tolist() == ["no_experiment"]
