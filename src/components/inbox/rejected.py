@@ -109,11 +109,11 @@ def _reopen(inbox: Inbox, experiment: Any) -> None:
     incomplete = f"SELECT * FROM ({late}) AS late WHERE n_samples < scored_from LIMIT 1"
     if phase := inbox.connection.execute(text(incomplete), binds).mappings().first():
         name, value = inbox.spec.columns.keys
-        scored, there = phase["scored_from"], phase["n_samples"]
+        experiment_shown = short(str(phase[name]))
         raise DataError(
-            f"{name}={short(str(phase[name]))}, {value}={phase[value]} was scored from {scored} "
-            f"rows, and {there} are there: `impress load` those that were removed, or "
-            "name another --experiment; nothing was moved"
+            f"{name}={experiment_shown}, {value}={phase[value]} was scored from "
+            f"{phase['scored_from']} rows, and {phase['n_samples']} are there: `impress load` "
+            "those that were removed, or name another --experiment; nothing was moved"
         )
     same = " AND ".join(f"a.{key} = late.{key}" for key in keys)
     forget = f"""
