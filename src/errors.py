@@ -71,6 +71,17 @@ class DeliveryError(ImpressError):
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _POSTGRESQL = {
     "08": "the connection was lost: see whether the server is running, then run this again",
+    "22001": "a text column of the tables is too short: change its type to text",
+    "22003": "a column of the tables is too narrow for this number: change its type to bigint, or "
+    "to double precision",
+    "22021": "a text is not in the encoding it should be in, which in a database without one "
+    "(SQL_ASCII) is UTF-8: correct the row",
+    "22P05": "the encoding of the database has no such character: use names that it can hold, or a "
+    "database with the encoding UTF8",
+    "23502": "a column that IMPRESS does not fill must not be empty: give it a default, or drop "
+    "NOT NULL",
+    "23": "a rule of the table does not admit this row: create the partition that it belongs to, "
+    "or correct the row or the rule",
     "25006": "the database accepts no changes: name the primary server in DB_HOSTNAME, or change "
     "default_transaction_read_only of the role or the database",
     "25P03": "raise idle_in_transaction_session_timeout of the role DB_USERNAME",
@@ -80,9 +91,13 @@ _POSTGRESQL = {
     "28P01": "check DB_USERNAME and DB_PASSWORD",
     "3D000": "check DB_NAME, or create the database",
     "40": "another session was working on the same rows: run this again",
+    "428C9": "the database fills this column itself: drop its expression or identity",
     "42501": "ask the owner of the tables to grant it to DB_USERNAME, or to grant TEMPORARY on the "
     "database",
     "42703": "run `impress init` to add what is missing",
+    "42809": "something else has the name of this table or view: rename it, then run "
+    "`impress init`",
+    "42P10": "the database fills this column itself: drop its expression, or leave the column out",
     "42P01": "run `impress init` first",
     "53100": "the disk of the database server is full: free some space there, then run this again",
     "53200": "the database server is out of memory: lower prediction.connections in params.yaml, "

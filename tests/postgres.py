@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -68,6 +70,39 @@ def control(server: PostgresServer, *arguments: str) -> None:
 
     patience = ("-w", "-t", "240", "-D", str(server.pgdata))
     pgexec("pg_ctl", (*patience, *arguments), bin_path=server.bin_path, user=server.system_user)
+
+
+def installed_postgres() -> Path | None:
+    """Programs of a PostgreSQL of this system that has the extension postgres_fdw, if any.
+
+    The embedded one has no extensions.
+    """
+    for programs in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True):
+        if (programs.parent / "lib" / "postgres_fdw.so").is_file():
+            return programs
+    return None
+
+
+@contextmanager
+def installed_server(programs: Path, folder: Path) -> Iterator[str]:
+    """Make and start a server of installed programs, and stop it at the end; yields its socket."""
+    user = "postgres" if os.geteuid() == 0 else None
+    data = folder / "installed"
+    data.mkdir(mode=0o700)
+    if user:
+        shutil.chown(data, user)
+
+    def run(program: str, *arguments: str) -> None:
+        command = [str(programs / program), "-D", str(data), *arguments]
+        subprocess.run(command, user=user, cwd=data, check=True, stdout=subprocess.DEVNULL)
+
+    run("initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync")
+    settings = " ".join(f"-c {name}={value}" for name, value in SETTINGS.items())
+    run("pg_ctl", "-w", "-o", f"-h '' -k {data} {settings}", "-l", str(data / "log"), "start")
+    try:
+        yield str(data)
+    finally:
+        run("pg_ctl", "-w", "-m", "immediate", "stop")
 
 
 def somebody_waits(engine: Engine, lock: int) -> bool:

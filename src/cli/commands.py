@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
-from src.errors import InboxHeld, InvalidKey, VersionLost
+from src.errors import DataError, InboxHeld, InvalidKey, VersionLost
 from src.logger import job as command
 from src.safe_text import safe
 from src.settings import Settings
@@ -96,15 +96,23 @@ def about() -> None:
 
 @main.command()
 def init() -> None:
-    """Create the tables in the database, or add columns that they lack."""
+    """Create the tables in the database, or add columns that they lack.
+
+    Exit code 1 if a table cannot be used as it is.
+    """
     from src.cli.console import show_line
     from src.components.database.connection import connect
-    from src.components.database.schema import initialise
+    from src.components.database.schema import initialise, misfits
 
     with command("init") as settings, connect(settings, create=True) as engine:
-        changes = initialise(engine, contract(settings))
-        for line in changes or ["nothing to do: all tables are there"]:
+        spec = contract(settings)
+        changes, faults = initialise(engine, spec), misfits(engine, spec)
+        for line in changes:
             show_line(line)
+        if faults:
+            raise DataError("; ".join(faults))
+        if not changes:
+            show_line("nothing to do: all tables are there")
 
 
 @main.command()
@@ -232,11 +240,15 @@ def collect(
     """Add archived features of phases with late laboratory values to a data set, for training."""
     from src.cli.console import show_line
     from src.components.database.connection import connect
+    from src.components.database.schema import require_fit
+    from src.components.database.tables import tables
     from src.components.ingestion.late_labels import collect as collect_features
     from src.components.registry.versions import Registry
 
     with command("collect") as settings, connect(settings) as engine:
         spec = contract(settings)
+        with engine.connect() as connection:
+            require_fit(connection, [tables(spec).archived])
         definitions = Registry(settings, spec.name).definitions()
         phases = collect_features(engine, definitions, dataset, spec)
         show_line(

@@ -8,6 +8,7 @@ import pandas as pd
 from sqlalchemy import Connection, Double, Engine, select, text
 
 from src.cli.console import show_line, show_rule, show_table, stamp
+from src.components.database.schema import require_fit
 from src.components.database.tables import NEWEST_FIRST, tables
 from src.components.predictor.bundle import Bundle
 from src.components.predictor.flags import describe
@@ -69,6 +70,7 @@ def read_predictions(engine: Engine, spec: SoftSensor, experiment: str) -> list[
     archived = tables(spec).archived
     own = archived.c[spec.columns.experiment] == spec.experiment_key(experiment)
     with engine.connect() as connection:
+        require_fit(connection, [archived])
         query = select(archived).where(own).order_by(text(NEWEST_FIRST))
         ledger = pd.read_sql(query, connection)
         code_versions = _code_versions(connection, ledger["run_id"], spec)

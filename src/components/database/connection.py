@@ -5,13 +5,15 @@ from __future__ import annotations
 import ssl
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import IO, Any
 
 from psycopg2 import DataError as PostgresDataError
 from psycopg2 import OperationalError as PostgresOperationalError
-from psycopg2.extensions import PYDATETIME, PYDATETIMETZ, new_type, register_type
+from psycopg2.extensions import DECIMAL, FLOAT, PYDATETIME, PYDATETIMETZ
+from psycopg2.extensions import encodings as ENCODINGS
+from psycopg2.extensions import new_type, register_type
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool
@@ -22,6 +24,8 @@ from src.settings import SYSTEM, Settings
 
 # A server that disappears without closing the connection is noticed after a minute, not two hours.
 _KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+# Whatever the database's encoding is, and whatever PGCLIENTENCODING says: the server converts.
+_ENCODING = {"client_encoding": "utf8"}
 EMBEDDED = "pgdata"  # folder of the embedded server's data, under artifacts/
 
 
@@ -52,15 +56,17 @@ def connect(settings: Settings, create: bool = False) -> Iterator[Engine]:
         engine = create_engine(
             url,
             poolclass=NullPool,
-            connect_args={"connect_timeout": 15, **_tls(settings), **_KEEPALIVE},
+            connect_args={"connect_timeout": 15, **_tls(settings), **_KEEPALIVE, **_ENCODING},
         )
         try:
-            yield _in_utc(engine)
+            yield _with_known_settings(engine)
         finally:
             engine.dispose()
     else:
         with embedded.serve(settings.artifacts / EMBEDDED, create) as address:
-            yield _in_utc(create_engine(address, poolclass=NullPool))
+            yield _with_known_settings(
+                create_engine(address, poolclass=NullPool, connect_args=_ENCODING)
+            )
 
 
 def database_exists(settings: Settings) -> bool:
@@ -84,23 +90,32 @@ def _tls(settings: Settings) -> dict[str, str]:
     return options
 
 
-def _in_utc(engine: Engine) -> Engine:
-    """Return times in UTC, whatever the server's time zone is; see `_moment`."""
+def _with_known_settings(engine: Engine) -> Engine:
+    """Return times in UTC and numbers as `float`, whatever server, database and role prefer.
 
-    def set_zone(connection: Any, _: Any) -> None:
+    NUMERIC is as good as DOUBLE PRECISION in any table. Of times see `_moment`.
+    """
+
+    def prepare(connection: Any, _: Any) -> None:
         with closing(connection.cursor()) as cursor:
-            cursor.execute("SET TIME ZONE 'UTC'")
+            cursor.execute(_SETTINGS)
         connection.commit()
+        register_type(new_type(DECIMAL.values, "NUMBER", FLOAT), connection)
         for kind in (PYDATETIME, PYDATETIMETZ):
             possible = new_type(kind.values, kind.name, partial(_moment, kind))
             register_type(possible, connection)
 
-    event.listen(engine, "connect", set_zone)
+    event.listen(engine, "connect", prepare)
     return engine
 
 
+# Roles and databases may have others; with fewer digits all numbers would be rounded.
+_SETTINGS = "SET TIME ZONE 'UTC'; SET IntervalStyle = postgres; SET extra_float_digits = 1"
+
+
 def _moment(kind: Any, text: str | None, cursor: Any) -> datetime | None:
-    """A time as psycopg2 reads it; None for one that Python does not know, such as infinity.
+    """A time as psycopg2 reads it, in UTC if it has no zone; None for one that Python does not
+    know, such as infinity.
 
     Another writer may have left it, and one row should not make a table unreadable.
     """
@@ -110,7 +125,17 @@ def _moment(kind: Any, text: str | None, cursor: Any) -> datetime | None:
         moment: datetime | None = kind(text, cursor)
     except (ValueError, PostgresDataError):  # before the year 1, after 9999
         return None
-    return moment
+    return moment.replace(tzinfo=UTC) if moment and moment.tzinfo is None else moment
+
+
+def storable(connection: Connection, words: str) -> str:
+    """A text without the characters that the database's encoding lacks; those become escapes."""
+    driver_connection: Any = connection.connection.driver_connection
+    info = driver_connection.info
+    codec = ENCODINGS.get(info.parameter_status("server_encoding"), "utf8")
+    if codec == "ascii":  # SQL_ASCII is none, and holds whatever it is sent
+        return words
+    return words.encode(codec, "backslashreplace").decode(codec)
 
 
 def run_copy(connection: Connection, statement: str, file: IO[Any]) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Table, func, insert, select
 from sqlalchemy.exc import OperationalError
 
+from src.components.database.connection import storable
 from src.components.database.locks import LOAD_LOCK
 from src.components.database.tables import tables
 from src.safe_text import safe
@@ -64,9 +65,10 @@ class Journal:
     def _note_failure(self, run_id: int, error: BaseException) -> None:
         # Only the first line, which names the cause: the rest may quote statements with values.
         cause = safe(f"{type(error).__name__}: {error}".splitlines()[0])[:300]
-        details = self.runs.c.details.op("||")(func.jsonb_build_object("error", cause))
         try:
             with self.engine.begin() as connection:
+                error_object = func.jsonb_build_object("error", storable(connection, cause))
+                details = self.runs.c.details.op("||")(error_object)
                 self.complete(connection, run_id, outcome=FAILED, details=details)
         except OperationalError:
             logger.warning("the journal is unreachable: run %d is not recorded as failed", run_id)
@@ -111,7 +113,7 @@ class Journal:
             started_at=func.now(),
             ended_at=func.clock_timestamp(),
             outcome="done",
-            details=details,
+            details={**details, "file": storable(connection, details["file"])},
         )
         connection.execute(statement)
 

@@ -31,6 +31,11 @@ from src.soft_sensor import SoftSensor
 if TYPE_CHECKING:
     import pandas as pd
 
+# Marks of columns, for `existing`: the type may be any that can be converted; seconds since 1970.
+CONVERTED, UNIX_SECONDS = "converted", "unix seconds"
+FOREIGN = "foreign"  # mark of a table that may be on another server
+VIEW = "view"  # mark of a table: the view of its rows, which must go before a column changes
+
 TWINS = ("", "test_")  # integration tests of a deployment use the second set
 
 # SQL order in which the first prediction of a phase is the one that counts. One that another writer
@@ -78,6 +83,7 @@ def tables(spec: SoftSensor, prefix: str = "") -> Tables:
             Column("arrived_at", DateTime(timezone=True), server_default=func.now()),
             # Weeks of rows are deleted at once; by default a fifth of the table may stay dead.
             postgresql_with={"autovacuum_vacuum_scale_factor": "0.02"},
+            info={FOREIGN: True},
         ),
         archived=Table(
             f"{prefix}archived_data",
@@ -85,6 +91,7 @@ def tables(spec: SoftSensor, prefix: str = "") -> Tables:
             *_archived_columns(spec),
             # Every run looks up the newest prediction of each phase.
             Index(f"{prefix}archived_data_newest", *spec.columns.keys, "predicted_at"),
+            info={VIEW: _latest(prefix)},
         ),
         rejected=Table(f"{prefix}rejected_data", metadata, *_online_columns(spec), *rejected),
         laboratory=Table(
@@ -181,7 +188,11 @@ def latest_view(spec: SoftSensor, prefix: str = "") -> tuple[str, str]:
         f'SELECT DISTINCT ON ({keys}) * FROM "{prefix}archived_data" '
         f"ORDER BY {keys}, {NEWEST_FIRST}"
     )
-    return f"{prefix}latest_predictions", query
+    return _latest(prefix), query
+
+
+def _latest(prefix: str) -> str:
+    return f"{prefix}latest_predictions"
 
 
 def _key_columns(spec: SoftSensor) -> dict[str, Any]:
@@ -191,8 +202,11 @@ def _key_columns(spec: SoftSensor) -> dict[str, Any]:
 
 
 def _online_columns(spec: SoftSensor) -> list[Column[Any]]:
-    keys = _key_columns(spec)
-    return [Column(name, keys.get(name, Double)) for name in spec.columns.online]
+    keys, columns = _key_columns(spec), []
+    for name in spec.columns.online:
+        marks = {CONVERTED: True, UNIX_SECONDS: name == spec.columns.timestamp}
+        columns.append(Column(name, keys.get(name, Double), info=marks))
+    return columns
 
 
 def _archived_columns(spec: SoftSensor) -> list[Column[Any]]:
@@ -207,8 +221,8 @@ def _archived_columns(spec: SoftSensor) -> list[Column[Any]]:
         Column("verdict", Text),
         Column("flags", Text),
         Column("n_samples", BigInteger),
-        Column("first_timestamp", Double),
-        Column("last_timestamp", Double),
+        Column("first_timestamp", Double, info={UNIX_SECONDS: True}),
+        Column("last_timestamp", Double, info={UNIX_SECONDS: True}),
         Column("model_version", Text),
         Column("run_id", BigInteger),
         Column("predicted_at", DateTime(timezone=True)),

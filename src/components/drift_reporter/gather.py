@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from sqlalchemy import Connection, Engine, Select, case, exists, func, select
 
+from src.components.database.schema import require_fit
 from src.components.database.tables import (
     names_phase,
     newest_predictions,
@@ -37,9 +38,12 @@ def archived(engine: Engine, spec: SoftSensor, period: Period) -> pd.DataFrame:
     """The newest prediction of every phase that was archived in a period: rows of the ledger.
 
     Raises:
-        DataError: when there is none.
+        DataError: when there is none, or when a table that monitoring uses cannot be used as it is.
     """
+    described = tables(spec)
+    used = (described.archived, described.laboratory, described.monitoring_tests)
     with engine.connect() as connection:
+        require_fit(connection, used)
         month = _archived(connection, spec, period)
     if month.empty:
         raise DataError(f"nothing was archived {period}: run `impress predict`")

@@ -16,6 +16,7 @@ import pandas as pd
 from sqlalchemy import Connection, Engine, Table, cast, func, insert, select
 from sqlalchemy.dialects.postgresql import JSONB
 
+from src.components.database.connection import storable
 from src.components.database.journal import BAD, Journal
 from src.components.database.locks import LOCK, REPORT_LOCK
 from src.components.database.tables import read_rows, records, tables
@@ -231,11 +232,13 @@ class MonitoringLog:
             "rows": len(evidence.month),
             "sensors": verdict.sensors,
         }
-        safe_details = {name: safe(value) for name, value in details.items()}
-        noted = self._runs.c.details.op("||")(cast({**own, **safe_details}, JSONB))
         stored = [column.name for column in self._tests.columns]
         rows = verdict.tests.assign(run_id=run_id).reindex(columns=stored)
         with self.engine.begin() as connection:
+            safe_details = {
+                name: storable(connection, safe(value)) for name, value in details.items()
+            }
+            noted = self._runs.c.details.op("||")(cast({**own, **safe_details}, JSONB))
             if len(rows):
                 connection.execute(insert(self._tests), records(rows))
             self.journal.complete(

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg2
 from sqlalchemy import Connection, Engine, text
 
+from src.components.database.existing import sql_type
 from src.components.database.tables import Tables
 from src.components.inbox.states import Inbox, State
 from src.components.inbox.stock import DUE_PHASES, DUE_ROWS, STOCK
@@ -98,6 +99,7 @@ class _Reader:
     connection: Connection
     spec: SoftSensor
     names: Tables
+    rows: str  # SQL, see `Inbox.rows`
     batches: Batches
     raw: Any  # psycopg2's connection, which another thread may cancel
     stopped: Event = field(default_factory=Event)
@@ -138,10 +140,11 @@ class _Reader:
     def _view_due_rows(self, share: Share) -> None:
         """A view of the share's rows, so that the features query stays as it is.
 
-        Only the block range in which they lie is read.
+        Only the block range in which they lie is read; of a partitioned table, that range of each
+        partition.
         """
         experiment, phase = self.spec.columns.keys
-        kinds = [self.names.online.c[key].type.compile() for key in (experiment, phase)]
+        kinds = [sql_type(self.names.online.c[key]) for key in (experiment, phase)]
         create = f"""
             CREATE TEMP TABLE {DUE_PHASES} ON COMMIT DROP AS
             SELECT * FROM unnest(
@@ -150,8 +153,9 @@ class _Reader:
             ) AS due ("{experiment}", "{phase}", clock_ahead)"""
         self.connection.execute(text(create), share)
         self.connection.execute(text(f"ANALYZE {DUE_PHASES}"))
+        columns = ", ".join(f'online."{name}"' for name in self.spec.required_columns)
         view = f"""
-            CREATE TEMP VIEW {DUE_ROWS} AS SELECT online.* FROM "{self.names.online.name}" AS online
+            CREATE TEMP VIEW {DUE_ROWS} AS SELECT {columns} FROM ({self.rows}) AS online
             JOIN {DUE_PHASES} USING ("{experiment}", "{phase}")
             WHERE online.ctid BETWEEN CAST(:first_row AS tid) AND CAST(:last_row AS tid)"""
         self.connection.execute(text(view), share)
@@ -165,4 +169,4 @@ class _Reader:
 
 def _reader(connection: Connection, inbox: Inbox, batches: Batches) -> _Reader:
     raw = connection.connection.driver_connection
-    return _Reader(connection, inbox.spec, inbox.names, batches, raw)
+    return _Reader(connection, inbox.spec, inbox.names, inbox.rows(), batches, raw)

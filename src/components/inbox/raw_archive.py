@@ -88,9 +88,9 @@ def _read(inbox: Inbox, rows: str) -> pa.Table:
     from pyarrow import csv
 
     columns = inbox.spec.columns.online
-    names = ", ".join(f't."{name}"' for name in columns)
+    values = ", ".join(inbox.online.read(name, "t") for name in columns)
     order = ", ".join(str(place + 1) for place in range(len(columns)))
-    query = f'SELECT {names} FROM "{inbox.names.online.name}" AS t, {rows} ORDER BY {order}'
+    query = f'SELECT {values} FROM "{inbox.names.online.name}" AS t, {rows} ORDER BY {order}'
     lines = io.BytesIO()
     run_copy(inbox.connection, f"COPY ({query}) TO STDOUT (FORMAT csv)", lines)
     arrow_types = {int: pa.int64(), str: pa.string()}

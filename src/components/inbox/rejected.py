@@ -21,10 +21,12 @@ def summary(inbox: Inbox) -> list[dict[str, Any]]:
     The last two are those of the newest row; newest first.
     """
     experiment, phase = inbox.keys
+    keys = ", ".join(f'{inbox.rejected.read(key)} AS "{key}"' for key in inbox.spec.columns.keys)
     query = f"""
         SELECT {experiment}, {phase}, reason, count(*) AS n_rows, max(run_id) AS run_id,
                max(rejected_at) AS rejected_at
-        FROM "{inbox.names.rejected.name}" GROUP BY {experiment}, {phase}, reason
+        FROM (SELECT {keys}, reason, run_id, rejected_at FROM "{inbox.names.rejected.name}") AS rows
+        GROUP BY {experiment}, {phase}, reason
         ORDER BY rejected_at DESC, {experiment}, {phase}"""
     return [dict(row) for row in inbox.connection.execute(text(query)).mappings()]
 
@@ -47,22 +49,54 @@ def replay(
         DataError: when a phase to be reopened has fewer rows than it was once scored from. Nothing
             is moved then.
     """
-    columns = ", ".join(f'"{name}"' for name in inbox.spec.columns.online)
-    conditions = ["reason = :reason"] if reason else []
-    if experiment is not None:
-        conditions.append(f'"{inbox.spec.columns.experiment}" = :experiment')
-    move = f"""
-        WITH back AS (
-          DELETE FROM "{inbox.names.rejected.name}" WHERE {" AND ".join(conditions) or "true"}
-          RETURNING {columns}
-        )
-        INSERT INTO "{inbox.names.online.name}" ({columns}) SELECT {columns} FROM back"""
     with inbox.connection.begin():
-        moved = inbox.connection.execute(text(move), {"reason": reason, "experiment": experiment})
+        moved, differs = inbox.connection.execute(
+            text(_move_back(inbox, reason, experiment)),
+            {"reason": reason, "experiment": experiment},
+        ).one()
+        if differs:
+            raise DataError(
+                f"{inbox.names.online.name} computes {', '.join(_generated(inbox))} from columns "
+                "that rejected rows do not keep, so it would not get their values back: drop the "
+                "expression of the column, or insert these rows yourself; nothing was moved"
+            )
         if reopen:
             _reopen(inbox, experiment)
-    logger.info("%d rows are back in %s", moved.rowcount, inbox.names.online.name)
-    return int(moved.rowcount)
+    logger.info("%d rows are back in %s", moved, inbox.names.online.name)
+    return int(moved)
+
+
+def _move_back(inbox: Inbox, reason: str | None, experiment: Any) -> str:
+    """SQL that moves rows; it counts them, and tells whether a generated column differs."""
+    conditions = ["reason = :reason"] if reason else []
+    if experiment is not None:
+        key = inbox.rejected.read(inbox.spec.columns.experiment)
+        conditions.append(f"{key} = :experiment")
+    columns, generated = inbox.spec.columns.online, _generated(inbox)
+    values = ", ".join(f'{inbox.rejected.read(name)} AS "{name}"' for name in columns)
+    assigned = [name for name in columns if name not in generated]
+    insert = f"""
+          INSERT INTO "{inbox.names.online.name}" ({", ".join(f'"{name}"' for name in assigned)})
+          SELECT {", ".join(inbox.online.write(name) for name in assigned)} FROM back"""
+    differs = "false"
+    if generated:
+        insert += f" RETURNING {', '.join(inbox.online.read(name) for name in generated)}"
+        before = ", ".join(f'"{name}"' for name in generated)
+        differs = f"EXISTS (SELECT {before} FROM back EXCEPT ALL SELECT * FROM inserted)"
+    return f"""
+        WITH back AS (
+          DELETE FROM "{inbox.names.rejected.name}" WHERE {" AND ".join(conditions) or "true"}
+          RETURNING {values}
+        ), inserted AS ({insert})
+        SELECT count(*), {differs} FROM back"""
+
+
+def _generated(inbox: Inbox) -> list[str]:
+    """Columns of the inbox that PostgreSQL computes, and nobody may write."""
+    existing = inbox.online.columns
+    return [
+        name for name in inbox.spec.columns.online if name in existing and existing[name].generated
+    ]
 
 
 def _reopen(inbox: Inbox, experiment: Any) -> None:

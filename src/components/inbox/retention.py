@@ -121,28 +121,46 @@ def _in_batch(batch: Batch) -> str:
     return f"{PLACE} BETWEEN {batch['first']} AND {batch['last']}"
 
 
-def _same(inbox: Inbox, batch: Batch) -> str:
-    """SQL condition: a row of t belongs to a phase of this batch of the plan s."""
-    keys = " AND ".join(f't."{key}" = s."{key}"' for key in inbox.spec.columns.keys)
-    return f"{keys} AND s.{_in_batch(batch)}"
-
-
 def _rows(inbox: Inbox, batch: Batch) -> str:
-    """The same for the rows of the inbox; only the block range in which they lie is read."""
+    """SQL condition: a row t of the inbox belongs to a phase of this batch of the plan s.
+
+    Only the block range in which they lie is read.
+    """
+    keys = [f'{inbox.online.read(key, "t")} = s."{key}"' for key in inbox.spec.columns.keys]
     first, last = (f"CAST('{batch[end]}' AS tid)" for end in ("first_row", "last_row"))
-    return f"{_same(inbox, batch)} AND t.ctid >= {first} AND t.ctid <= {last}"
+    places = f"t.ctid >= {first} AND t.ctid <= {last}"
+    return " AND ".join((*keys, f"s.{_in_batch(batch)}", places))
 
 
 def _remove(inbox: Inbox, batch: Batch) -> int:
+    if inbox.online.is_foreign:
+        return _remove_phase_by_phase(inbox, batch)
     delete = f'DELETE FROM "{inbox.names.online.name}" AS t USING {PURGE_PLAN} AS s'
     return int(inbox.connection.execute(text(f"{delete} WHERE {_rows(inbox, batch)}")).rowcount)
+
+
+def _remove_phase_by_phase(inbox: Inbox, batch: Batch) -> int:
+    """Remove rows of a foreign table, see `Inbox.same_phase`."""
+    experiment, phase = inbox.keys
+    phases = text(f"""
+        SELECT {experiment} AS experiment, {phase} AS phase FROM {PURGE_PLAN}
+        WHERE {_in_batch(batch)}""")
+    delete = text(f'DELETE FROM "{inbox.names.online.name}" AS t WHERE {inbox.same_phase()}')
+    before, removed = inbox.count(), 0
+    for each in inbox.connection.execute(phases).mappings().all():
+        removed += inbox.connection.execute(delete, dict(each)).rowcount
+    inbox.require_removed(removed, before)
+    return removed
 
 
 def _note(inbox: Inbox, batch: Batch, run_id: int) -> None:
     """Note in the ledger that the rows are gone, and count them in the journal."""
     archived, runs = inbox.names.archived.name, inbox.names.runs.name
-    gone = f'UPDATE "{archived}" AS t SET purged_at = now() FROM {PURGE_PLAN} AS s'
-    inbox.connection.execute(text(f"{gone} WHERE {_same(inbox, batch)}"))
+    same_phase = " AND ".join(f't."{key}" = s."{key}"' for key in inbox.spec.columns.keys)
+    gone = f"""
+        UPDATE "{archived}" AS t SET purged_at = now() FROM {PURGE_PLAN} AS s
+        WHERE {same_phase} AND s.{_in_batch(batch)}"""
+    inbox.connection.execute(text(gone))
     count = f"""
         UPDATE "{runs}" SET ended_at = clock_timestamp(), details = jsonb_set(
           details, '{{purged}}', to_jsonb((details->>'purged')::bigint + :n_rows))

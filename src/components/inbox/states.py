@@ -12,10 +12,13 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from src.components.database.existing import Existing, sql_type
+from src.components.database.schema import require_fit
 from src.components.database.tables import NEWEST_FIRST, Tables, tables
 from src.components.inbox.stock import OVERFLOWS
 from src.components.predictor.reasons import Reason
 from src.components.transformation.features import valid_rows
+from src.errors import DataError
 from src.soft_sensor import FARTHEST_STAMP, KEY_BYTES, SoftSensor
 
 CLOCK_TOLERANCE = 300  # s that a rig's clock may be ahead of the server's
@@ -55,11 +58,75 @@ class Inbox:
         """The tables it works on."""
         return tables(self.spec, self.prefix)
 
+    @cached_property
+    def _existing(self) -> dict[str, Existing]:
+        """The tables as they are, by name.
+
+        Raises:
+            DataError: when one of them cannot be used as it is.
+        """
+        used = (self.names.online, self.names.archived, self.names.rejected)
+        found = require_fit(self.connection, used)
+        return {existing.table.name: existing for existing in found}
+
+    @property
+    def online(self) -> Existing:
+        """The inbox as it is."""
+        return self._existing[self.names.online.name]
+
+    @property
+    def rejected(self) -> Existing:
+        """The rejected rows as they are."""
+        return self._existing[self.names.rejected.name]
+
+    def rows(self) -> str:
+        """SQL that gives the rows of the inbox as params.yaml means them.
+
+        Returns:
+            Text of a query over `required_columns` in their declared types, arrived_at, and ctid,
+            the place of a row in its table or partition.
+        """
+        columns = [f'{self.online.read(name)} AS "{name}"' for name in self.spec.required_columns]
+        return f"""
+          SELECT {", ".join(columns)},
+                 CAST(arrived_at AS timestamp with time zone) AS arrived_at, ctid
+          FROM "{self.names.online.name}\""""
+
     @property
     def keys(self) -> tuple[str, str]:
         """The key columns, quoted for SQL: experiment and phase."""
         columns = self.spec.columns
         return f'"{columns.experiment}"', f'"{columns.phase}"'
+
+    def same_phase(self) -> str:
+        """SQL condition: a row t of the inbox has the keys :experiment and :phase.
+
+        For a foreign table: a join would make postgres_fdw delete by ctid, which on a server where
+        the table is partitioned means a row of each partition. This condition goes there as it is.
+        """
+        own = []
+        for key, bind in zip(self.spec.columns.keys, ("experiment", "phase")):
+            value = f"CAST(:{bind} AS {sql_type(self.names.online.c[key])})"
+            own.append(f"{self.online.read(key, 't')} IS NOT DISTINCT FROM {value}")
+        return " AND ".join(own)
+
+    def count(self) -> int:
+        """The number of its rows."""
+        return self._count(self.names.online.name)
+
+    def require_removed(self, removed: int, before: int) -> None:
+        """Refuse that more rows are gone than were asked for, see `same_phase`.
+
+        Raises:
+            DataError: which must end the transaction.
+        """
+        gone = before - self.count()
+        if gone != removed:
+            raise DataError(
+                f"{self.names.online.name} is a foreign table, and {gone} of its rows went when "
+                f"{removed} were removed: drop its triggers here, or let it name a table that is "
+                "not partitioned; nothing was removed"
+            )
 
     def states(self) -> str:
         """SQL that gives every phase of the inbox its state.
@@ -83,7 +150,7 @@ class Inbox:
                    AS arrived_at,
                  {self._overflows()} AS {OVERFLOWS},
                  min(ctid) AS first_row, max(ctid) AS last_row
-          FROM "{self.names.online.name}" GROUP BY {experiment}, {phase}
+          FROM ({self.rows()}) AS online GROUP BY {experiment}, {phase}
         )
         SELECT inbox.*, ledger.predicted_at, ledger.n_samples AS scored_from,
           last_timestamp > extract(epoch FROM arrived_at) + {CLOCK_TOLERANCE} AS clock_ahead,

@@ -112,32 +112,59 @@ class Run:
         scored = text(f"UPDATE {STOCK} SET state = :scored WHERE state = :due")
         connection.execute(scored, {"scored": State.SCORED, "due": State.DUE})
         reasons = {"reasons": list(Reason)}
+        if self.inbox.online.is_foreign:
+            self._move_phase_by_phase()
+            return
         is_empty = ", ".join(f"{key} IS NULL" for key in self.inbox.keys)
         refused = text(f"SELECT DISTINCT {is_empty} FROM {STOCK} WHERE state = ANY(:reasons)")
+        own = [self.inbox.online.read(key, "t") for key in self.inbox.spec.columns.keys]
         for empty in connection.execute(refused, reasons).all():
             # An empty key equals nothing. IS NOT DISTINCT FROM would match it, but by comparing
             # every row with every phase.
             same_phase = " AND ".join(
-                f"t.{key} IS NULL AND s.{key} IS NULL" if is_null else f"t.{key} = s.{key}"
-                for key, is_null in zip(self.inbox.keys, empty)
+                f"{value} IS NULL AND s.{key} IS NULL" if is_null else f"{value} = s.{key}"
+                for value, key, is_null in zip(own, self.inbox.keys, empty)
             )
-            move = text(self._move_rejected(same_phase))
+            rows = f"USING {STOCK} AS s WHERE {same_phase} AND s.state = ANY(:reasons)"
+            move = text(self._move_rejected(rows, "s.state"))
             connection.execute(move, {**reasons, "run_id": self.run_id})
 
-    def _move_rejected(self, same_phase: str) -> str:
-        names = self.inbox.names
-        columns = [f'"{name}"' for name in self.inbox.spec.columns.online]
-        listed = ", ".join(columns)
-        # A rig may have a column called state; no column has a blank in its name.
-        returned = ", ".join(f"t.{column}" for column in columns)
+    def _move_phase_by_phase(self) -> None:
+        """Move rejected rows of a foreign table, see `Inbox.same_phase`."""
+        experiment, phase = self.inbox.keys
+        refused = text(f"""
+            SELECT {experiment} AS experiment, {phase} AS phase, state AS reason FROM {STOCK}
+            WHERE state = ANY(:reasons)""")
+        connection = self.inbox.connection
+        phases = connection.execute(refused, {"reasons": list(Reason)}).mappings().all()
+        if not phases:
+            return
+        rows = f"WHERE {self.inbox.same_phase()}"
+        move = text(self._move_rejected(rows, "CAST(:reason AS text)"))
+        before, removed = self.inbox.count(), 0
+        for each in phases:
+            removed += connection.execute(move, {**each, "run_id": self.run_id}).rowcount
+        self.inbox.require_removed(removed, before)
+
+    def _move_rejected(self, rows: str, reason: str) -> str:
+        """SQL that moves rows of the inbox.
+
+        Args:
+            rows: what follows "DELETE FROM online_data AS t" in SQL: which rows.
+            reason: SQL of why.
+        """
+        names, columns = self.inbox.names, self.inbox.spec.columns.online
+        listed = ", ".join(f'"{name}"' for name in columns)
+        returned = ", ".join(f'{self.inbox.online.read(name, "t")} AS "{name}"' for name in columns)
+        written = ", ".join(self.inbox.rejected.write(name) for name in columns)
+        # A rig may have a column called reason; no column has a blank in its name.
         return f"""
             WITH moved AS (
-              DELETE FROM "{names.online.name}" AS t USING {STOCK} AS s
-              WHERE {same_phase} AND s.state = ANY(:reasons)
-              RETURNING {returned}, s.state AS "the reason"
+              DELETE FROM "{names.online.name}" AS t {rows}
+              RETURNING {returned}, {reason} AS "the reason"
             )
             INSERT INTO "{names.rejected.name}" ({listed}, reason, run_id)
-            SELECT {listed}, "the reason", :run_id FROM moved"""
+            SELECT {written}, "the reason", :run_id FROM moved"""
 
     def complete(self, journal: Journal) -> Outcome:
         """Count the rows by what became of them, and complete the run's line in the journal."""

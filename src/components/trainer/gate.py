@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy.stats import wilcoxon
-from sqlalchemy import Engine, inspect
+from sqlalchemy import Engine
 from statsmodels.stats.multitest import multipletests
 
-from src.components.database.schema import lacking
+from src.components.database.existing import find
 from src.components.database.tables import tables
 from src.components.predictor.bundle import Bundle
 from src.components.trainer.evaluation import typical_errors
@@ -111,13 +111,14 @@ def check_database(engine: Engine, spec: SoftSensor) -> None:
         BundleRefused: naming the missing columns.
     """
     described = tables(spec)
-    inspector = inspect(engine)
-    for table in (described.online, described.archived):
-        if not inspector.has_table(table.name):
+    with engine.connect() as connection:
+        found = find(connection, (described.online, described.archived))
+    for existing in found:
+        if existing.relation is None:
             continue
-        missing = [column.name for column in lacking(inspector, table)]
+        missing = [column.name for column in existing.lacking()]
         if missing:
             raise BundleRefused(
-                f"{table.name} lacks {', '.join(missing[:5])}, which the model needs: run "
+                f"{existing.table.name} lacks {', '.join(missing[:5])}, which the model needs: run "
                 "`impress init`, or promote a model that fits the database"
             )

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 from sqlalchemy import Engine, select
 
+from src.components.database.schema import require_fit
 from src.components.database.tables import newest_predictions, read_rows, tables
 from src.components.ingestion import data_set
 from src.components.predictor.bundle import Bundle
@@ -30,6 +31,7 @@ def not_analysed(
     """
     newest = newest_predictions(tables(spec).archived, spec).subquery()
     with engine.connect() as connection:
+        require_fit(connection, [tables(spec).archived])
         rows = read_rows(connection, select(newest).where(newest.c.last_timestamp >= since))
     experiment = spec.columns.experiment
     analysed = set(bundle.origin.experiments) | set(bundle.holdout[experiment])

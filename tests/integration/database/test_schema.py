@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import pandas as pd
+import pytest
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import ProgrammingError
 
-from src.components.database.schema import initialise
+from src.components.database.journal import Journal
+from src.components.database.schema import initialise, misfits, missing
+from src.components.database.tables import tables
+from src.errors import advice
 from src.soft_sensor import SoftSensor
 
 
@@ -71,3 +76,100 @@ def test_times_come_in_utc_whatever_the_zone_of_the_server(engine: Engine) -> No
         connection.execute(text(f"ALTER DATABASE {name} SET timezone TO 'Europe/Berlin'"))
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT now()")).utcoffset().total_seconds() == 0
+
+
+def test_settings_of_the_role_or_the_database_change_no_number_and_no_time(
+    engine: Engine, spec: SoftSensor
+) -> None:
+    settings = ("IntervalStyle = iso_8601", "extra_float_digits = -15", "DateStyle = 'SQL'")
+    with engine.begin() as connection:
+        for setting in settings:
+            connection.execute(text(f"ALTER DATABASE {engine.url.database} SET {setting}"))
+        connection.execute(
+            text(
+                "INSERT INTO runs (pipeline, outcome, started_at, ended_at) "
+                "VALUES ('predict', 'done', now(), now() - interval '26 hours')"
+            )
+        )
+    age = Journal(engine, spec).age_of_last_good("predict")
+    assert age is not None and age.days == 1
+    with engine.connect() as connection:
+        number, time = connection.execute(text("SELECT 0.1::float8 + 0.2, now()::timestamp")).one()
+    assert number == 0.1 + 0.2
+    assert time.utcoffset().total_seconds() == 0
+
+
+MISFITS = [
+    ("online_data", "ph", "text"),
+    ("online_data", "ph", "date"),
+    ("online_data", "reserv1", "varchar(8)"),
+    ("online_data", "timestamp", "real"),
+    ("online_data", "timestamp", "date"),
+    ("online_data", "timestamp", "text"),
+    ("online_data", "experimentnummer", "text"),
+    ("online_data", "experimentnummer", "double precision"),
+    ("online_data", "waschen", "char(1)"),
+    ("online_data", "arrived_at", "double precision"),
+    ("online_data", "arrived_at", "date"),
+    ("rejected_data", "waschen", "text"),
+    ("rejected_data", "run_id", "text"),
+    ("archived_data", "experimentnummer", "numeric"),
+    ("archived_data", "waschen", "boolean"),
+    ("archived_data", "flags", "char(40)"),
+    ("archived_data", "ph_mean", "integer"),
+    ("archived_data", "last_timestamp", "real"),
+    ("archived_data", "last_timestamp", "timestamp"),
+    ("archived_data", "predicted_at", "bigint"),
+    ("laboratory_data", "anionischetenside", "text"),
+    ("laboratory_data", "loaded_at", "text"),
+    ("runs", "details", "text"),
+    ("monitoring_tests", "p", "text"),
+    ("test_online_data", "ph", "text"),
+]
+
+
+def test_every_misfit_is_named_with_a_statement_that_works(
+    engine: Engine, spec: SoftSensor
+) -> None:
+    for table, column, kind in MISFITS:
+        with engine.begin() as connection:
+            connection.execute(text("DROP VIEW latest_predictions"))
+            connection.execute(text(f'ALTER TABLE {table} ALTER COLUMN "{column}" DROP DEFAULT'))
+            change = f'ALTER TABLE {table} ALTER COLUMN "{column}" TYPE {kind} USING NULL'
+            connection.execute(text(change))
+        initialise(engine, spec)
+        faults = misfits(engine, spec)
+        assert faults[0].startswith(f"{table}.{column} is "), (kind, faults)
+        while faults:  # of a time, the default is missing, too
+            with engine.begin() as connection:
+                connection.execute(text(faults[0].partition(": ")[2]))
+            faults = misfits(engine, spec)
+        if table == "archived_data":
+            assert missing(engine, spec) == ["latest_predictions"]
+        initialise(engine, spec)
+        assert not missing(engine, spec)
+
+
+def test_something_else_by_the_name_of_the_view_is_called_by_its_name(
+    engine: Engine, spec: SoftSensor
+) -> None:
+    with engine.begin() as connection:
+        connection.execute(text("DROP VIEW latest_predictions"))
+        connection.execute(text("CREATE TABLE latest_predictions (x int)"))
+    with pytest.raises(ProgrammingError) as caught:
+        initialise(engine, spec)
+    assert "something else has the name" in str(advice(caught.value))
+
+
+def test_tables_in_another_schema_of_the_search_path_are_found(
+    engine: Engine, spec: SoftSensor
+) -> None:
+    with engine.begin() as connection:
+        connection.execute(text("CREATE SCHEMA rig"))
+        for name in vars(tables(spec)).values():
+            connection.execute(text(f"ALTER TABLE {name} SET SCHEMA rig"))
+        connection.execute(text("ALTER VIEW latest_predictions SET SCHEMA rig"))
+        path = f"ALTER DATABASE {engine.url.database} SET search_path TO public, rig"
+        connection.execute(text(path))
+    assert not initialise(engine, spec)
+    assert not missing(engine, spec) and not misfits(engine, spec)
