@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from src.components.inbox.stock import N_ROWS, STATE
 from src.components.predictor.reasons import Reason
 from src.components.registry import signing
 from src.components.trainer.evaluation import ALL_PHASES
@@ -232,8 +233,8 @@ def show_doubtful_clocks(phases: list[dict[str, Any]], spec: SoftSensor) -> None
                 *(str(phase[key]) for key in spec.columns.keys),
                 stamp(phase["last_timestamp"]),
                 _time(arrived),
-                phase["state"],
-                _time(arrived + limit) if phase["state"] == "waiting" else "",
+                phase[STATE],
+                _time(arrived + limit) if phase[STATE] == "waiting" else "",
             ]
         )
     headers = [*KEYS, "stamped (UTC)", "arrived (UTC)", "state", "waits until"]
@@ -303,14 +304,14 @@ def show_rejected(rejected: list[dict[str, Any]], spec: SoftSensor) -> None:
         return
     totals: dict[str, int] = {}
     for phase in rejected:
-        totals[phase["reason"]] = totals.get(phase["reason"], 0) + phase["n_rows"]
+        totals[phase["reason"]] = totals.get(phase["reason"], 0) + phase[N_ROWS]
     remedies: dict[str, str] = {reason: reason.remedy for reason in Reason}
     for reason, count in totals.items():
         show_line(f"{reason}: {count} rows; {remedies[reason]}")
     rows = []
     for phase in rejected[:SHOWN]:
         keys = ["" if phase[key] is None else str(phase[key]) for key in spec.columns.keys]
-        counts = [str(phase["n_rows"]), str(phase["run_id"]), _time(phase["rejected_at"])]
+        counts = [str(phase[N_ROWS]), str(phase["run_id"]), _time(phase["rejected_at"])]
         rows.append([*keys, phase["reason"], *counts])
     headers = [*KEYS, "reason", "rows", "run", "at (UTC)"]
     only = f", the newest {SHOWN} of {len(rejected)}" if len(rejected) > SHOWN else ""

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import text
 
 from src.components.inbox.states import Inbox
+from src.components.inbox.stock import N_ROWS, SCORED_FROM, STATE
 from src.components.predictor.reasons import Reason
 from src.errors import DataError
 
@@ -15,13 +16,13 @@ logger = logging.getLogger(__name__)
 
 
 def summary(inbox: Inbox) -> list[dict[str, Any]]:
-    """Rejected rows by reason and phase: both keys, reason, n_rows, run_id and rejected_at.
+    """Rejected rows by reason and phase: both keys, reason, N_ROWS, run_id and rejected_at.
 
     The last two are those of the newest row; newest first.
     """
     experiment, phase = inbox.keys
     query = f"""
-        SELECT {experiment}, {phase}, reason, count(*) AS n_rows, max(run_id) AS run_id,
+        SELECT {experiment}, {phase}, reason, count(*) AS {N_ROWS}, max(run_id) AS run_id,
                max(rejected_at) AS rejected_at
         FROM "{inbox.names.rejected.name}" GROUP BY {experiment}, {phase}, reason
         ORDER BY rejected_at DESC, {experiment}, {phase}"""
@@ -67,15 +68,15 @@ def replay(
 def _reopen(inbox: Inbox, experiment: Any) -> None:
     """Clear the note of the purge for phases all of whose rows are in the inbox again."""
     keys = [f'"{key}"' for key in inbox.spec.columns.keys]
-    late = f"SELECT * FROM ({inbox.states()}) AS s WHERE state = '{Reason.LATE_AFTER_PURGE}'"
+    late = f"SELECT * FROM ({inbox.states()}) AS s WHERE {STATE} = '{Reason.LATE_AFTER_PURGE}'"
     if experiment is not None:
         late += f" AND {keys[0]} = :experiment"
     binds = {**inbox.binds(), "experiment": experiment}
-    incomplete = f"SELECT * FROM ({late}) AS late WHERE n_samples < scored_from LIMIT 1"
+    incomplete = f"SELECT * FROM ({late}) AS late WHERE n_samples < {SCORED_FROM} LIMIT 1"
     if phase := inbox.connection.execute(text(incomplete), binds).mappings().first():
         name, value = inbox.spec.columns.keys
         raise DataError(
-            f"{name}={phase[name]}, {value}={phase[value]} was scored from {phase['scored_from']} "
+            f"{name}={phase[name]}, {value}={phase[value]} was scored from {phase[SCORED_FROM]} "
             f"rows, and {phase['n_samples']} are there: `impress load` those that were removed, or "
             "name another --experiment; nothing was moved"
         )

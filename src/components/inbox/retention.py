@@ -13,7 +13,15 @@ from sqlalchemy import text
 
 from src.components.inbox import raw_archive
 from src.components.inbox.states import Inbox, State
-from src.components.inbox.stock import PURGE_PLAN, STOCK
+from src.components.inbox.stock import (
+    BATCH_NUMBER,
+    FIRST_ROW,
+    LAST_ROW,
+    N_ROWS,
+    PURGE_PLAN,
+    STATE,
+    STOCK,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -55,15 +63,17 @@ def _plan(inbox: Inbox) -> list[Batch]:
     retention = inbox.spec.prediction.retention_days * 86400
     plan = f"""
         CREATE TEMP TABLE {PURGE_PLAN} AS
-        SELECT *, trunc((sum(n_rows) OVER (ORDER BY first_row, last_row) - 1) / :size) AS batch
+        SELECT *,
+          trunc((sum({N_ROWS}) OVER (ORDER BY {FIRST_ROW}, {LAST_ROW}) - 1) / :size)
+            AS {BATCH_NUMBER}
         FROM {STOCK}
-        WHERE (state = '{State.SCORED}' AND :retention = 0)
-          OR (state = '{State.KEPT}'
+        WHERE ({STATE} = '{State.SCORED}' AND :retention = 0)
+          OR ({STATE} = '{State.KEPT}'
               AND predicted_at <= now() - make_interval(secs => :retention))"""
     batches = f"""
-        SELECT batch::bigint, sum(n_rows)::bigint AS n_rows, min(first_row)::text AS first_row,
-               max(last_row)::text AS last_row
-        FROM {PURGE_PLAN} GROUP BY batch ORDER BY batch"""
+        SELECT {BATCH_NUMBER}::bigint AS batch, sum({N_ROWS})::bigint AS n_rows,
+               min({FIRST_ROW})::text AS first_row, max({LAST_ROW})::text AS last_row
+        FROM {PURGE_PLAN} GROUP BY {BATCH_NUMBER} ORDER BY {BATCH_NUMBER}"""
     with inbox.connection.begin():
         inbox.connection.execute(text(plan), {"size": BATCH, "retention": retention})
         return [dict(row) for row in inbox.connection.execute(text(batches)).mappings()]
@@ -72,7 +82,7 @@ def _plan(inbox: Inbox) -> list[Batch]:
 def _same(inbox: Inbox, batch: Batch) -> str:
     """SQL condition: a row of t belongs to a phase of this batch of the plan s."""
     keys = " AND ".join(f't."{key}" = s."{key}"' for key in inbox.spec.columns.keys)
-    return f"{keys} AND s.batch = {batch['batch']}"
+    return f"{keys} AND s.{BATCH_NUMBER} = {batch['batch']}"
 
 
 def _rows(inbox: Inbox, batch: Batch) -> str:

@@ -17,7 +17,7 @@ from sqlalchemy import text
 from src.components.database.connection import run_copy
 from src.components.database.journal import Journal
 from src.components.inbox.states import Inbox, State, Window
-from src.components.inbox.stock import STOCK
+from src.components.inbox.stock import N_ROWS, STATE, STOCK
 from src.components.predictor.reasons import Reason
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Run:
         create = f"CREATE TEMP TABLE {STOCK} AS {self.inbox.states()}"
         connection.execute(text(create), self.inbox.binds(rescore))
         connection.execute(text(f"ANALYZE {STOCK}"))
-        count = text(f"SELECT count(*) FROM {STOCK} WHERE state = :due")
+        count = text(f"SELECT count(*) FROM {STOCK} WHERE {STATE} = :due")
         due = int(connection.scalar(count, {"due": State.DUE}) or 0)
         if due:
             logger.info("%s: %d phases are due", self.inbox.names.online.name, due)
@@ -89,7 +89,7 @@ class Run:
     def _note_refusals(self, refused: pd.DataFrame) -> None:
         experiment, phase = self.inbox.keys
         update = text(f"""
-            UPDATE {STOCK} SET state = :reason
+            UPDATE {STOCK} SET {STATE} = :reason
             WHERE {experiment} = :experiment AND {phase} = :phase""")
         rows = refused[[*self.inbox.spec.columns.keys, "reason"]].astype(object)
         for experiment_value, phase_value, reason in rows.itertuples(index=False):
@@ -109,10 +109,10 @@ class Run:
     def set_aside(self) -> None:
         """Count what is still due as scored, and move the rows with a `Reason` to rejected_data."""
         connection = self.inbox.connection
-        scored = text(f"UPDATE {STOCK} SET state = :scored WHERE state = :due")
+        scored = text(f"UPDATE {STOCK} SET {STATE} = :scored WHERE {STATE} = :due")
         connection.execute(scored, {"scored": State.SCORED, "due": State.DUE})
         reasons = {"reasons": list(Reason)}
-        refused = text(f"SELECT count(*) FROM {STOCK} WHERE state = ANY(:reasons)")
+        refused = text(f"SELECT count(*) FROM {STOCK} WHERE {STATE} = ANY(:reasons)")
         if not connection.scalar(refused, reasons):
             return
         experiment, phase = self.inbox.keys
@@ -130,16 +130,15 @@ class Run:
         names = self.inbox.names
         columns = [f'"{name}"' for name in self.inbox.spec.columns.online]
         listed = ", ".join(columns)
-        # A rig may have a column called state; no column has a blank in its name.
         returned = ", ".join(f"t.{column}" for column in columns)
         return f"""
             WITH moved AS (
               DELETE FROM "{names.online.name}" AS t USING {STOCK} AS s
-              WHERE {same_phase} AND s.state = ANY(:reasons)
-              RETURNING {returned}, s.state AS "the reason"
+              WHERE {same_phase} AND s.{STATE} = ANY(:reasons)
+              RETURNING {returned}, s.{STATE}
             )
             INSERT INTO "{names.rejected.name}" ({listed}, reason, run_id)
-            SELECT {listed}, "the reason", :run_id FROM moved"""
+            SELECT {listed}, {STATE}, :run_id FROM moved"""
 
     def complete(self, journal: Journal) -> Outcome:
         """Count the rows by what became of them, and complete the run's line in the journal."""
@@ -154,7 +153,7 @@ class Run:
         return outcome
 
     def _outcome(self) -> Outcome:
-        query = text(f"SELECT state, sum(n_rows), count(*) FROM {STOCK} GROUP BY state")
+        query = text(f"SELECT {STATE}, sum({N_ROWS}), count(*) FROM {STOCK} GROUP BY {STATE}")
         rows: dict[str, int] = {}
         phases: dict[str, int] = {}
         for state, n_rows, n_phases in self.inbox.connection.execute(query):

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from src.components.inbox.states import Inbox, Window
+from src.components.inbox.stock import STATE
 from src.components.predictor.flags import joined, quality_flags
 from src.soft_sensor import SoftSensor
 from tests.integration.workbench import Workbench
@@ -106,4 +107,4 @@ def test_phases_with_a_doubtful_clock_are_named(bench: Workbench) -> None:
     with bench.engine.connect() as connection:
         assert connection.scalar(text("SELECT count(*) FROM archived_data")) == 0
         named = Inbox(connection, bench.spec).doubtful_clocks()
-    assert {(p["experimentnummer"], p["state"]) for p in named} == {(2, "waiting"), (3, "waiting")}
+    assert {(p["experimentnummer"], p[STATE]) for p in named} == {(2, "waiting"), (3, "waiting")}
