@@ -22,7 +22,7 @@ from src.components.registry.versions import Registry
 from src.components.trainer import evaluation, explanation, fitting
 from src.components.trainer.members import Params
 from src.components.trainer.model_card import model_card
-from src.components.transformation.training_table import laboratory_targets, training_table
+from src.components.transformation.training_table import HOLDOUT, laboratory_targets, training_table
 from src.errors import BundleRefused, NoModel, VersionLost
 from src.files import write_whole
 from src.logger import job
@@ -107,8 +107,8 @@ def evaluate_and_register(
     Returns:
         The number of the new version.
     """
-    training = table[~table["holdout"]]
-    holdout = table[table["holdout"]].reset_index(drop=True)
+    training = table[~table[HOLDOUT]]
+    holdout = table[table[HOLDOUT]].reset_index(drop=True)
     predicted = bundle.predict(holdout, spec)
     errors = evaluation.metrics(predicted, holdout, training, spec)
     origin = {"data_version": dvc_data.version(folder), "code_version": code_version(settings)}

@@ -27,8 +27,11 @@ from src.components.predictor.intervals import (
 )
 from src.components.predictor.judgement import Judgement, moved_to_bounds, verdicts
 from src.components.transformation.features import feature_definition
+from src.components.transformation.training_table import GROUP
 from src.errors import BundleRefused
 from src.soft_sensor import SoftSensor, Target
+
+FOLD = "impress_fold"  # column of the training rows: position of the fold that a row is in
 
 
 @dataclass(frozen=True)
@@ -184,8 +187,8 @@ class Bundle:  # pylint: disable=too-many-instance-attributes  # all that a pred
         known = self.reference[in_phase & self.reference[target.score].notna()]
         return Calibration(
             scores=known[target.score].to_numpy(),
-            fold=known["fold"].to_numpy(),
-            weights=group_weights(known["group"]),
+            fold=known[FOLD].to_numpy(),
+            weights=group_weights(known[GROUP]),
             coverage=spec.training.coverage,
         )
 
@@ -224,7 +227,7 @@ def _scales(spec: SoftSensor) -> list[str]:
 
 def holdout_columns(spec: SoftSensor) -> list[str]:
     """Columns of `Bundle.holdout`, in order."""
-    return [*spec.columns.keys, "group", "last_timestamp", *spec.features, *spec.target_names]
+    return [*spec.columns.keys, GROUP, "last_timestamp", *spec.features, *spec.target_names]
 
 
 def reference_columns(spec: SoftSensor) -> list[str]:
@@ -232,5 +235,5 @@ def reference_columns(spec: SoftSensor) -> list[str]:
     counts = [sensor.out_of_bounds for sensor in spec.sensors]
     measured = [target.measured for target in spec.targets]
     scores = [target.score for target in spec.targets]
-    own = [*spec.columns.keys, "group", "last_timestamp", *spec.features, *counts, "fold"]
+    own = [*spec.columns.keys, GROUP, "last_timestamp", *spec.features, *counts, FOLD]
     return [*own, *spec.target_names, *measured, *scores]

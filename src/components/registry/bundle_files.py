@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from src.components.predictor import trees
-from src.components.predictor.bundle import Bundle, Origin, holdout_columns, reference_columns
+from src.components.predictor.bundle import FOLD, Bundle, Origin, holdout_columns, reference_columns
 from src.components.predictor.ensemble import Models, number_of_inputs
 from src.components.predictor.trees import Trees
+from src.components.transformation.training_table import GROUP
 from src.errors import BundleRefused
 from src.soft_sensor import SoftSensor
 
@@ -31,6 +32,8 @@ MANIFEST = "manifest.json"
 CONTRACT = "contract.json"
 MEMBERS = "members.npz"
 REFERENCE, HOLDOUT = "reference.csv", "holdout.csv"
+# Names that columns had in bundles of version 0.4 and before.
+FORMER = {GROUP: "group", FOLD: "fold"}
 REQUIRED = {CONTRACT, MEMBERS, REFERENCE, HOLDOUT}
 # What makes it an MLflow model like any other; nothing of it is read here.
 MLFLOW_FILES = {"MLmodel", "input_example.json", "serving_input_example.json"}
@@ -137,7 +140,7 @@ def load(folder: Path, sha256: str | None = None) -> Bundle:
     spec = contract.params
     reference = _table(folder / REFERENCE, reference_columns(spec), contract)
     holdout = _table(folder / HOLDOUT, holdout_columns(spec), contract)
-    if not reference["fold"].isin(range(contract.folds)).all():
+    if not reference[FOLD].isin(range(contract.folds)).all():
         raise BundleRefused(f"{folder / REFERENCE} names a fold that does not exist")
     return Bundle(
         spec=spec,
@@ -182,8 +185,9 @@ def _floors(contract: Contract) -> pd.DataFrame:
 
 def _table(file: Path, columns: list[str], contract: Contract) -> pd.DataFrame:
     """A table whose text columns stay text: experiment 007 is not 7, and NaN may be a name."""
-    text = [name for name in columns if name in contract.text]
-    numbers = [name for name in columns if name not in contract.text]
+    former = [FORMER.get(name, name) for name in columns]
+    text = contract.text & {*columns, *former}
+    numbers = {*columns, *former} - text
     try:
         table = pd.read_csv(
             file,
@@ -195,11 +199,15 @@ def _table(file: Path, columns: list[str], contract: Contract) -> pd.DataFrame:
         )
     except (ValueError, OverflowError) as error:
         raise BundleRefused(f"{file} is not a table: {error}") from error
+    if list(table.columns) == former:
+        text |= {name for name in columns if FORMER.get(name) in text}
+        table.columns = pd.Index(columns)
     if list(table.columns) != columns:
         raise BundleRefused(f"{file} has other columns than the model's table")
-    if any(table[name].dtype.kind not in "if" for name in numbers) and len(table):
+    measured = table.drop(columns=list(text & set(columns)))
+    if any(kind.kind not in "if" for kind in measured.dtypes) and len(table):
         raise BundleRefused(f"{file} has text where numbers belong")
-    if np.isinf(table[numbers].to_numpy(dtype=float)).any():
+    if np.isinf(measured.to_numpy(dtype=float)).any():
         raise BundleRefused(f"{file} has an infinite number")
     return table
 

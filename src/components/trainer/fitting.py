@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold
 
-from src.components.predictor.bundle import Bundle, Origin, holdout_columns, reference_columns
+from src.components.predictor.bundle import FOLD, Bundle, Origin, holdout_columns, reference_columns
 from src.components.predictor.ensemble import (
     Models,
     Regressors,
@@ -31,6 +31,7 @@ from src.components.trainer.evaluation import relative_error, typical_errors
 from src.components.trainer.members import MEMBERS, Params
 from src.components.trainer.search import tune_members
 from src.components.transformation.features import feature_definition, model_inputs
+from src.components.transformation.training_table import GROUP, HOLDOUT
 from src.soft_sensor import SoftSensor
 
 Fold = tuple[np.ndarray, np.ndarray]
@@ -82,14 +83,14 @@ def assemble(table: pd.DataFrame, params: dict[str, Params], spec: SoftSensor) -
     score = {target.name: target.score for target in spec.targets}
     reference = pd.concat(
         [
-            part.drop(columns=spec.target_names).assign(fold=fold),
+            part.drop(columns=spec.target_names).assign(**{FOLD: fold}),
             in_units(combined, spec),
             part[spec.target_names].rename(columns=measured),
             scores.rename(columns=score),
         ],
         axis=1,
     )
-    holdout = table.loc[table["holdout"], holdout_columns(spec)]
+    holdout = table.loc[table[HOLDOUT], holdout_columns(spec)]
     return Bundle(
         spec=spec,
         definition=feature_definition(spec),
@@ -108,9 +109,9 @@ def make_folds(table: pd.DataFrame, spec: SoftSensor) -> list[Fold]:
     Returns:
         Positions of the training and of the validation rows, fold by fold.
     """
-    count = min(spec.training.folds, table["group"].nunique())
+    count = min(spec.training.folds, table[GROUP].nunique())
     splitter = StratifiedGroupKFold(count, shuffle=True, random_state=spec.training.seed)
-    return list(splitter.split(table, table[spec.columns.phase], table["group"]))
+    return list(splitter.split(table, table[spec.columns.phase], table[GROUP]))
 
 
 def fit_member(member: str, params: Params, table: pd.DataFrame, spec: SoftSensor) -> Regressors:
@@ -183,7 +184,7 @@ def _weight_candidates(members: int) -> np.ndarray:
 
 def _training_part(table: pd.DataFrame) -> pd.DataFrame:
     """The rows that are not held out."""
-    return table[~table["holdout"]].reset_index(drop=True)
+    return table[~table[HOLDOUT]].reset_index(drop=True)
 
 
 def _fit_folds(

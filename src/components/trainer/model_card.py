@@ -8,6 +8,7 @@ import pandas as pd
 
 from src.components.predictor.bundle import Bundle
 from src.components.trainer.evaluation import ALL_PHASES
+from src.components.transformation.training_table import GROUP
 from src.safe_text import safe
 from src.soft_sensor import Limit, Phase, Quantity, SoftSensor, Target
 
@@ -88,7 +89,7 @@ def weaknesses(bundle: Bundle, metrics: pd.DataFrame, spec: SoftSensor) -> list[
         phases_held_out = "held-out phase" if fewest == 1 else "held-out phases"
         weak.append(f"some figures come from only {fewest} {phases_held_out} and are rough")
     experiments = len(bundle.origin.experiments)
-    groups = bundle.reference["group"].nunique()
+    groups = bundle.reference[GROUP].nunique()
     weak.append(
         f"it extrapolates where {spec.wording.influences} differ from those of its {experiments} "
         f"training experiments ({groups} groups), see the flag `<sensor>_outside_training`"
