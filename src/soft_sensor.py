@@ -7,6 +7,7 @@ columns that belong to a sensor or a target are derived here and nowhere else.
 from __future__ import annotations
 
 import re
+import unicodedata
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -47,6 +48,21 @@ RESERVED_KEYS = frozenset(
     }
 )
 _STATISTIC = re.compile(r"mean|std|median|percentile(\d{1,2})")
+
+# s between a time stamp and now, beyond which it is a mistake
+FARTHEST_STAMP = 30 * 365.25 * 86400
+# A longer key would not fit into the name of a file, or into an entry of an index.
+KEY_BYTES = 200
+
+
+def usable_key(text: str) -> bool:
+    """Whether a text can name an experiment or a phase in tables, file names, logs and mails.
+
+    It has at most `KEY_BYTES` bytes of UTF-8 and no control character.
+    """
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
+        return False  # Cs: half of a surrogate pair, which UTF-8 cannot encode
+    return len(text.encode()) <= KEY_BYTES
 
 
 def _identifier(name: str) -> str:
@@ -240,6 +256,7 @@ class Prediction(_Record):
     retention_days: Annotated[float, Field(ge=0)] = 30
     clock_limit_hours: Annotated[float, Field(ge=0)] = 24
     max_phase_minutes: Annotated[float, Field(gt=0)] | None = None
+    reused_after_hours: Annotated[float, Field(gt=0)] | None = None
     connections: Annotated[int, Field(ge=1)] = 2
     batch: Annotated[int, Field(ge=1)] = 1000
     min_samples: Annotated[int, Field(ge=1)] = 60

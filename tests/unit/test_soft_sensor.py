@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from src.errors import ParamsError
-from src.soft_sensor import SoftSensor, load_soft_sensor
+from src.soft_sensor import SoftSensor, load_soft_sensor, usable_key
 
 
 def _changed(home: Path, old: str, new: str) -> Path:
@@ -86,3 +86,19 @@ def test_keys_have_the_type_that_params_give_them(spec: SoftSensor) -> None:
     phase = spec.phases[0].model_copy(update={"value": "wash"})
     named = spec.model_copy(update={"columns": columns, "phases": (phase,)})
     assert named.key_types == {"experimentnummer": str, "waschen": str}
+
+
+def test_keys_that_a_table_a_file_name_and_a_mail_can_hold() -> None:
+    for text in (
+        "42",
+        "x" * 200,
+        "ä" * 100,
+        "a b ",
+        'q"uote',
+        "\u202eright to left",
+        "😀",
+        "../up",
+    ):
+        assert usable_key(text), text
+    for text in ("x" * 201, "ä" * 101, "two\nlines", "\x1b[31m", "\x85", "\x7f", "nul\0", "\ud800"):
+        assert not usable_key(text), ascii(text)
