@@ -32,6 +32,8 @@ from src.errors import BundleRefused
 from src.soft_sensor import SoftSensor, Target
 
 FOLD = "impress_fold"  # column of the training rows: position of the fold that a row is in
+# What columns were called in bundles of version 0.4 and before.
+FORMER = {GROUP: "group", FOLD: "fold"}
 
 
 @dataclass(frozen=True)

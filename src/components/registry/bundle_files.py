@@ -21,10 +21,16 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from src.components.predictor import trees
-from src.components.predictor.bundle import FOLD, Bundle, Origin, holdout_columns, reference_columns
+from src.components.predictor.bundle import (
+    FOLD,
+    FORMER,
+    Bundle,
+    Origin,
+    holdout_columns,
+    reference_columns,
+)
 from src.components.predictor.ensemble import Models, number_of_inputs
 from src.components.predictor.trees import Trees
-from src.components.transformation.training_table import GROUP
 from src.errors import BundleRefused
 from src.soft_sensor import SoftSensor
 
@@ -32,8 +38,6 @@ MANIFEST = "manifest.json"
 CONTRACT = "contract.json"
 MEMBERS = "members.npz"
 REFERENCE, HOLDOUT = "reference.csv", "holdout.csv"
-# Names that columns had in bundles of version 0.4 and before.
-FORMER = {GROUP: "group", FOLD: "fold"}
 REQUIRED = {CONTRACT, MEMBERS, REFERENCE, HOLDOUT}
 # What makes it an MLflow model like any other; nothing of it is read here.
 MLFLOW_FILES = {"MLmodel", "input_example.json", "serving_input_example.json"}

@@ -236,6 +236,20 @@ def test_a_table_with_wrong_values_is_refused(
         bundle_files.load(folder)
 
 
+def test_a_bundle_with_the_column_names_of_older_versions_is_read(folder: Path) -> None:
+    now = bundle_files.load(folder)
+    for name in ("reference.csv", "holdout.csv"):
+        file = folder / name
+        header, rows = file.read_text().split("\n", maxsplit=1)
+        old = header.replace("impress_group", "group").replace("impress_fold", "fold")
+        assert old != header
+        file.write_text(f"{old}\n{rows}")
+        _rehash(folder, name)
+    then = bundle_files.load(folder)
+    pd.testing.assert_frame_equal(then.reference, now.reference)
+    pd.testing.assert_frame_equal(then.holdout, now.holdout)
+
+
 def test_a_fold_that_does_not_exist_is_refused(folder: Path) -> None:
     table = pd.read_csv(folder / "reference.csv")
     table.assign(**{FOLD: table[FOLD] - 1}).to_csv(folder / "reference.csv", index=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -27,7 +29,8 @@ def fixture_table(spec: SoftSensor) -> pd.DataFrame:
     for target in spec.target_names:
         table[target] = unrelated[numbers]
     table[[sensor.out_of_bounds for sensor in spec.sensors]] = 0
-    return table.assign(**{GROUP: numbers, HOLDOUT: False, "last_timestamp": 0.0})
+    columns: dict[str, Any] = {GROUP: numbers, HOLDOUT: False, "last_timestamp": 0.0}
+    return table.assign(**columns)
 
 
 def _error(bundle: Bundle, spec: SoftSensor) -> float:
