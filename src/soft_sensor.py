@@ -50,6 +50,8 @@ LEDGER_COLUMNS = frozenset(
         "verdict",
     }
 )
+# Columns that stand beside the targets in the sensors.csv of `impress study`.
+STUDY_COLUMNS = frozenset({"set", "sensors", "price", "relative", "loss", "loss_se", "pareto"})
 # Every table of PostgreSQL has the first six; pandas marks the rows of a merge with the last one.
 OTHERS_COLUMNS = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid", "_merge"})
 _STATISTIC = re.compile(r"mean|std|median|percentile(\d{1,2})")
@@ -155,7 +157,8 @@ class Files(_Record):
 class Phase(_Record):
     """One part of an experiment that is predicted on its own."""
 
-    name: str
+    # It becomes part of the names of files and of figures in MLflow.
+    name: Annotated[str, Field(pattern=r"^[\w .:-]+$", max_length=100)]
     value: PhaseValue
     label: str
     judged: bool = False
@@ -460,6 +463,7 @@ class SoftSensor(_Record):
         )
         lists: dict[str, list[Any]] = {
             "statistics": list(self.statistics),
+            "phase names": ["all", *(phase.name for phase in self.phases)],
             "phase values": [phase.value for phase in self.phases],
             "phase labels": [phase.label for phase in self.phases],
         }
@@ -492,7 +496,7 @@ class SoftSensor(_Record):
         for number, target in enumerate(self.targets):
             own += [(name, ("targets", number, "name")) for name in target.columns]
         for name, place in own:
-            if name.casefold() in LEDGER_COLUMNS:
+            if name.casefold() in LEDGER_COLUMNS or name in STUDY_COLUMNS & set(self.target_names):
                 raise _Misplaced(
                     f"{name} is a column that the results have already, with another meaning: "
                     "rename yours, here and in the files",

@@ -16,6 +16,7 @@ from src.components.inbox.stock import N_ROWS, STATE
 from src.components.predictor.reasons import Reason
 from src.components.registry import signing
 from src.components.trainer.evaluation import ALL_PHASES
+from src.components.trainer.next_sample import WHY
 from src.safe_text import safe
 from src.soft_sensor import SoftSensor
 
@@ -163,7 +164,7 @@ def show_next_samples(
         f"values (ranked by version {version})"
     )
     for line in ranked.to_dict("records"):
-        reasons = line["why"] or "nothing unusual"
+        reasons = line[WHY] or "nothing unusual"
         show_line(f"{line[spec.columns.experiment]}  {reasons}")
 
 

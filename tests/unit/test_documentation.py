@@ -27,7 +27,14 @@ from src.components.inbox.states import State
 from src.components.predictor.flags import Flag
 from src.components.predictor.reasons import Reason
 from src.settings import variables
-from src.soft_sensor import INBOX_COLUMNS, LEDGER_COLUMNS, OTHERS_COLUMNS, PREFIX, SoftSensor
+from src.soft_sensor import (
+    INBOX_COLUMNS,
+    LEDGER_COLUMNS,
+    OTHERS_COLUMNS,
+    PREFIX,
+    STUDY_COLUMNS,
+    SoftSensor,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTATION = ROOT / "Documentation"
@@ -314,6 +321,7 @@ def test_every_reserved_name_is_in_the_configuration_and_no_other() -> None:
     rows = {row[0].partition(":")[0]: code_spans(row[-1]) for row in table_rows(text)}
     assert set(rows["in `online`"]) == INBOX_COLUMNS
     assert set(rows["for keys, targets and features"]) == LEDGER_COLUMNS
+    assert set(rows["for targets"]) == STUDY_COLUMNS
     assert set(rows["everywhere"]) == {f"{PREFIX}*", *OTHERS_COLUMNS}
 
 

@@ -47,7 +47,7 @@ def gather(log: MonitoringLog, period: Period, month: pd.DataFrame, model: Serve
         return Evidence(
             period=period,
             version=model.version,
-            month=month.assign(**bundle.values(month, spec)),
+            month=month.drop(columns=spec.target_names).join(bundle.values(month, spec)),
             reference=_reference(connection, spec, bundle, earlier.accepted),
             past=_past(connection, spec, period),
             laboratory=_laboratory(connection, spec, bundle, period),

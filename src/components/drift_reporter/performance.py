@@ -23,6 +23,7 @@ from src.components.predictor.ensemble import to_scale
 from src.soft_sensor import SoftSensor, Target
 
 ENOUGH = 30  # laboratory values, which reveal a shift of half a standard deviation
+USED = "impress_used"  # column of phases: whether a training has used them
 NUMBERS = ["shift", "statistic", "p"]
 COLUMNS = ["part", "indicator", "reference_rows", "rows", *NUMBERS]
 
@@ -42,8 +43,8 @@ def fresh_values(
     """
     keys = spec.columns.keys
     used = pd.concat([bundle.reference[keys], bundle.holdout[keys]]).drop_duplicates()
-    marked = analysed.merge(used, on=keys, how="left", indicator="used")
-    fresh = marked[marked["used"] == "left_only"].drop(columns="used")
+    marked = analysed.merge(used, on=keys, how="left", indicator=USED)
+    fresh = marked[marked[USED] == "left_only"].drop(columns=USED)
     arrived = len(fresh) if since is None else int((fresh["loaded_at"] > since).sum())
     return fresh.tail(max(arrived, ENOUGH)).reset_index(drop=True)
 

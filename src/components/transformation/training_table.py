@@ -58,14 +58,12 @@ def phase_means(laboratory: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:
         )
     ignored = len(laboratory) - len(of_phases)
     logger.info("%d laboratory rows, %d of them name no phase", len(laboratory), ignored)
-    targets = of_phases[spec.target_names]
+    targets = of_phases[spec.target_names].copy()
     if spec.laboratory.missing_below is not None:
         targets = targets.mask(targets < spec.laboratory.missing_below)
-    keys = {
-        spec.columns.experiment: of_phases[spec.columns.experiment],
-        spec.columns.phase: labels[of_phases.index].map(phase_of_label),
-    }
-    by_phase = targets.assign(**keys).groupby(spec.columns.keys, as_index=False)
+    targets[spec.columns.experiment] = of_phases[spec.columns.experiment]
+    targets[spec.columns.phase] = labels[of_phases.index].map(phase_of_label)
+    by_phase = targets.groupby(spec.columns.keys, as_index=False)
     return by_phase[spec.target_names].mean()
 
 
