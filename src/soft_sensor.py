@@ -6,6 +6,7 @@ columns that belong to a sensor or a target are derived here and nowhere else.
 
 from __future__ import annotations
 
+import codecs
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -47,6 +48,7 @@ LEDGER_COLUMNS = frozenset(
         "predicted_at",
         "purged_at",
         "run_id",
+        "sample",
         "verdict",
     }
 )
@@ -90,6 +92,22 @@ def _statistic(name: str) -> str:
     if not _STATISTIC.fullmatch(name):
         raise ValueError(f"{name!r} is not one of mean, std, median, percentile0 to percentile99")
     return name
+
+
+def _encoding(name: str) -> str:
+    try:
+        codecs.lookup(name)
+    except LookupError as error:
+        raise ValueError(f"{name!r} is not an encoding that Python knows") from error
+    return name
+
+
+def _stamp(how: str) -> str:
+    if how not in ("seconds", "milliseconds", "excel") and "%" not in how:
+        raise ValueError(
+            f"{how!r} is not seconds, milliseconds, excel or a format such as '%d.%m.%Y %H:%M:%S'"
+        )
+    return how
 
 
 Identifier = Annotated[str, AfterValidator(_identifier)]
@@ -145,13 +163,62 @@ class Columns(_Record):
         return [self.experiment, self.phase]
 
 
-class Files(_Record):
-    """Names inside a data set folder."""
+class Dialect(_Record):
+    """How the tables of a plant or a laboratory are written."""
+
+    separator: Annotated[str, Field(min_length=1, max_length=1)] = ";"
+    encoding: Annotated[str, AfterValidator(_encoding)] = "utf-8"
+    decimal: Literal[".", ","] = "."
+    thousands: Literal[".", ",", " ", "'"] | None = None
+    missing: tuple[str, ...] = ()  # words that stand for an empty cell
+    skip_rows: Annotated[int, Field(ge=0)] = 0  # lines before that of the column names
+    units_row: bool = False  # the line after that of the column names holds units
+    # `seconds` or `milliseconds` since 1970, `excel` days, or a format such as "%d.%m.%Y %H:%M:%S".
+    # ISO 8601 is read in any case.
+    timestamp: Annotated[str, AfterValidator(_stamp)] = "seconds"
+    time_zone: str | None = None  # of stamps that name none, for example Europe/Berlin
+
+    def contradiction(self) -> str | None:
+        """What does not go together, None when all does."""
+        if self.thousands == self.decimal:
+            return f"decimal and thousands are both {self.decimal!r}"
+        names_its_zone = self.timestamp in ("seconds", "milliseconds") or "%z" in self.timestamp
+        if not names_its_zone and self.time_zone is None:
+            return f"timestamp {self.timestamp!r} names no time zone: set time_zone"
+        return None
+
+
+class Files(Dialect):
+    """Names inside a data set folder, and how files are written."""
 
     sensors: str = "sensors.csv"
     laboratory: str = "lab.csv"
     archived: str = "archived.csv"  # features of phases whose sensor rows are gone
-    separator: Annotated[str, Field(min_length=1, max_length=1)] = ";"
+    laboratory_dialect: Dialect = Dialect()  # where laboratory files differ
+
+    @property
+    def of_sensors(self) -> Dialect:
+        """How sensor files and grouping files are written."""
+        return Dialect(**{name: getattr(self, name) for name in Dialect.model_fields})
+
+    @property
+    def of_laboratory(self) -> Dialect:
+        """How laboratory files are written."""
+        different = self.laboratory_dialect
+        changes = {name: getattr(different, name) for name in different.model_fields_set}
+        return self.of_sensors.model_copy(update=changes)
+
+    @property
+    def own(self) -> Dialect:
+        """How we write files ourselves."""
+        return Dialect(separator=self.separator)
+
+    @model_validator(mode="after")
+    def _dialects_are_possible(self) -> Self:
+        for dialect in (self.of_sensors, self.of_laboratory):
+            if contradiction := dialect.contradiction():
+                raise ValueError(contradiction)
+        return self
 
 
 class Phase(_Record):
@@ -182,6 +249,7 @@ class Laboratory(_Record):
 
     phase_column: Identifier
     missing_below: float | None = None
+    sample_column: Identifier | None = None  # what tells the samples of a phase apart
 
 
 class ValidRows(_Record):
@@ -536,7 +604,10 @@ class SoftSensor(_Record):
         for number, target in enumerate(self.targets):
             columns.append((target.name, ("targets", number, "name")))
         label = (self.laboratory.phase_column, ("laboratory", "phase_column"))
-        _refuse_repeated("a laboratory file has two columns called", [*columns, label])
+        columns.append(label)
+        if self.laboratory.sample_column:
+            columns.append((self.laboratory.sample_column, ("laboratory", "sample_column")))
+        _refuse_repeated("a laboratory file has two columns called", columns)
         if self.training.group:
             group = (self.training.group.column, ("training", "group", "column"))
             _refuse_repeated("a file of groups has two columns called", [columns[0], group])

@@ -20,7 +20,7 @@ COMPONENTS: dict[str, set[str]] = {
     "registry": {"predictor"},
     "inbox": {"database", "predictor", "transformation"},
     "trainer": {"database", "ingestion", "predictor", "transformation"},
-    "drift_reporter": {"database", "predictor"},
+    "drift_reporter": {"database", "predictor", "transformation"},
 }
 ALLOWED: dict[str, set[str]] = {
     "soft_sensor": {"errors"},

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Table, func, insert, select
 from sqlalchemy.exc import OperationalError
 
+from src.components.database.locks import LOAD_LOCK
 from src.components.database.tables import tables
 from src.safe_text import safe
 from src.soft_sensor import SoftSensor
@@ -20,6 +21,7 @@ from src.soft_sensor import SoftSensor
 logger = logging.getLogger(__name__)
 
 RUNNING, FAILED, DIED, SKIPPED = "running", "failed", "died", "skipped"
+LOAD = "load"  # in the column `pipeline`
 BAD = (RUNNING, FAILED, DIED, SKIPPED)  # with any other outcome the run did its work
 
 
@@ -86,6 +88,32 @@ class Journal:
         with self.engine.begin() as connection:
             connection.execute(statement)
         logger.info("another run of %s is under way; nothing to do", pipeline)
+
+    def load_of(self, connection: Connection, digest: str) -> dict[str, Any] | None:
+        """The first load of a file with this SHA-256, None when there was none.
+
+        No other file is loaded before the transaction of the connection ends.
+        """
+        connection.execute(select(func.pg_advisory_xact_lock(LOAD_LOCK + len(self.prefix))))
+        same = (self.runs.c.pipeline == LOAD) & (self.runs.c.details["sha256"].astext == digest)
+        query = select(self.runs).where(same).order_by(self.runs.c.id).limit(1)
+        row = connection.execute(query).mappings().first()
+        return dict(row) if row else None
+
+    def note_load(self, connection: Connection, details: dict[str, Any]) -> None:
+        """Record a file that is loaded in the transaction of the connection.
+
+        Args:
+            details: `sha256` and name (`file`) of the file, and what became of its rows.
+        """
+        statement = insert(self.runs).values(
+            pipeline=LOAD,
+            started_at=func.now(),
+            ended_at=func.clock_timestamp(),
+            outcome="done",
+            details=details,
+        )
+        connection.execute(statement)
 
     def _note_deaths(self, pipeline: str) -> None:
         """Record that runs without an end were killed.

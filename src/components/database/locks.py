@@ -9,6 +9,7 @@ from sqlalchemy.exc import OperationalError
 # Any constant will do, as long as every version of IMPRESS uses the same one.
 LOCK = 0x1A9BE55
 REPORT_LOCK = LOCK + 1_000  # for reports; predictions have locks of their own
+LOAD_LOCK = LOCK + 2_000  # for files
 LOCK_WAIT = 5  # s; a killed run holds its lock until its statement ends
 
 

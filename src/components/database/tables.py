@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TWINS = ("", "test_")  # integration tests of a deployment use the second set
+
+AGE = "impress_age"  # column: 1 for the newest samples of a phase
 
 # SQL order in which the first prediction of a phase is the one that counts.
 NEWEST_FIRST = "predicted_at DESC NULLS LAST, run_id DESC NULLS LAST"
@@ -84,7 +87,9 @@ def tables(spec: SoftSensor, prefix: str = "") -> Tables:
             f"{prefix}laboratory_data",
             metadata,
             *(Column(name, kind) for name, kind in _key_columns(spec).items()),
+            Column("sample", Text),
             *(Column(name, Double) for name in spec.target_names),
+            *(Column(target.censored, Text) for target in spec.targets),
             Column("loaded_at", DateTime(timezone=True), server_default=func.now()),
         ),
         runs=Table(
@@ -123,11 +128,18 @@ def newest_predictions(ledger: Table, spec: SoftSensor) -> Select[Any]:
     return select(ledger).ext(distinct_on(*keys)).order_by(*keys, text(NEWEST_FIRST))
 
 
-def newest_values(laboratory: Table, spec: SoftSensor) -> Select[Any]:
-    """Laboratory values: of each phase the newest ones among those that a `where` leaves."""
+def newest_values(
+    laboratory: Table, spec: SoftSensor, until: datetime | None = None
+) -> Select[Any]:
+    """Laboratory values: of each phase the samples that were loaded last, as of `until`."""
     keys = [laboratory.c[key] for key in spec.columns.keys]
-    newest_first = laboratory.c.loaded_at.desc()
-    return select(laboratory).ext(distinct_on(*keys)).order_by(*keys, newest_first)
+    query = select(laboratory)
+    if until is not None:
+        query = query.where(laboratory.c.loaded_at <= until)
+    newest_first = laboratory.c.loaded_at.desc().nulls_last()
+    age = func.rank().over(partition_by=keys, order_by=newest_first).label(AGE)
+    aged = query.add_columns(age).subquery()
+    return select(*(aged.c[column.name] for column in laboratory.c)).where(aged.c[AGE] == 1)
 
 
 def latest_view(spec: SoftSensor, prefix: str = "") -> tuple[str, str]:

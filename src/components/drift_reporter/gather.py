@@ -13,6 +13,7 @@ from src.components.predictor.bundle import Bundle
 from src.components.predictor.flags import Flag, has_flag
 from src.components.predictor.judgement import Judgement
 from src.components.predictor.scoring import Served
+from src.components.transformation.training_table import phase_means
 from src.errors import DataError
 from src.soft_sensor import Sensor, SoftSensor
 
@@ -149,10 +150,10 @@ def analysed(connection: Connection, spec: SoftSensor, until: pd.Timestamp) -> p
     keys = spec.columns.keys
     ledger, laboratory = tables(spec).archived, tables(spec).laboratory
     predictions = newest_predictions(ledger, spec).where(ledger.c.predicted_at <= until)
-    values = newest_values(laboratory, spec).where(laboratory.c.loaded_at <= until)
+    values = pd.read_sql(newest_values(laboratory, spec, until), connection)
     phase = [laboratory.c[key] for key in keys]
     arrival = select(*phase, func.min(laboratory.c.loaded_at).label("loaded_at")).group_by(*phase)
-    measured = pd.read_sql(values, connection)[[*keys, *spec.target_names]].rename(
+    measured = phase_means(values, spec).rename(
         columns={target.name: target.measured for target in spec.targets}
     )
     table = pd.read_sql(predictions, connection)
@@ -163,13 +164,14 @@ def analysed(connection: Connection, spec: SoftSensor, until: pd.Timestamp) -> p
 def arrivals(
     connection: Connection, spec: SoftSensor, until: pd.Timestamp
 ) -> tuple[pd.Timestamp | None, int]:
-    """When the last laboratory value arrived, and how many have no phase in the ledger."""
+    """When the last laboratory value arrived, and how many phases are not in the ledger."""
     ledger, laboratory = tables(spec).archived, tables(spec).laboratory
     arrived = laboratory.c.loaded_at <= until
     same_phase = [laboratory.c[key] == ledger.c[key] for key in spec.columns.keys]
     newest = connection.scalar(select(func.max(laboratory.c.loaded_at)).where(arrived))
-    unmatched = select(func.count()).where(arrived, ~exists().where(*same_phase))
+    phases = select(*(laboratory.c[key] for key in spec.columns.keys)).distinct()
+    without_match = phases.where(arrived, ~exists().where(*same_phase)).subquery()
     return (
         None if newest is None else pd.Timestamp(newest),
-        int(connection.scalar(unmatched) or 0),
+        int(connection.scalar(select(func.count()).select_from(without_match)) or 0),
     )

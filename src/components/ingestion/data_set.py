@@ -2,111 +2,132 @@
 
 from __future__ import annotations
 
-import csv
 import logging
-import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from src.components.ingestion import table_file
+from src.components.ingestion.account import Account, shortened
+from src.components.ingestion.cells import Column, Kind
+from src.components.ingestion.table_file import TableFile
+from src.components.predictor.judgement import OVERSHOOT
 from src.components.transformation.features import (
     feature_definition,
     features_query,
     typed_features,
+    valid_rows,
 )
 from src.errors import DataError
-from src.soft_sensor import SoftSensor
+from src.soft_sensor import SoftSensor, Target
 
 if TYPE_CHECKING:
-    import duckdb
     import pandas as pd
 
 logger = logging.getLogger(__name__)
 
-DUCKDB_TYPES = {int: "BIGINT", str: "VARCHAR"}
-PANDAS_TYPES = {int: "int64", str: "str"}
+KEY_KINDS = {int: Kind.INTEGER, str: Kind.TEXT}
 
 
-def read_header(file: Path, separator: str) -> list[str]:
-    """Column names of a CSV file.
+def sensor_columns(spec: SoftSensor) -> list[Column]:
+    """What a sensor file holds: all columns of the sensor table, of which it may lack the unused."""
+    experiment, phase = spec.columns.keys
+    values = tuple(each.value for each in spec.phases)
+    special = {
+        experiment: Column(experiment, KEY_KINDS[spec.key_types[experiment]], filled=True),
+        phase: Column(phase, KEY_KINDS[spec.key_types[phase]], filled=True, one_of=values),
+        spec.columns.timestamp: Column(spec.columns.timestamp, Kind.STAMP, filled=True),
+    }
+    needed = spec.required_columns
+    return [
+        special.get(name, Column(name, Kind.NUMBER, optional=name not in needed))
+        for name in spec.columns.online
+    ]
 
-    Raises:
-        DataError: when the file is missing, empty, or clearly separated by something else.
-    """
-    if not file.is_file():
-        raise DataError(f"{file} not found")
-    with file.open(encoding="utf-8-sig", newline="") as source:
-        header = next(csv.reader(source, delimiter=separator), [])
-        if not header or not source.readline().strip():
-            raise DataError(f"{file} is empty: it needs a line of column names and rows")
-    if len(header) == 1:
-        raise DataError(
-            f"{file} is not separated by {separator!r}: its first line is {header[0][:80]!r}. "
-            "Set files.separator in params.yaml or convert the file"
+
+def note_sensor_rows(table: TableFile, spec: SoftSensor, account: Account) -> None:
+    """Count the rows of a sensor file, and warn of what looks like a mistake."""
+    account.note(table.rows, f"rows in {table.file.name}")
+    _note_left_out(table, account)
+    valid = valid_rows(spec)
+    account.note_any(
+        _count(table, f"NOT {valid}"), "rows of them do not count: invalid by the rig's own word"
+    )
+    for sensor in spec.sensors:
+        name = f'"{sensor.name}"'
+        outside = _count(table, f"{name} NOT BETWEEN {sensor.low} AND {sensor.high} AND {valid}")
+        if outside and outside == _count(table, f"{name} IS NOT NULL AND {valid}"):
+            logger.warning(
+                "%s: all values of %s are outside %g to %g %s, so they count as missing: is the "
+                "file in another unit?",
+                table.file,
+                sensor.name,
+                sensor.low,
+                sensor.high,
+                sensor.unit,
+            )
+    zone = spec.files.of_sensors.time_zone
+    if zone and (twice := table_file.repeated_hours(table, spec.columns.timestamp, zone)):
+        logger.warning(
+            "%s: %d rows are stamped in the hour that the clocks of %s show twice in autumn; they "
+            "are read as summer time",
+            table.file,
+            twice,
+            zone,
         )
-    return header
 
 
-def require_columns(file: Path, header: list[str], required: Iterable[str]) -> None:
-    """Refuse a file that lacks a column.
-
-    Raises:
-        DataError: naming the missing columns and those that the file has.
-    """
-    missing = [name for name in required if name not in header]
-    if missing:
-        are_missing = "column {} is missing" if len(missing) == 1 else "columns {} are missing"
-        raise DataError(
-            f"{file}: {are_missing.format(', '.join(missing))}; it has {', '.join(header)}"
-        )
+def _note_left_out(table: TableFile, account: Account) -> None:
+    account.note_any(table.blank, "rows without any value were left out")
+    account.note_any(
+        len(table.ignored),
+        f"columns were left out: {shortened(table.ignored)} (not in params.yaml)",
+    )
 
 
-@contextmanager
-def as_csv(file: Path, separator: str) -> Iterator[Path]:
-    """A sensor file as CSV: the file itself, or a temporary copy of a Parquet file.
-
-    Raises:
-        DataError: when a file named .parquet is not a Parquet file, or is empty.
-    """
-    if file.suffix != ".parquet" or not file.is_file():
-        yield file
-        return
-    from pyarrow import ArrowInvalid
-    from pyarrow import csv as arrow_csv
-    from pyarrow import parquet
-
-    try:
-        source = parquet.ParquetFile(file)
-    except ArrowInvalid as error:
-        raise DataError(f"{file} is not a Parquet file: {error}") from error
-    if not source.metadata.num_rows:
-        raise DataError(f"{file} is empty: it needs rows")
-    options = arrow_csv.WriteOptions(delimiter=separator)
-    with tempfile.NamedTemporaryFile(suffix=".csv") as scratch:
-        with arrow_csv.CSVWriter(scratch, source.schema_arrow, write_options=options) as writer:
-            for batch in source.iter_batches():
-                writer.write_batch(batch)
-        scratch.flush()
-        yield Path(scratch.name)
+def _count(table: TableFile, condition: str) -> int:
+    query = f"SELECT count(*) FROM rows WHERE {condition}"
+    return int(table.connection.execute(query).fetchall()[0][0])
 
 
-def read_features(folder: Path, spec: SoftSensor) -> pd.DataFrame:
+def read_features(folder: Path, spec: SoftSensor, account: Account | None = None) -> pd.DataFrame:
     """Features of every phase of a data set folder: from its sensor rows, else archived ones.
 
-    Returns and raises what `read_sensor_features` and `read_archived` do.
+    Returns and raises what `read_sensor_features` and `read_archived` do; counts go to `account`.
     """
     import pandas as pd
 
-    features = read_sensor_features(folder, spec)
+    account = account or Account()
+    features = read_sensor_features(folder, spec, account)
     file = folder / spec.files.archived
     if not file.is_file():
         return features
     archived = read_archived(folder, spec).drop(columns="definition")
-    logger.info("%s: features of %d phases", file, len(archived))
     out_of_bounds = {sensor.out_of_bounds: 0 for sensor in spec.sensors}
     both = pd.concat([features, archived.assign(**out_of_bounds)], ignore_index=True)
-    return typed_features(both.drop_duplicates(spec.columns.keys), spec)
+    distinct = both.drop_duplicates(spec.columns.keys)
+    account.note(len(distinct) - len(features), f"phases of archived features in {file.name}")
+    return typed_features(distinct, spec)
+
+
+def read_sensor_features(
+    folder: Path, spec: SoftSensor, account: Account | None = None
+) -> pd.DataFrame:
+    """Features of every phase of a data set folder that has sensor rows.
+
+    Returns:
+        One row per phase: the keys, n_samples, first_timestamp and last_timestamp (Unix seconds),
+        `Sensor.out_of_bounds` and the features.
+
+    Raises:
+        DataError: when the file lacks a column, or holds something that does not belong there.
+    """
+    account = account or Account()
+    file = folder / spec.files.sensors
+    with table_file.read(file, sensor_columns(spec), spec.files.of_sensors) as table:
+        note_sensor_rows(table, spec, account)
+        features = table.connection.sql(features_query(spec, "rows")).df()
+    account.note(len(features), "phases of these rows")
+    return typed_features(features, spec)
 
 
 def read_archived(folder: Path, spec: SoftSensor) -> pd.DataFrame:
@@ -115,18 +136,13 @@ def read_archived(folder: Path, spec: SoftSensor) -> pd.DataFrame:
     Raises:
         DataError: when a column is missing, or they were computed by another definition.
     """
-    import pandas as pd
-
     file = folder / spec.files.archived
-    columns = archived_columns(spec)
-    require_columns(file, read_header(file, spec.files.separator), columns)
-    frame = pd.read_csv(
-        file,
-        sep=spec.files.separator,
-        usecols=columns,
-        dtype={key: PANDAS_TYPES[kind] for key, kind in spec.key_types.items()},
-        float_precision="round_trip",
-    )[columns]
+    kinds = {key: KEY_KINDS[kind] for key, kind in spec.key_types.items()}
+    kinds |= {"n_samples": Kind.INTEGER, "definition": Kind.TEXT}
+    names = archived_columns(spec)
+    columns = [Column(name, kinds.get(name, Kind.NUMBER)) for name in names]
+    with table_file.read(file, columns, spec.files.own) as table:
+        frame = table.frame()[names].reset_index(drop=True)
     if (frame["definition"] != feature_definition(spec)).any():
         raise DataError(
             f"{file} holds features that params.yaml has since redefined: restore those "
@@ -141,116 +157,102 @@ def archived_columns(spec: SoftSensor) -> list[str]:
     return [*spec.columns.keys, "n_samples", *times, *spec.features, "definition"]
 
 
-def read_sensor_features(folder: Path, spec: SoftSensor) -> pd.DataFrame:
-    """Features of every phase of a data set folder that has sensor rows.
+def read_laboratory(
+    file: Path,
+    spec: SoftSensor,
+    account: Account | None = None,
+    accept_outliers: bool = False,
+) -> pd.DataFrame:
+    """Rows of a laboratory file: experiment, phase label, targets with `Target.censored`, sample.
 
-    Returns:
-        One row per phase: the keys, n_samples, first_timestamp and last_timestamp (Unix seconds),
-        and the features.
+    Args:
+        accept_outliers: take values outside the range of their target.
 
     Raises:
-        DataError: when the sensor file lacks a column, holds text where numbers belong, or a phase
-            that params.yaml does not know.
+        DataError: when a column is missing, holds something that does not belong there, or a value
+            lies outside the range of its target.
     """
-    import duckdb
+    account = account or Account()
+    experiment, label = spec.columns.experiment, spec.laboratory.phase_column
+    columns = [
+        Column(experiment, KEY_KINDS[spec.key_types[experiment]], filled=True),
+        Column(label, Kind.TEXT),
+        *(Column(name, Kind.MEASURED) for name in spec.target_names),
+    ]
+    if spec.laboratory.sample_column:
+        columns.append(Column(spec.laboratory.sample_column, Kind.TEXT))
+    section = "files.laboratory_dialect"
+    with table_file.read(file, columns, spec.files.of_laboratory, section) as table:
+        account.note(table.rows, f"rows in {file.name}")
+        account.note_any(table.blank, "rows without any value were left out")
+        frame = table.frame()
+        for target in spec.targets:
+            outliers = _outliers(frame, target, spec)
+            if outliers.empty:
+                continue
+            if not accept_outliers:
+                raise DataError(_outlier(table, target, outliers))
+            account.note(len(outliers), f"values of {target.name} outside its range were accepted")
+    _note_labels(frame[label], file, spec, account)
+    return frame.reset_index(drop=True)
 
-    file = folder / spec.files.sensors
-    connection = duckdb.connect()
-    try:
-        rows = _sensor_rows(connection, file, spec)
-        rows.create_view("sensors")
-        features = connection.sql(features_query(spec, "sensors")).df()
-    except (duckdb.ConversionException, duckdb.InvalidInputException) as error:
-        cause = str(error).split("\n\n", maxsplit=1)[0].replace("\n", " ")
-        raise DataError(f"{file}: {cause[:300]}") from error
-    _refuse_unknown_phases(file, features[spec.columns.phase], spec)
-    logger.info("%s: %d phases of %d rows", file, len(features), features["n_samples"].sum())
-    return typed_features(features, spec)
+
+def _outliers(frame: pd.DataFrame, target: Target, spec: SoftSensor) -> pd.Series:
+    """Values of phases that are not physically possible."""
+    of_phase = frame[spec.laboratory.phase_column].isin([phase.label for phase in spec.phases])
+    values = frame.loc[of_phase, target.name].dropna()
+    if spec.laboratory.missing_below is not None:
+        values = values[values >= spec.laboratory.missing_below]
+    tolerance = OVERSHOOT * (target.high - target.low)
+    return values[~values.between(target.low - tolerance, target.high + tolerance)]
 
 
-def _sensor_rows(
-    connection: duckdb.DuckDBPyConnection, file: Path, spec: SoftSensor
-) -> duckdb.DuckDBPyRelation:
-    """The rows of a sensor file, not read yet."""
-    if file.suffix == ".parquet":
-        if not file.is_file():
-            raise DataError(f"{file} not found")
-        rows = connection.read_parquet(str(file))
-        require_columns(file, rows.columns, spec.required_columns)
-        return rows
-    header = read_header(file, spec.files.separator)
-    require_columns(file, header, spec.required_columns)
-    types = dict.fromkeys(spec.columns.online, "DOUBLE")
-    types |= {key: DUCKDB_TYPES[kind] for key, kind in spec.key_types.items()}
-    return connection.read_csv(
-        str(file),
-        sep=spec.files.separator,
-        header=True,
-        dtype={name: types[name] for name in header if name in types},
+def _outlier(table: TableFile, target: Target, outliers: pd.Series) -> str:
+    return (
+        f"{table.file}, {table.place(int(outliers.index[0]))}, column {target.name}: "
+        f"{outliers.iloc[0]:g} is outside {target.low:g} to {target.high:g} {target.unit}, the "
+        "range in params.yaml: is it in another unit? Correct it, or use --accept-outliers WHY; "
+        "nothing was read"
     )
 
 
-def _refuse_unknown_phases(file: Path, values: pd.Series, spec: SoftSensor) -> None:
-    expected = {phase.value for phase in spec.phases}
-    unknown = sorted(set(values.dropna()) - expected)
-    if unknown:
-        raise DataError(
-            f"{file}: {spec.columns.phase} holds {unknown}, params.yaml knows {sorted(expected)}"
-        )
-
-
-def read_laboratory(file: Path, spec: SoftSensor) -> pd.DataFrame:
-    """Rows of a laboratory file: experiment, phase label and targets, otherwise unchanged.
-
-    Raises:
-        DataError: when a column is missing or holds text where a number belongs.
-    """
-    import pandas as pd
-
-    experiment = spec.columns.experiment
-    columns = [experiment, spec.laboratory.phase_column, *spec.target_names]
-    require_columns(file, read_header(file, spec.files.separator), columns)
-    frame = pd.read_csv(
-        file, sep=spec.files.separator, encoding="utf-8-sig", usecols=columns, dtype="str"
-    )[columns]
-    for name in spec.target_names:
-        frame[name] = _numbers(file, frame[name])
-    numbered = spec.key_types[experiment] is int
-    if numbered:
-        frame[experiment] = _numbers(file, frame[experiment])
-    frame = frame.dropna(subset=[experiment])
-    return frame.astype({experiment: "int64"}) if numbered else frame
-
-
-def _numbers(file: Path, texts: pd.Series) -> pd.Series:
-    """A column of a file as numbers, NaN where it is empty; the file has a header line."""
-    import pandas as pd
-
-    values = pd.to_numeric(texts, errors="coerce")
-    wrong = texts.notna() & values.isna()
-    if wrong.any():
-        row = int(wrong.to_numpy().argmax())
-        raise DataError(
-            f"{file}, line {row + 2}, column {texts.name}: {texts.iloc[row]!r} is not a number"
-        )
-    return values
+def _note_labels(labels: pd.Series, file: Path, spec: SoftSensor, account: Account) -> None:
+    """Count the rows that name no phase by their label, and warn of them."""
+    known = {phase.label.casefold(): phase.label for phase in spec.phases}
+    others = labels[~labels.isin(known.values())].fillna("empty").value_counts()
+    if others.empty:
+        return
+    names = []
+    for label, count in others.items():
+        meant = known.get("".join(str(label).split()).casefold())
+        names.append(f"{label} ({count}{f', is {meant} meant?' if meant else ''})")
+    account.note(int(others.sum()), f"rows of them name no phase: {shortened(names)}")
+    logger.warning(
+        "%s: %d rows name no phase and are left out: %s", file, others.sum(), shortened(names)
+    )
 
 
 def read_groups(folder: Path, spec: SoftSensor) -> pd.Series | None:
     """Group by experiment, None when params.yaml names no grouping file.
 
     Raises:
-        DataError: when the file or one of its columns is missing.
+        DataError: when the file or one of its columns is missing, or an experiment has two groups.
     """
-    import pandas as pd
-
     group = spec.training.group
     if group is None:
         return None
     file = folder / group.file
     experiment = spec.columns.experiment
-    columns = [experiment, group.column]
-    require_columns(file, read_header(file, spec.files.separator), columns)
-    types = {experiment: PANDAS_TYPES[spec.key_types[experiment]]}
-    frame = pd.read_csv(file, sep=spec.files.separator, usecols=columns, dtype=types)
+    columns = [
+        Column(experiment, KEY_KINDS[spec.key_types[experiment]], filled=True),
+        Column(group.column, Kind.TEXT, filled=True),
+    ]
+    with table_file.read(file, columns, spec.files.of_sensors) as table:
+        frame = table.frame().drop_duplicates()
+        twice = frame[frame.duplicated(experiment)]
+        if not twice.empty:
+            place = table.place(int(twice.index[0]))
+            raise DataError(
+                f"{file}, {place}: experiment {twice[experiment].iloc[0]} has another group before"
+            )
     return frame.set_index(experiment)[group.column]

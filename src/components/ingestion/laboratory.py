@@ -2,75 +2,166 @@
 
 from __future__ import annotations
 
+import getpass
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-from sqlalchemy import Engine, insert, select
+from sqlalchemy import Connection, Engine, insert, select
 
+from src.components.database.journal import Journal
 from src.components.database.tables import newest_values, records, tables
 from src.components.ingestion import data_set
-from src.components.transformation.training_table import phase_means
+from src.components.ingestion.account import Account, shortened
+from src.components.ingestion.load import digest_of
+from src.components.transformation.training_table import SAMPLE, samples
 from src.soft_sensor import SoftSensor
 
 logger = logging.getLogger(__name__)
 
 
-def load(engine: Engine, spec: SoftSensor, file: Path) -> dict[str, int]:
+@dataclass(frozen=True)
+class Change:
+    """What a laboratory file changes.
+
+    Attributes:
+        samples: all samples that count from now on, of the phases that are new or changed.
+        new: keys of the phases that had no values before.
+        corrected: samples whose values are replaced: keys, SAMPLE, targets, and those of before
+            with the suffix `_before`.
+        added: samples of phases that had other ones before.
+    """
+
+    samples: pd.DataFrame
+    new: pd.DataFrame
+    corrected: pd.DataFrame
+    added: pd.DataFrame
+
+
+def load(
+    engine: Engine, spec: SoftSensor, file: Path, accept_outliers: str | None = None
+) -> Change:
     """Insert the values of a laboratory file that the database does not have yet.
 
-    A corrected value is inserted beside the old one and counts from then on. So a file that grows
-    can be loaded again and again.
+    A sample that is known by its name (`laboratory.sample_column`) is replaced, one of another name
+    is a further replicate. Where samples have no names, those of the newest file replace all of
+    their phase. So a file that grows can be loaded again and again.
 
-    Returns:
-        How many phases are `new`, `corrected` and `known`, and how many of them are `unknown` to
-        the ledger.
+    Args:
+        accept_outliers: why values outside the range of their target are right.
 
     Raises:
-        DataError: when the file lacks a column, or holds text where a number belongs.
+        DataError: when the file lacks a column, or holds something that does not belong there.
     """
-    keys = spec.columns.keys
-    described = tables(spec)
-    ledger_keys = [described.archived.c[key] for key in keys]
-    values = phase_means(data_set.read_laboratory(file, spec), spec)
-    values = values.dropna(subset=spec.target_names, how="all")
+    account = Account()
+    rows = data_set.read_laboratory(file, spec, account, accept_outliers is not None)
+    arrived = samples(rows, spec).dropna(subset=spec.target_names, how="all")
+    details: dict[str, object] = {"file": file.name, "sha256": digest_of(file), "rows": len(rows)}
+    if accept_outliers is not None:
+        details["accepted_outliers"] = {"by": getpass.getuser(), "why": accept_outliers}
     with engine.begin() as connection:
-        before = pd.read_sql(newest_values(described.laboratory, spec), connection)
-        new, corrected = _compare(values, before, spec)
-        rows = values[new | corrected]
-        if not rows.empty:
-            connection.execute(insert(described.laboratory), records(rows))
-        archived = pd.read_sql(select(*ledger_keys).distinct(), connection)
-    not_archived = _without_match(values[keys], archived)
+        laboratory = tables(spec).laboratory
+        change = compare(arrived, _known(connection, spec), spec)
+        if not change.samples.empty:
+            connection.execute(insert(laboratory), records(change.samples))
+        Journal(engine, spec).note_load(connection, details)
+        not_archived = _not_archived(connection, arrived, spec)
+    _note(change, arrived, account, spec)
+    for line in account.lines():
+        logger.info("%s", line)
     if not not_archived.empty:
-        experiments = not_archived[spec.columns.experiment].astype(str).unique()
+        experiments = not_archived[spec.columns.experiment].astype(str).unique().tolist()
         logger.warning(
             "%s: %d phases are not archived (experiments %s); their values wait for a prediction",
             file,
             len(not_archived),
-            ", ".join(experiments[:5]),
+            shortened(experiments),
         )
-    return {
-        "new": int(new.sum()),
-        "corrected": int(corrected.sum()),
-        "known": len(values) - len(rows),
-        "unknown": len(not_archived),
-    }
+    return change
 
 
-def _compare(
-    values: pd.DataFrame, before: pd.DataFrame, spec: SoftSensor
-) -> tuple[pd.Series, pd.Series]:
-    """Which phases are new, and which have other values than before; two missing ones are equal."""
-    keys, names = spec.columns.keys, spec.target_names
-    both = values[keys].merge(before, on=keys, how="left", indicator=True)
-    both.index = values.index
-    new = both["_merge"] == "left_only"
-    same = (both[names] == values[names]) | (both[names].isna() & values[names].isna())
-    return new, ~new & ~same.all(axis=1)
+def compare(arrived: pd.DataFrame, known: pd.DataFrame, spec: SoftSensor) -> Change:
+    """What samples change about those that count so far; both see `training_table.samples`."""
+    keys = spec.columns.keys
+    names = [*keys, SAMPLE]
+    values = [name for target in spec.targets for name in (target.name, target.censored)]
+    arrived, known = arrived.reindex(columns=[*names, *values]), known[[*names, *values]]
+    both = arrived.merge(known, on=names, how="left", suffixes=("", "_before"), indicator=True)
+    is_known = both["_merge"] == "both"
+    same = pd.Series(True, index=both.index)
+    for name in values:
+        before = both[f"{name}_before"]
+        same &= (both[name] == before) | (both[name].isna() & before.isna())
+    had_values = _are_among(both[keys], known[keys])
+    corrected = both[is_known & ~same]
+    added = both[~is_known & had_values]
+    new = both.loc[~had_values, keys].drop_duplicates()
+    touched = pd.concat([corrected[keys], added[keys], new]).drop_duplicates()
+    if spec.laboratory.sample_column is None:
+        counting = arrived
+        fewer = _phases_with_fewer(arrived, known, keys)
+        touched = pd.concat([touched, fewer]).drop_duplicates()
+    else:
+        named = known[known[SAMPLE].notna()]
+        counting = pd.concat([named, arrived]).drop_duplicates(names, keep="last")
+    return Change(
+        samples=counting[_are_among(counting[keys], touched)],
+        new=new,
+        corrected=corrected,
+        added=added,
+    )
 
 
-def _without_match(keys: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
-    """The rows of `keys` that are not among `others`."""
-    both = keys.merge(others, on=list(keys), how="left", indicator=True)
-    return both[both["_merge"] == "left_only"]
+def _phases_with_fewer(arrived: pd.DataFrame, known: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """Keys of phases that have fewer samples than before."""
+    counts = arrived.groupby(keys).size().rename("now").reset_index()
+    before = known.groupby(keys).size().rename("before").reset_index()
+    both = counts.merge(before, on=keys)
+    return both.loc[both["now"] < both["before"], keys]
+
+
+def _are_among(keys: pd.DataFrame, others: pd.DataFrame) -> pd.Series:
+    """Whether each row of `keys` is among the rows of `others`."""
+    both = keys.merge(others.drop_duplicates(), on=list(keys), how="left", indicator=True)
+    return (both["_merge"] == "both").set_axis(keys.index)
+
+
+def _known(connection: Connection, spec: SoftSensor) -> pd.DataFrame:
+    frame = pd.read_sql(newest_values(tables(spec).laboratory, spec), connection)
+    return frame.astype({key: kind for key, kind in spec.key_types.items() if kind is int})
+
+
+def _not_archived(connection: Connection, arrived: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:
+    """Keys of the phases that are not in the ledger."""
+    ledger = tables(spec).archived
+    keys = spec.columns.keys
+    archived = pd.read_sql(select(*(ledger.c[key] for key in keys)).distinct(), connection)
+    phases = arrived[keys].drop_duplicates()
+    return phases[~_are_among(phases, archived.astype(phases.dtypes))]
+
+
+def _note(change: Change, arrived: pd.DataFrame, account: Account, spec: SoftSensor) -> None:
+    keys = spec.columns.keys
+    account.note(len(change.new), "phases have their first values")
+    for samples_of, what in (
+        (change.corrected, "samples replace their earlier values"),
+        (change.added, "samples are new in a phase that has some, and are averaged with them"),
+    ):
+        if not samples_of.empty:
+            names = [_name(row, spec) for _, row in samples_of.iterrows()]
+            account.note(len(samples_of), f"{what}: {shortened(names)}")
+    touched = change.samples[keys].drop_duplicates()
+    known = len(arrived[keys].drop_duplicates()) - len(touched)
+    account.note_any(known, "phases are as they were")
+
+
+def _name(row: pd.Series, spec: SoftSensor) -> str:
+    """A sample, and which of its values were other ones before."""
+    phase = spec.phase(row[spec.columns.phase])
+    words = f"{row[spec.columns.experiment]} {phase.name}"
+    for target in spec.targets:
+        before = row[f"{target.name}_before"]
+        if pd.notna(before) and before != row[target.name]:
+            words += f" {target.name} {before:g} -> {row[target.name]:g}"
+    return words

@@ -2,99 +2,125 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import tempfile
 from pathlib import Path
+from typing import Any
 
-from psycopg2 import DataError as PostgresDataError
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Boolean, Connection, DateTime, Engine, Integer, inspect, text
+from sqlalchemy.types import TypeEngine
 
 from src.components.database.connection import run_copy
+from src.components.database.journal import Journal
 from src.components.database.tables import tables
-from src.components.ingestion.data_set import as_csv, read_header, require_columns
+from src.components.ingestion import data_set, table_file
+from src.components.ingestion.account import Account
+from src.components.ingestion.cells import literal
+from src.components.ingestion.table_file import TableFile
 from src.errors import DataError
 from src.soft_sensor import SoftSensor
 
 logger = logging.getLogger(__name__)
 
 
-def load_sensor_rows(engine: Engine, spec: SoftSensor, file: Path, prefix: str = "") -> int:
-    """Copy a sensor file, CSV or Parquet, into the inbox: all of its rows or none.
+def load_sensor_rows(
+    engine: Engine, spec: SoftSensor, file: Path, prefix: str = "", again: bool = False
+) -> int:
+    """Copy a sensor file into the inbox: all of its rows or none, with a line in the journal.
+
+    Args:
+        again: also when a file with the same content was loaded before.
 
     Returns:
         The number of rows.
 
     Raises:
-        DataError: naming the line and the column that is wrong.
+        DataError: naming the line and the column that is wrong; or when the file was loaded before.
     """
     inbox = tables(spec, prefix).online.name
-    with as_csv(file, spec.files.separator) as csv_file, engine.begin() as connection:
-        header = read_header(csv_file, spec.files.separator)
-        _check_header(header, file, spec)
-        # This table numbers the lines, so that a wrong one can be named.
-        create = f"""
-            CREATE TEMP TABLE incoming (LIKE "{inbox}", line bigint GENERATED ALWAYS AS IDENTITY)
-            ON COMMIT DROP"""
-        connection.execute(text(create))
-        columns = ", ".join(f'"{name}"' for name in header)
-        _copy(connection, csv_file, columns, file, spec)
-        _check_keys(connection, file, spec)
-        insert = f'INSERT INTO "{inbox}" ({columns}) SELECT {columns} FROM incoming'
-        rows = connection.execute(text(insert)).rowcount
-    logger.info("loaded %d rows of %s into %s", rows, file, inbox)
-    return rows
+    journal = Journal(engine, spec, prefix)
+    digest = digest_of(file)
+    account = Account()
+    columns, dialect = data_set.sensor_columns(spec), spec.files.of_sensors
+    with table_file.read(file, columns, dialect) as table, engine.begin() as connection:
+        data_set.note_sensor_rows(table, spec, account)
+        if not again:
+            _refuse_known(journal, connection, file, digest)
+        _copy(table, connection, inbox)
+        account.note(table.rows, f"rows loaded into {inbox}")
+        details = {"file": file.name, "sha256": digest, "rows": table.rows}
+        journal.note_load(connection, details)
+    for line in account.lines():
+        logger.info("%s", line)
+    return table.rows
 
 
-def _check_header(header: list[str], file: Path, spec: SoftSensor) -> None:
-    """Refuse columns that params.yaml does not name, and a file that lacks a key or a sensor."""
-    unknown = [name for name in header if name not in spec.columns.online]
-    if unknown:
-        raise DataError(f"{file}: columns {', '.join(unknown)} are not in params.yaml")
-    sensors = [sensor.name for sensor in spec.sensors]
-    require_columns(file, header, [*spec.columns.keys, spec.columns.timestamp, *sensors])
+def digest_of(file: Path) -> str:
+    """SHA-256 of the content of a file.
 
-
-def _copy(
-    connection: Connection, csv_file: Path, columns: str, file: Path, spec: SoftSensor
-) -> None:
-    """Copy the lines of a CSV file into the table `incoming`.
-
-    Args:
-        file: what the user named, for the message of an error.
+    Raises:
+        DataError: when there is none.
     """
-    separator = spec.files.separator.replace("'", "''")
-    statement = f"""COPY incoming ({columns}) FROM STDIN
-        WITH (FORMAT csv, HEADER, DELIMITER '{separator}')"""
-    try:
-        with csv_file.open("rb") as source:
-            run_copy(connection, statement, source)
-    except PostgresDataError as error:
-        # Of "COPY incoming, line 7, column ph: ..." the user needs what follows the first comma.
-        place = (error.diag.context or "").removeprefix("COPY incoming, ")
+    if not file.is_file():
+        raise DataError(f"{file} not found")
+    with file.open("rb") as source:
+        return hashlib.file_digest(source, "sha256").hexdigest()
+
+
+def _refuse_known(journal: Journal, connection: Connection, file: Path, digest: str) -> None:
+    before = journal.load_of(connection, digest)
+    if before is not None:
         raise DataError(
-            f"{file}, {place}: {error.diag.message_primary}; nothing was loaded"
-        ) from error
+            f"{file} was loaded before, as {before['details']['file']} by run {before['id']} on "
+            f"{before['ended_at']:%Y-%m-%d %H:%M} UTC: its rows would be there twice; use --again "
+            "if the rows of that time are gone; nothing was loaded"
+        )
 
 
-def _check_keys(connection: Connection, file: Path, spec: SoftSensor) -> None:
-    """Refuse rows without keys and rows of a phase that params.yaml does not know."""
-    experiment, phase, timestamp = (
-        spec.columns.experiment,
-        spec.columns.phase,
-        spec.columns.timestamp,
-    )
-    query = f"""
-        SELECT line + 1, "{experiment}", "{phase}", "{timestamp}" FROM incoming
-        WHERE "{experiment}" IS NULL OR "{timestamp}" IS NULL OR "{phase}" IS NULL
-           OR NOT "{phase}" = ANY(:phases)
-        ORDER BY line LIMIT 1"""
-    phases = [each.value for each in spec.phases]
-    wrong = connection.execute(text(query), {"phases": phases}).one_or_none()
-    if wrong is None:
-        return
-    line, experiment_value, phase_value, time = wrong
-    expected = ", ".join(f"{each.value} ({each.name})" for each in spec.phases)
-    raise DataError(
-        f"{file}, line {line}: {experiment}={experiment_value}, {phase}={phase_value}, "
-        f"{timestamp}={time}: none may be empty and {phase} is one of {expected}; nothing was "
-        "loaded"
-    )
+def _copy(table: TableFile, connection: Connection, inbox: str) -> None:
+    """Copy the rows of a file into the inbox, whose columns may be of other types than ours."""
+    there = {column["name"]: column["type"] for column in inspect(connection).get_columns(inbox)}
+    cells = [_as_there(table, name, there[name], inbox) for name in table.columns]
+    names = ", ".join(f'"{name}"' for name in table.columns)
+    with tempfile.NamedTemporaryFile(suffix=".csv") as scratch:
+        # The rows come in the order of the file.
+        table.connection.execute(
+            f"COPY (SELECT {', '.join(cells)} FROM rows) TO {literal(scratch.name)} "
+            "(FORMAT csv, HEADER false, DELIMITER ',')"
+        )
+        statement = f"COPY \"{inbox}\" ({names}) FROM STDIN WITH (FORMAT csv, ENCODING 'UTF8')"
+        with open(scratch.name, "rb") as source:
+            run_copy(connection, statement, source)
+
+
+def _as_there(table: TableFile, name: str, kind: TypeEngine[Any], inbox: str) -> str:
+    """SQL: a column of the file as its column of the inbox takes it.
+
+    Raises:
+        DataError: when a column of whole numbers cannot hold a value.
+    """
+    column = f'"{name}"'
+    if isinstance(kind, DateTime):
+        return f"strftime(to_timestamp({column}), '%Y-%m-%d %H:%M:%S.%f') || '+00'"
+    if isinstance(kind, Boolean):
+        return f"{column} <> 0"
+    if isinstance(kind, Integer):
+        whole = f"try_cast({column} AS BIGINT)"
+        # NaN means the same as no value.
+        broken = f"NOT isnan(CAST({column} AS DOUBLE)) AND {whole} IS DISTINCT FROM {column}"
+        _refuse_broken(table, column, broken, inbox)
+        return whole
+    return column
+
+
+def _refuse_broken(table: TableFile, column: str, condition: str, inbox: str) -> None:
+    query = f"SELECT impress_row, {column} FROM rows WHERE {condition} ORDER BY impress_row LIMIT 1"
+    broken = table.connection.execute(query).fetchone()
+    if broken is not None:
+        row, value = broken
+        raise DataError(
+            f"{table.file}, {table.place(row)}: {value} does not fit into {inbox}.{column}, which "
+            f'holds whole numbers: ALTER TABLE "{inbox}" ALTER COLUMN {column} TYPE double '
+            "precision; nothing was loaded"
+        )

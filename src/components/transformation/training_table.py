@@ -18,6 +18,8 @@ logger = logging.getLogger(__name__)
 GROUP = "impress_group"  # rows with the same one are never split
 HOLDOUT = "impress_holdout"  # whether no model ever trains on a row
 
+SAMPLE = "sample"  # column of laboratory values that tells the samples of a phase apart
+
 
 def laboratory_targets(laboratory: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:
     """What `phase_means` gives, provided that every target was measured.
@@ -25,7 +27,7 @@ def laboratory_targets(laboratory: pd.DataFrame, spec: SoftSensor) -> pd.DataFra
     Raises:
         DataError: when no row names a phase, or a target has no value at all.
     """
-    means = phase_means(laboratory, spec)
+    means = phase_means(samples(laboratory, spec), spec)
     never_measured = [name for name in spec.target_names if means[name].isna().all()]
     if never_measured:
         raise DataError(
@@ -35,36 +37,60 @@ def laboratory_targets(laboratory: pd.DataFrame, spec: SoftSensor) -> pd.DataFra
     return means
 
 
-def phase_means(laboratory: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:
-    """Laboratory rows to one row of targets per phase.
+def samples(laboratory: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:
+    """The laboratory rows that belong to a phase.
 
-    Replicates are averaged; values below `laboratory.missing_below` are missing; rows whose label
-    names no phase are left out.
+    Values below `laboratory.missing_below` are missing; rows whose label names no phase are left
+    out.
 
     Returns:
-        Keys and targets, NaN where no replicate was measured.
+        Keys, SAMPLE (what the laboratory calls it, or else its number within the phase), targets
+        and, where the laboratory rows have them, the columns `Target.censored`.
 
     Raises:
         DataError: when no row names a phase.
     """
     phase_of_label = {phase.label: phase.value for phase in spec.phases}
     labels = laboratory[spec.laboratory.phase_column]
-    of_phases = laboratory[labels.isin(phase_of_label)]
+    of_phases = laboratory[labels.isin(phase_of_label)].reset_index(drop=True)
     if of_phases.empty:
         raise DataError(
             f"no laboratory row names a phase: {spec.laboratory.phase_column} holds "
             f"{sorted(set(labels.dropna().astype(str)))[:5]}, params.yaml knows "
             f"{sorted(phase_of_label)}"
         )
-    ignored = len(laboratory) - len(of_phases)
-    logger.info("%d laboratory rows, %d of them name no phase", len(laboratory), ignored)
-    targets = of_phases[spec.target_names].copy()
-    if spec.laboratory.missing_below is not None:
-        targets = targets.mask(targets < spec.laboratory.missing_below)
-    targets[spec.columns.experiment] = of_phases[spec.columns.experiment]
-    targets[spec.columns.phase] = labels[of_phases.index].map(phase_of_label)
-    by_phase = targets.groupby(spec.columns.keys, as_index=False)
-    return by_phase[spec.target_names].mean()
+    table = of_phases[[spec.columns.experiment]].copy()
+    table[spec.columns.phase] = of_phases[spec.laboratory.phase_column].map(phase_of_label)
+    table[SAMPLE] = _sample_names(of_phases, table, spec)
+    for target in spec.targets:
+        values = of_phases[target.name]
+        if spec.laboratory.missing_below is not None:
+            values = values.mask(values < spec.laboratory.missing_below)
+        table[target.name] = values
+        if target.censored in of_phases:
+            table[target.censored] = of_phases[target.censored]
+    return table
+
+
+def _sample_names(rows: pd.DataFrame, keys: pd.DataFrame, spec: SoftSensor) -> pd.Series:
+    """Names of samples, distinct within a phase: those of the same name are numbered."""
+    names = keys.assign(**{SAMPLE: ""})[SAMPLE]
+    if spec.laboratory.sample_column in rows:
+        names = rows[spec.laboratory.sample_column].fillna("").astype(str)
+    number = keys.assign(**{SAMPLE: names}).groupby([*spec.columns.keys, SAMPLE]).cumcount() + 1
+    return names.where((number == 1) & (names != ""), names + "#" + number.astype(str))
+
+
+def phase_means(table: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:
+    """Samples to one row of targets per phase: replicates are averaged.
+
+    Args:
+        table: see `samples`.
+
+    Returns:
+        Keys and targets, NaN where no replicate was measured.
+    """
+    return table.groupby(spec.columns.keys, as_index=False)[spec.target_names].mean()
 
 
 def training_table(

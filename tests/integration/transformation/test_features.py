@@ -134,7 +134,9 @@ def test_an_unknown_phase_is_named(csv: Path, spec: SoftSensor) -> None:
     lines = file.read_text(encoding="utf-8").splitlines()
     lines.append(lines[-1].replace("99;1700000000.0;1;", "99;1700000000.0;7;"))
     file.write_text("\n".join(lines), encoding="utf-8")
-    with pytest.raises(DataError, match=r"waschen holds \[7\], params.yaml knows \[0, 1\]"):
+    with pytest.raises(
+        DataError, match=r"column waschen: '7' is not among the phases of params.yaml: 1, 0"
+    ):
         data_set.read_features(csv, spec)
 
 
