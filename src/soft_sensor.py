@@ -321,11 +321,14 @@ class Limit(_Record):
 class Target(Quantity):
     """What the laboratory measures and we predict; the range is what is physically possible.
 
-    On the scale `log`, it is log(1 + value) that is learned.
+    On the scale `log`, it is log(1 + value) that is learned. What is learned from values beyond a
+    limit of the assay, such as <5 and >1000, see `censoring.substituted`.
     """
 
     limit: Limit | None = None
     scale: Literal["linear", "log"] = "linear"
+    below_detection: Literal["half", "limit", "zero", "missing"] = "half"
+    above_range: Literal["limit", "missing"] = "limit"
 
     @property
     def lower(self) -> str:
@@ -368,6 +371,12 @@ class Target(Quantity):
     def score(self) -> str:
         """Column of the out-of-fold error in units of the trees' disagreement, see `intervals`."""
         return f"{self.name}_score"
+
+    @model_validator(mode="after")
+    def _zero_is_lowest(self) -> Self:
+        if self.below_detection == "zero" and self.low != 0:
+            raise ValueError(f"{self.name}: below_detection zero needs low: 0, not {self.low}")
+        return self
 
     @model_validator(mode="after")
     def _positive(self) -> Self:

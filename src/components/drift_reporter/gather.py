@@ -144,8 +144,8 @@ def analysed(connection: Connection, spec: SoftSensor, until: pd.Timestamp) -> p
     """Archived phases with laboratory values, as both were known at `until`.
 
     Returns:
-        The ledger's columns of the newest prediction, laboratory values as `Target.measured`, and
-        `loaded_at`, the arrival of the first value of the phase; oldest first.
+        The ledger's columns of the newest prediction, laboratory values as `Target.measured`
+        and `Target.censored`, and `loaded_at`, the arrival of the first value of the phase; oldest first.
     """
     keys = spec.columns.keys
     ledger, laboratory = tables(spec).archived, tables(spec).laboratory

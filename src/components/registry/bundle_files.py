@@ -24,8 +24,10 @@ from src.components.predictor import trees
 from src.components.predictor.bundle import (
     FOLD,
     FORMER,
+    MARKS,
     Bundle,
     Origin,
+    censored_columns,
     holdout_columns,
     reference_columns,
 )
@@ -189,8 +191,9 @@ def _floors(contract: Contract) -> pd.DataFrame:
 
 def _table(file: Path, columns: list[str], contract: Contract) -> pd.DataFrame:
     """A table whose text columns stay text: experiment 007 is not 7, and NaN may be a name."""
-    former = [FORMER.get(name, name) for name in columns]
-    text = contract.text & {*columns, *former}
+    marks = [name for name in censored_columns(contract.params) if name in columns]
+    former = [FORMER.get(name, name) for name in columns if name not in marks]
+    text = contract.text & {*columns, *former} | {*marks}
     numbers = {*columns, *former} - text
     try:
         table = pd.read_csv(
@@ -205,7 +208,9 @@ def _table(file: Path, columns: list[str], contract: Contract) -> pd.DataFrame:
         raise BundleRefused(f"{file} is not a table: {error}") from error
     if list(table.columns) == former:
         text |= {name for name in columns if FORMER.get(name) in text}
-        table.columns = pd.Index(columns)
+        table.columns = pd.Index([name for name in columns if name not in marks])
+        table = table.assign(**dict.fromkeys(marks, "")).astype(dict.fromkeys(marks, "str"))
+        table = table[columns]
     if list(table.columns) != columns:
         raise BundleRefused(f"{file} has other columns than the model's table")
     measured = table.drop(columns=list(text & set(columns)))
@@ -213,6 +218,8 @@ def _table(file: Path, columns: list[str], contract: Contract) -> pd.DataFrame:
         raise BundleRefused(f"{file} has text where numbers belong")
     if np.isinf(measured.to_numpy(dtype=float)).any():
         raise BundleRefused(f"{file} has an infinite number")
+    if not table[marks].isin(MARKS).all(axis=None):
+        raise BundleRefused(f"{file} has a mark of laboratory values that does not exist")
     return table
 
 

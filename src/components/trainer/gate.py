@@ -19,6 +19,7 @@ from src.components.database.schema import lacking
 from src.components.database.tables import tables
 from src.components.predictor.bundle import Bundle
 from src.components.trainer.evaluation import typical_errors
+from src.components.transformation.censoring import deviations
 from src.components.transformation.training_table import GROUP
 from src.errors import BundleRefused
 from src.soft_sensor import SoftSensor
@@ -95,8 +96,8 @@ def _refuse_trained_on(rows: pd.DataFrame, bundle: Bundle, name: str, spec: Soft
 
 
 def absolute_errors(bundle: Bundle, rows: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:
-    """Rows by targets, NaN where not measured."""
-    return (bundle.values(rows, spec) - rows[spec.target_names]).abs()
+    """Of `censoring.deviations`: rows by targets, NaN where not measured."""
+    return deviations(bundle.values(rows, spec), rows, spec).abs()
 
 
 def _p_worse(differences: pd.Series) -> float:

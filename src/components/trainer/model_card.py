@@ -8,6 +8,7 @@ import pandas as pd
 
 from src.components.predictor.bundle import Bundle
 from src.components.trainer.evaluation import ALL_PHASES
+from src.components.transformation import censoring
 from src.components.transformation.training_table import GROUP
 from src.safe_text import safe
 from src.soft_sensor import Limit, Phase, Quantity, SoftSensor, Target
@@ -67,6 +68,26 @@ def _purpose(spec: SoftSensor) -> str:
     )
 
 
+def _limit_counts(bundle: Bundle, spec: SoftSensor) -> list[str]:
+    """How many laboratory values are limits of the assay and what they were learned as."""
+    lines = []
+    for target in spec.targets:
+        trained, held_out = (
+            censoring.counts(table, target) for table in (bundle.labels(spec), bundle.holdout)
+        )
+        known = int(bundle.reference[target.measured].notna().sum())
+        for mark, side, rule in (
+            (censoring.BELOW, "below detection", target.below_detection),
+            (censoring.ABOVE, "above range", target.above_range),
+        ):
+            if trained[mark] or held_out[mark]:
+                lines.append(
+                    f"{target.title}: {trained[mark]} of {known} laboratory values are {side} and "
+                    f"were learned by the rule `{rule}`; of those held out {held_out[mark]} are"
+                )
+    return lines
+
+
 def weaknesses(bundle: Bundle, metrics: pd.DataFrame, spec: SoftSensor) -> list[str]:
     """What the figures say against the model, one sentence each."""
     weak = []
@@ -84,6 +105,7 @@ def weaknesses(bundle: Bundle, metrics: pd.DataFrame, spec: SoftSensor) -> list[
         standard_error = (coverage * (1 - coverage) / line["n"]) ** 0.5
         if coverage - line["coverage"] > 2 * standard_error:
             weak.append(f"{label}: intervals cover only {line['coverage']:.0%}")
+    weak += _limit_counts(bundle, spec)
     fewest = metrics["n"].min()
     if fewest < RARE:
         phases_held_out = "held-out phase" if fewest == 1 else "held-out phases"
@@ -106,9 +128,10 @@ def _phase_median_error(
 ) -> float | None:
     """Error on the hold-out of guessing the phase's training median; None if nothing is known."""
     column = spec.columns.phase
-    held_out = bundle.holdout.loc[bundle.holdout[column] == phase.value, target.name]
+    held_out = bundle.holdout[bundle.holdout[column] == phase.value]
     trained = bundle.reference.loc[bundle.reference[column] == phase.value, target.measured]
-    error = (held_out - trained.median()).abs().mean()
+    measured, mark = held_out[target.name], censoring.marks(held_out, target)
+    error = censoring.deviation(trained.median(), measured, mark).abs().mean()
     return float(error) if pd.notna(error) else None
 
 

@@ -6,6 +6,7 @@ import hashlib
 import logging
 from typing import TYPE_CHECKING
 
+from src.components.transformation import censoring
 from src.errors import DataError
 from src.soft_sensor import SoftSensor
 
@@ -82,15 +83,8 @@ def _sample_names(rows: pd.DataFrame, keys: pd.DataFrame, spec: SoftSensor) -> p
 
 
 def phase_means(table: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:
-    """Samples to one row of targets per phase: replicates are averaged.
-
-    Args:
-        table: see `samples`.
-
-    Returns:
-        Keys and targets, NaN where no replicate was measured.
-    """
-    return table.groupby(spec.columns.keys, as_index=False)[spec.target_names].mean()
+    """Samples to one row of targets per phase: see `censoring.means`."""
+    return censoring.means(table, spec)
 
 
 def training_table(
@@ -99,7 +93,7 @@ def training_table(
     """Join features and targets by phase, and mark which rows belong together and are held out.
 
     Returns:
-        Keys, features, targets, GROUP and HOLDOUT (bool).
+        Keys, features, targets with `Target.censored`, GROUP and HOLDOUT (bool).
 
     Raises:
         DataError: when fewer experiments than `training.min_experiments` have both, one has no
@@ -125,6 +119,7 @@ def training_table(
     if table[HOLDOUT].nunique() < 2:
         raise DataError("too few groups: all of them fall on one side of the hold-out")
     _refuse_unlearnable(table[~table[HOLDOUT]], spec)
+    _note_limits(table, spec)
     logger.info(
         "%d phases of %d experiments, %d phases held out", len(table), count, table[HOLDOUT].sum()
     )
@@ -153,12 +148,31 @@ def _refuse_unlearnable(training: pd.DataFrame, spec: SoftSensor) -> None:
             f"{spec.training.min_experiments} are needed: measure more or remove it from targets"
         )
     for name in spec.target_names:
-        measured = training[training[name].notna()]
+        known = training[name].notna() & (censoring.marks(training, spec.target(name)) == "")
+        measured = training[known]
         if measured[GROUP].nunique() < 2 or measured[name].nunique() < 2:
             raise DataError(
-                f"{name} was measured in one group only, or is always the same, so nothing can be "
-                "learned about it: measure more or remove it from targets"
+                f"{name} was measured in one group only, is always the same, or always beyond the "
+                "limits of the assay, so nothing can be learned about it: measure more or remove "
+                "it from targets"
             )
+
+
+def _note_limits(table: pd.DataFrame, spec: SoftSensor) -> None:
+    """Log how many values lie beyond a limit of the assay, and what they are learned as."""
+    for target in spec.targets:
+        count = censoring.counts(table, target)
+        rules = {censoring.BELOW: target.below_detection, censoring.ABOVE: target.above_range}
+        for mark, side in ((censoring.BELOW, "below detection"), (censoring.ABOVE, "above range")):
+            if count[mark]:
+                logger.info(
+                    "%s: %d of %d values are %s, learned by the rule `%s`",
+                    target.name,
+                    count[mark],
+                    table[target.name].notna().sum(),
+                    side,
+                    rules[mark],
+                )
 
 
 def held_out(groups: pd.Series, share: float) -> pd.Series:
