@@ -1,10 +1,10 @@
 """What to learn from laboratory values such as "<5" or ">1000": the rules compared.
 
-python -m benchmarks.censoring [SEEDS]: in each of 5 worlds of two kinds a model is trained on 50
+python -m benchmarks.censoring [SEEDS]: in each of 3 worlds of two kinds a model is trained on 50
 experiments whose laboratory values below a limit are known as such only. The limit hits 20, 40 or
 60 % of the rinses; another one, above which values are not known, 20 or 40 % of the washes. The
 model is judged by the true values of 200 other experiments, and by the limits of the surfactants
-alone. Default hyperparameters, 5 folds.
+alone. Default hyperparameters, 3 folds.
 
 The worlds are those of the simulator, and synthetic ones that are built in another way: values are
 lognormal, sensors respond to powers of them that saturate, and the tension to their logarithms.
@@ -36,11 +36,12 @@ from src.components.ingestion import data_set
 from src.components.predictor.bundle import Bundle
 from src.components.predictor.judgement import Judgement
 from src.components.trainer import fitting
+from src.components.transformation import censoring
 from src.components.transformation.censoring import ABOVE, BELOW, marks
 from src.components.transformation.training_table import GROUP, HOLDOUT
 from src.soft_sensor import SoftSensor, Target
 
-EXPERIMENTS, FRESH, SECONDS, FIRST_SEED, ROUNDS = 50, 200, 300, 2001, 3
+EXPERIMENTS, FRESH, SECONDS, FIRST_SEED, FOLDS, ROUNDS = 50, 200, 300, 2001, 3, 2
 # Side of the limit: value of the phase that is cut off, shares of it, rules.
 SIDES = {
     BELOW: (0, (0.2, 0.4, 0.6), ("half", "limit", "zero", "missing", "learned", "known")),
@@ -118,7 +119,8 @@ def analysed(
         table[target.name] = table[target.name].where(~cut, limit)
         table[f"{target.name}_limit"] = limit
     experiment = table["experimentnummer"]
-    return table.assign(**{GROUP: experiment, HOLDOUT: False})
+    table[GROUP], table[HOLDOUT] = experiment, False
+    return table
 
 
 def trained(rule: str, table: pd.DataFrame, known: pd.DataFrame, spec: SoftSensor) -> Bundle:
@@ -139,7 +141,7 @@ def trained(rule: str, table: pd.DataFrame, known: pd.DataFrame, spec: SoftSenso
 
 def learned(table: pd.DataFrame, spec: SoftSensor) -> Bundle:
     """See the module: values below the limit follow the model's own predictions."""
-    original = fitting.substituted
+    original = censoring.substituted
     guess: pd.DataFrame | None = None
 
     def by_prediction(part: pd.DataFrame, of: SoftSensor) -> pd.DataFrame:
@@ -148,17 +150,17 @@ def learned(table: pd.DataFrame, spec: SoftSensor) -> Bundle:
             if guess is not None:
                 below = marks(part, target) == BELOW
                 limit = part[target.name]
-                lower = np.minimum(guess[target.name], limit)
-                filled[target.name] = filled[target.name].mask(below, lower.clip(lower=target.low))
+                nearest = guess[target.name].clip(target.low, limit)
+                filled[target.name] = filled[target.name].mask(below, nearest)
         return filled
 
-    fitting.substituted = by_prediction  # type: ignore[attr-defined]
+    setattr(fitting, "substituted", by_prediction)
     try:
         for _ in range(ROUNDS):
             bundle = fitting.assemble(table, fitting.DEFAULTS, spec)
             guess = bundle.reference[spec.target_names]
     finally:
-        fitting.substituted = original  # type: ignore[attr-defined]
+        setattr(fitting, "substituted", original)
     return bundle
 
 
@@ -166,7 +168,7 @@ def one_world(kind: str, side: str, share: float, seed: int) -> list[dict[str, A
     """A line for each rule: errors, coverage and, of rinses, verdicts."""
     spec = soft_sensor()
     tension = spec.targets[0].model_copy(update={"limit": None})
-    training = spec.training.model_copy(update={"folds": 5})
+    training = spec.training.model_copy(update={"folds": FOLDS})
     spec = spec.model_copy(update={"training": training, "targets": (tension, *surfactants(spec))})
     phase, _, rules = SIDES[side]
     truth = WORLDS[kind](seed, spec)
@@ -178,17 +180,19 @@ def one_world(kind: str, side: str, share: float, seed: int) -> list[dict[str, A
     for rule in rules:
         predicted = trained(rule, table, known, spec).predict(fresh, spec)
         figures = [_figures(predicted, fresh, table, side, target) for target in surfactants(spec)]
-        line = pd.DataFrame(figures).mean().to_dict()
-        lines.append({"world": kind, "side": side, "share": share, "rule": rule, **line})
+        line: dict[str, Any] = {"world": kind, "side": side, "share": share, "rule": rule}
+        for name in figures[0]:
+            line[name] = np.mean([figure[name] for figure in figures])
         clean = pd.Series(True, fresh.index)
         for target in surfactants(spec):
             assert target.limit is not None
             clean &= fresh[target.name] <= target.limit.max
         for name, rows in (("clean", clean), ("dirty", ~clean)):
             verdicts = predicted.loc[rows, "verdict"]
-            lines[-1][name] = int(rows.sum())
-            lines[-1][f"{name}_as_clean"] = int((verdicts == Judgement.CLEAN).sum())
-            lines[-1][f"{name}_as_dirty"] = int((verdicts == Judgement.NOT_CLEAN).sum())
+            line[name] = int(rows.sum())
+            line[f"{name}_as_clean"] = int((verdicts == Judgement.CLEAN).sum())
+            line[f"{name}_as_dirty"] = int((verdicts == Judgement.NOT_CLEAN).sum())
+        lines.append(line)
     return lines
 
 
@@ -229,10 +233,10 @@ def main(seeds: int) -> None:
     for true, given in product(("clean", "dirty"), repeat=2):
         table[f"{true}_as_{given}"] = total[f"{true}_as_{given}"] / total[true]
     print(f"{seeds} worlds of each kind; errors and biases of log(1 + mg/L)\n")
-    for (kind, side), part in table.groupby(["world", "side"], sort=False):
-        print(f"{kind}, {side}\n{part.droplevel([0, 1]).round(3).to_string()}\n")
+    for names, part in table.groupby(["world", "side"], sort=False):
+        print(f"{names}\n{part.droplevel([0, 1]).round(3).to_string()}\n")
 
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.WARNING)
-    main(*[int(word) for word in sys.argv[1:]] or (5,))
+    main(*[int(word) for word in sys.argv[1:]] or (3,))

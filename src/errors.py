@@ -162,13 +162,13 @@ _OPERATING_SYSTEM = {
 
 # By the name of the type, so that no library is imported for it.
 _LIBRARIES = {
-    "UnicodeDecodeError": "save the file as UTF-8",
     "httpx.ConnectError": "check PREFECT_API_URL and that the server is running",
     "sqlite3.Error": "check the SQLite file of the model registry, artifacts/mlflow.db unless "
     "MLFLOW_TRACKING_URI names another: is it whole, writable, free of other users, and its disk "
     "not full?",
 }
 _MISSING_MODULES = {
+    "duckdb": "run this where requirements.txt is installed; the predict image does not read files",
     "prefect": "install the extra `flows`, or unset PREFECT_API_URL",
     "pyarrow": "install the extra `archive`, or unset RAW_ARCHIVE",
 }

@@ -186,7 +186,7 @@ def _data_set(folder: Path, spec: SoftSensor) -> Findings:
     from src.components.trainer.gate import LEVEL
     from src.pipelines.train_pipeline import prepare
 
-    table = prepare(folder, spec)
+    table, _ = prepare(folder, spec)
     groups = table[GROUP].nunique()
     held_out = table.loc[table[HOLDOUT], GROUP].nunique()
     yield Grade.OK, (

@@ -54,6 +54,7 @@ main = typer.Typer(
 )
 
 PARTIAL = 3
+ACCEPT_OUTLIERS = "take laboratory values outside the range of their target; WHY is kept"
 
 
 def contract(settings: Settings) -> SoftSensor:
@@ -76,6 +77,13 @@ def _duration(text: str) -> timedelta:
     if match is None:
         raise typer.BadParameter(f"{text!r} is not a duration such as 8d, 36h or 90m")
     return timedelta(**{units[match["unit"]]: int(match["count"])})
+
+
+def _signed(why: str | None) -> str | None:
+    """A reason with the name of who gave it."""
+    from src.components.lineage import user
+
+    return None if why is None else f"{user()}: {why}"
 
 
 @main.callback()
@@ -144,24 +152,30 @@ def simulate(
 def load(
     file: Annotated[Path, typer.Argument(help="sensor rows, CSV or Parquet")],
     laboratory: Annotated[
-        bool, typer.Option("--laboratory", help="the file holds laboratory values, CSV")
+        bool, typer.Option("--laboratory", help="the file holds laboratory values")
     ] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="load sensor rows although this file was loaded before")
+    ] = False,
+    accept_outliers: Annotated[
+        str | None, typer.Option(metavar="WHY", help=ACCEPT_OUTLIERS)
+    ] = None,
 ) -> None:
     """Load a file of sensor rows into online_data, all of them or none; or laboratory values."""
     from src.components.database.connection import connect
+    from src.components.ingestion.laboratory import load as load_values
     from src.components.ingestion.load import load_sensor_rows
 
+    if again and laboratory:
+        raise typer.BadParameter("--laboratory adds what is new only, so it excludes --again")
+    if accept_outliers is not None and not laboratory:
+        raise typer.BadParameter("--accept-outliers needs --laboratory")
     with command("load") as settings, connect(settings) as engine:
         spec = contract(settings)
-        if not laboratory:
-            load_sensor_rows(engine, spec, file)
-            return
-        from src.cli.console import show_line
-        from src.components.ingestion.laboratory import load as load_values
-
-        counts = load_values(engine, spec, file)
-        by_state = ", ".join(f"{count} {state}" for state, count in counts.items())
-        show_line(f"{by_state} phases")
+        if laboratory:
+            load_values(engine, spec, file, _signed(accept_outliers))
+        else:
+            load_sensor_rows(engine, spec, file, again=again)
 
 
 @main.command("pull-data")
@@ -185,6 +199,9 @@ def train(
     cold: Annotated[
         bool, typer.Option("--cold", help="start the search without those of Production")
     ] = False,
+    accept_outliers: Annotated[
+        str | None, typer.Option(metavar="WHY", help=ACCEPT_OUTLIERS)
+    ] = None,
 ) -> None:
     """Tune, fit, evaluate and register a model."""
     if retrain and (trials or cold):
@@ -192,7 +209,7 @@ def train(
     with command("train") as settings:
         from src.pipelines.train_pipeline import train as pipeline
 
-        pipeline(settings, str(dataset), trials, retrain, cold)
+        pipeline(settings, str(dataset), trials, retrain, cold, _signed(accept_outliers))
 
 
 @main.command()

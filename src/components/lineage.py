@@ -1,7 +1,9 @@
-"""From which code and libraries something was made."""
+"""From which code and libraries something was made, and by whom."""
 
 from __future__ import annotations
 
+import getpass
+import os
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -42,3 +44,11 @@ def library_versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return versions
+
+
+def user() -> str:
+    """Who runs this; in a container a user may have a number and no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())

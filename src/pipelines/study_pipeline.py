@@ -25,7 +25,7 @@ def study(settings: Settings, folder: str = "Dataset", repeats: int = 3) -> pd.D
     """Compare sets of sensors on a data set folder; see `sensor_study.compare_sets`."""
     spec = load_soft_sensor(settings.impress_params)
     params = production_params(settings, spec, needed=False)
-    table = prepare(Path(folder), spec)
+    table, _ = prepare(Path(folder), spec)
     importance = None
     if len(spec.sensors) > sensor_study.EVERY_SUBSET_UP_TO:
         bundle = fitting.assemble(table, params, spec)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from src.components.ingestion import data_set, dvc_data
+from src.components.ingestion.account import Account, note_joined
 from src.components.lineage import code_version, library_versions
 from src.components.predictor.bundle import Bundle
 from src.components.registry import cache
@@ -22,7 +23,13 @@ from src.components.registry.versions import Registry
 from src.components.trainer import evaluation, explanation, fitting
 from src.components.trainer.members import Params
 from src.components.trainer.model_card import model_card
-from src.components.transformation.training_table import HOLDOUT, laboratory_targets, training_table
+from src.components.transformation import censoring
+from src.components.transformation.training_table import (
+    HOLDOUT,
+    laboratory_targets,
+    samples,
+    training_table,
+)
 from src.errors import BundleRefused, NoModel, VersionLost
 from src.files import write_whole
 from src.logger import job
@@ -40,6 +47,7 @@ def train(
     trials: int | None = None,
     retrain: bool = False,
     cold: bool = False,
+    accept_outliers: str | None = None,
 ) -> str:
     """Train on a data set folder and register the model.
 
@@ -47,16 +55,19 @@ def train(
         trials: tuning trials per member, by default those of params.yaml.
         retrain: use the hyperparameters of the Production version and do not search.
         cold: start the search with the default hyperparameters, not with those of Production.
+        accept_outliers: who says that values outside the range of their target are right, and why.
 
     Returns:
         The number of the new version.
     """
     spec = load_soft_sensor(settings.impress_params)
     start = fitting.DEFAULTS if cold else production_params(settings, spec, needed=retrain)
-    table = prepare(Path(folder), spec)
+    table, account = prepare(Path(folder), spec, accept_outliers is not None)
     searched = 0 if retrain else trials or spec.training.trials
     bundle = fit(table, searched, start, spec)
-    return evaluate_and_register(bundle, table, Path(folder), settings, spec)
+    version = evaluate_and_register(bundle, table, Path(folder), settings, spec, accept_outliers)
+    account.log()
+    return version
 
 
 @task(retries=2)
@@ -82,13 +93,21 @@ def production_params(settings: Settings, spec: SoftSensor, needed: bool) -> dic
 
 
 @task()
-def prepare(folder: Path, spec: SoftSensor) -> pd.DataFrame:
-    """Sensor series and laboratory values to one table of phases."""
-    features = data_set.read_features(folder, spec)
-    laboratory = data_set.read_laboratory(folder / spec.files.laboratory, spec)
+def prepare(
+    folder: Path, spec: SoftSensor, accept_outliers: bool = False
+) -> tuple[pd.DataFrame, Account]:
+    """Sensor series and laboratory values to one table of phases, and what became of them."""
+    account = Account()
+    features = data_set.read_features(folder, spec, account)
+    file = folder / spec.files.laboratory
+    laboratory = data_set.read_laboratory(file, spec, account, accept_outliers)
+    for count, values in censoring.counted(samples(laboratory, spec), spec):
+        account.note(count, values)
     targets = laboratory_targets(laboratory, spec)
     groups = data_set.read_groups(folder, spec)
-    return training_table(features, targets, groups, spec)
+    table = training_table(features, targets, groups, spec)
+    note_joined(account, features, targets, table, spec)
+    return table, account
 
 
 fit = task()(fitting.train)
@@ -101,6 +120,7 @@ def evaluate_and_register(
     folder: Path,
     settings: Settings,
     spec: SoftSensor,
+    accepted_outliers: str | None = None,
 ) -> str:
     """Evaluate on the hold-out, draw charts, write the model card, and register it all.
 
@@ -128,7 +148,8 @@ def evaluate_and_register(
         card = model_card(bundle, errors, importance, spec)
         (pages / "model_card.md").write_text(card, encoding="utf-8")
         scores = evaluation.flat_metrics(errors)
-        version = Registry(settings, spec.name).log(bundle, scores, origin, pages)
+        tags = {**origin, "accepted_outliers": accepted_outliers} if accepted_outliers else origin
+        version = Registry(settings, spec.name).log(bundle, scores, tags, pages)
     write_whole(settings.artifacts / "metrics.json", json.dumps(scores, indent=1).encode())
     logger.info("version %s of %s; errors on the hold-out:", version, spec.name)
     for line in errors.round(3).to_string(index=False).splitlines():

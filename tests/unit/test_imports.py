@@ -17,7 +17,7 @@ COMPONENTS: dict[str, set[str]] = {
     "lineage": set(),
     "predictor": {"transformation"},
     "ingestion": {"database", "predictor", "transformation"},
-    "registry": {"predictor"},
+    "registry": {"lineage", "predictor"},
     "inbox": {"database", "predictor", "transformation"},
     "trainer": {"database", "ingestion", "predictor", "transformation"},
     "drift_reporter": {"database", "predictor", "transformation"},

@@ -20,7 +20,8 @@ from src.components.drift_reporter.rank_tests import Sample, enough, shift_of
 from src.components.drift_reporter.status import Status
 from src.components.predictor.bundle import Bundle
 from src.components.predictor.ensemble import to_scale
-from src.components.transformation.censoring import contained, deviation, marks
+from src.components.transformation import censoring
+from src.components.transformation.censoring import deviation, marks
 from src.soft_sensor import SoftSensor, Target
 
 ENOUGH = 30  # laboratory values, which reveal a shift of half a standard deviation
@@ -91,7 +92,7 @@ def errors(predicted: pd.DataFrame, measured: pd.DataFrame, spec: SoftSensor) ->
         table[target.name] = -deviation(*on_scale, mark)
         table[target.inside] = np.nan
         if target.lower in predicted:
-            is_inside = contained(predicted, value, mark, target)
+            is_inside = censoring.contained(predicted, value, mark, target)
             table[target.inside] = is_inside.astype(float).where(value.notna())
         table[target.off] = -deviation(prediction, value, mark)
     return table

@@ -49,9 +49,7 @@ def note_sensor_rows(table: TableFile, spec: SoftSensor, account: Account) -> No
     account.note(table.rows, f"rows in {table.file.name}")
     _note_left_out(table, account)
     valid = valid_rows(spec)
-    account.note_any(
-        _count(table, f"NOT {valid}"), "rows of them do not count: invalid by the rig's own word"
-    )
+    account.note_left_out(_count(table, f"NOT {valid}"), "rows that the rig has marked as invalid")
     for sensor in spec.sensors:
         name = f'"{sensor.name}"'
         outside = _count(table, f"{name} NOT BETWEEN {sensor.low} AND {sensor.high} AND {valid}")
@@ -77,11 +75,12 @@ def note_sensor_rows(table: TableFile, spec: SoftSensor, account: Account) -> No
 
 
 def _note_left_out(table: TableFile, account: Account) -> None:
-    account.note_any(table.blank, "rows without any value were left out")
-    account.note_any(
-        len(table.ignored),
-        f"columns were left out: {shortened(table.ignored)} (not in params.yaml)",
-    )
+    account.note_left_out(table.blank, "rows without any value")
+    if table.ignored:
+        names = shortened(table.ignored)
+        account.note_left_out(
+            len(table.ignored), f"columns that params.yaml does not name: {names}"
+        )
 
 
 def _count(table: TableFile, condition: str) -> int:
@@ -180,11 +179,11 @@ def read_laboratory(
         *(Column(name, Kind.MEASURED) for name in spec.target_names),
     ]
     if spec.laboratory.sample_column:
-        columns.append(Column(spec.laboratory.sample_column, Kind.TEXT))
+        columns.append(Column(spec.laboratory.sample_column, Kind.TEXT, optional=True))
     section = "files.laboratory_dialect"
     with table_file.read(file, columns, spec.files.of_laboratory, section) as table:
         account.note(table.rows, f"rows in {file.name}")
-        account.note_any(table.blank, "rows without any value were left out")
+        account.note_left_out(table.blank, "rows without any value")
         frame = table.frame()
         for target in spec.targets:
             outliers = _outliers(frame, target, spec)
@@ -192,8 +191,8 @@ def read_laboratory(
                 continue
             if not accept_outliers:
                 raise DataError(_outlier(table, target, outliers))
-            account.note(len(outliers), f"values of {target.name} outside its range were accepted")
-    _note_labels(frame[label], file, spec, account)
+            account.note(len(outliers), f"values of {target.name} outside its range, accepted")
+    _note_labels(frame[label], spec, account)
     return frame.reset_index(drop=True)
 
 
@@ -216,20 +215,15 @@ def _outlier(table: TableFile, target: Target, outliers: pd.Series) -> str:
     )
 
 
-def _note_labels(labels: pd.Series, file: Path, spec: SoftSensor, account: Account) -> None:
-    """Count the rows that name no phase by their label, and warn of them."""
+def _note_labels(labels: pd.Series, spec: SoftSensor, account: Account) -> None:
+    """Count the rows that name no phase, by their label."""
     known = {phase.label.casefold(): phase.label for phase in spec.phases}
     others = labels[~labels.isin(known.values())].fillna("empty").value_counts()
-    if others.empty:
-        return
     names = []
     for label, count in others.items():
         meant = known.get("".join(str(label).split()).casefold())
         names.append(f"{label} ({count}{f', is {meant} meant?' if meant else ''})")
-    account.note(int(others.sum()), f"rows of them name no phase: {shortened(names)}")
-    logger.warning(
-        "%s: %d rows name no phase and are left out: %s", file, others.sum(), shortened(names)
-    )
+    account.note_left_out(int(others.sum()), f"rows of no phase: {shortened(names)}")
 
 
 def read_groups(folder: Path, spec: SoftSensor) -> pd.Series | None:

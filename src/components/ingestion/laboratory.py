@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +48,7 @@ def load(
     their phase. So a file that grows can be loaded again and again.
 
     Args:
-        accept_outliers: why values outside the range of their target are right.
+        accept_outliers: who says that values outside the range of their target are right, and why.
 
     Raises:
         DataError: when the file lacks a column, or holds something that does not belong there.
@@ -59,7 +58,7 @@ def load(
     arrived = samples(rows, spec).dropna(subset=spec.target_names, how="all")
     details: dict[str, object] = {"file": file.name, "sha256": digest_of(file), "rows": len(rows)}
     if accept_outliers is not None:
-        details["accepted_outliers"] = {"by": getpass.getuser(), "why": accept_outliers}
+        details["accepted_outliers"] = accept_outliers
     with engine.begin() as connection:
         laboratory = tables(spec).laboratory
         change = compare(arrived, _known(connection, spec), spec)
@@ -68,8 +67,7 @@ def load(
         Journal(engine, spec).note_load(connection, details)
         not_archived = _not_archived(connection, arrived, spec)
     _note(change, arrived, account, spec)
-    for line in account.lines():
-        logger.info("%s", line)
+    account.log()
     if not not_archived.empty:
         experiments = not_archived[spec.columns.experiment].astype(str).unique().tolist()
         logger.warning(
@@ -143,17 +141,17 @@ def _not_archived(connection: Connection, arrived: pd.DataFrame, spec: SoftSenso
 
 def _note(change: Change, arrived: pd.DataFrame, account: Account, spec: SoftSensor) -> None:
     keys = spec.columns.keys
-    account.note(len(change.new), "phases have their first values")
+    account.note(len(change.new), "phases with first values")
     for samples_of, what in (
-        (change.corrected, "samples replace their earlier values"),
-        (change.added, "samples are new in a phase that has some, and are averaged with them"),
+        (change.corrected, "samples in place of their earlier values"),
+        (change.added, "samples added to those of their phase and averaged with them"),
     ):
         if not samples_of.empty:
             names = [_name(row, spec) for _, row in samples_of.iterrows()]
             account.note(len(samples_of), f"{what}: {shortened(names)}")
     touched = change.samples[keys].drop_duplicates()
     known = len(arrived[keys].drop_duplicates()) - len(touched)
-    account.note_any(known, "phases are as they were")
+    account.note(known, "phases unchanged")
 
 
 def _name(row: pd.Series, spec: SoftSensor) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,6 @@ from src.components.ingestion.cells import literal
 from src.components.ingestion.table_file import TableFile
 from src.errors import DataError
 from src.soft_sensor import SoftSensor
-
-logger = logging.getLogger(__name__)
 
 
 def load_sensor_rows(
@@ -51,8 +48,7 @@ def load_sensor_rows(
         account.note(table.rows, f"rows loaded into {inbox}")
         details = {"file": file.name, "sha256": digest, "rows": table.rows}
         journal.note_load(connection, details)
-    for line in account.lines():
-        logger.info("%s", line)
+    account.log()
     return table.rows
 
 

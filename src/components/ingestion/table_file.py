@@ -67,8 +67,8 @@ class TableFile:
 
     def frame(self) -> pd.DataFrame:
         """All rows, in memory; the index is their place."""
-        frame = self.connection.sql("SELECT * FROM rows ORDER BY impress_row").df()
-        return frame.set_index("impress_row")
+        rows: pd.DataFrame = self.connection.sql("SELECT * FROM rows ORDER BY impress_row").df()
+        return rows.set_index("impress_row")
 
     def place(self, row: int) -> str:
         """Where a row is in the file: `line 7`."""
@@ -266,7 +266,7 @@ def _text(file: Path, encoding: str) -> Iterator[io.TextIOWrapper]:
     if encoding == "utf-8":
         encoding = "utf-8-sig"
     with gzip.open(file) if compressed else file.open("rb") as stream:
-        yield io.TextIOWrapper(stream, encoding=encoding, newline="")  # type: ignore[arg-type]
+        yield io.TextIOWrapper(stream, encoding=encoding, newline="")
 
 
 def _copy_as_utf8(file: Path, copy: Path, dialect: Dialect, section: str) -> None:
@@ -398,7 +398,8 @@ def _checked(
             words = f": column {place + 1} has no name, but holds {text[:60]!r}: give it one"
         else:
             words = complaint(chosen[place], text, dialect, section)
-        if row == 0 and not dialect.units_row:
+        without_digits = text is None or not any(sign.isdigit() for sign in text)
+        if row == 0 and without_digits and not dialect.units_row and isinstance(body, _Csv):
             words += f"; if this row holds units, set {section}.units_row: true"
         raise DataError(f"{body.file}, {body.place(row)}{words}; nothing was read")
     rows, blank = connection.execute("""

@@ -6,14 +6,13 @@ changes is kept in tags of the registered model.
 
 from __future__ import annotations
 
-import getpass
-import os
 import sqlite3
 from contextlib import suppress
 from datetime import UTC, datetime
 
 from pydantic import AwareDatetime, BaseModel, ValidationError
 
+from src.components.lineage import user
 from src.components.registry import embedded, server
 from src.components.registry.versions import Registry, Version, as_version, reachable
 from src.errors import NoModel, RegistryFault, VersionLost
@@ -186,7 +185,7 @@ def history(registry: Registry) -> list[Change]:
 
 def _note(registry: Registry, event: str, number: str, why: str) -> None:
     now = datetime.now(UTC)
-    by = registry.settings.mlflow_tracking_username or _user()
+    by = registry.settings.mlflow_tracking_username or user()
     change = Change(at=now, event=event, version=number, by=by, why=why[:1000])
     key = f"{HISTORY}{now:%Y-%m-%dT%H%M%S.%fZ}"
     with reachable(registry.settings):
@@ -205,14 +204,6 @@ def _point_production_at(registry: Registry, number: str) -> None:
             registry.client.transition_model_version_stage(
                 registry.name, number, PRODUCTION, archive_existing_versions=True
             )
-
-
-def _user() -> str:
-    """Who runs this; in a container a user may have a number and no name."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return str(os.getuid())
 
 
 def _up_to_last(number: str, served: list[str]) -> list[str]:

@@ -68,26 +68,6 @@ def _purpose(spec: SoftSensor) -> str:
     )
 
 
-def _limit_counts(bundle: Bundle, spec: SoftSensor) -> list[str]:
-    """How many laboratory values are limits of the assay and what they were learned as."""
-    lines = []
-    for target in spec.targets:
-        trained, held_out = (
-            censoring.counts(table, target) for table in (bundle.labels(spec), bundle.holdout)
-        )
-        known = int(bundle.reference[target.measured].notna().sum())
-        for mark, side, rule in (
-            (censoring.BELOW, "below detection", target.below_detection),
-            (censoring.ABOVE, "above range", target.above_range),
-        ):
-            if trained[mark] or held_out[mark]:
-                lines.append(
-                    f"{target.title}: {trained[mark]} of {known} laboratory values are {side} and "
-                    f"were learned by the rule `{rule}`; of those held out {held_out[mark]} are"
-                )
-    return lines
-
-
 def weaknesses(bundle: Bundle, metrics: pd.DataFrame, spec: SoftSensor) -> list[str]:
     """What the figures say against the model, one sentence each."""
     weak = []
@@ -105,7 +85,9 @@ def weaknesses(bundle: Bundle, metrics: pd.DataFrame, spec: SoftSensor) -> list[
         standard_error = (coverage * (1 - coverage) / line["n"]) ** 0.5
         if coverage - line["coverage"] > 2 * standard_error:
             weak.append(f"{label}: intervals cover only {line['coverage']:.0%}")
-    weak += _limit_counts(bundle, spec)
+    for part, table in (("trained on", bundle.labels(spec)), ("held out", bundle.holdout)):
+        for count, values in censoring.counted(table, spec):
+            weak.append(f"of the phases {part}, {count} {values}")
     fewest = metrics["n"].min()
     if fewest < RARE:
         phases_held_out = "held-out phase" if fewest == 1 else "held-out phases"

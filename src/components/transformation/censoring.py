@@ -114,7 +114,16 @@ def contained(
     return measured.notna() & reaches_down & reaches_up
 
 
-def counts(table: pd.DataFrame, target: Target) -> dict[str, int]:
-    """How many values lie below detection and above the range."""
-    mark = marks(table, target)
-    return {BELOW: int((mark == BELOW).sum()), ABOVE: int((mark == ABOVE).sum())}
+def counted(table: pd.DataFrame, spec: SoftSensor) -> list[tuple[int, str]]:
+    """How many values lie beyond limits, and of which target, on which side, by which rule."""
+    lines = []
+    for target in spec.targets:
+        mark = marks(table, target)
+        for side, where, rule in (
+            (BELOW, "below detection", target.below_detection),
+            (ABOVE, "above range", target.above_range),
+        ):
+            count = int((mark == side).sum())
+            if count:
+                lines.append((count, f"values of {target.name} are {where}, rule `{rule}`"))
+    return lines

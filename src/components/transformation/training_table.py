@@ -119,7 +119,6 @@ def training_table(
     if table[HOLDOUT].nunique() < 2:
         raise DataError("too few groups: all of them fall on one side of the hold-out")
     _refuse_unlearnable(table[~table[HOLDOUT]], spec)
-    _note_limits(table, spec)
     logger.info(
         "%d phases of %d experiments, %d phases held out", len(table), count, table[HOLDOUT].sum()
     )
@@ -156,23 +155,6 @@ def _refuse_unlearnable(training: pd.DataFrame, spec: SoftSensor) -> None:
                 "limits of the assay, so nothing can be learned about it: measure more or remove "
                 "it from targets"
             )
-
-
-def _note_limits(table: pd.DataFrame, spec: SoftSensor) -> None:
-    """Log how many values lie beyond a limit of the assay, and what they are learned as."""
-    for target in spec.targets:
-        count = censoring.counts(table, target)
-        rules = {censoring.BELOW: target.below_detection, censoring.ABOVE: target.above_range}
-        for mark, side in ((censoring.BELOW, "below detection"), (censoring.ABOVE, "above range")):
-            if count[mark]:
-                logger.info(
-                    "%s: %d of %d values are %s, learned by the rule `%s`",
-                    target.name,
-                    count[mark],
-                    table[target.name].notna().sum(),
-                    side,
-                    rules[mark],
-                )
 
 
 def held_out(groups: pd.Series, share: float) -> pd.Series:

@@ -57,10 +57,10 @@ def fixture_dataset(
 def test_archived_features_and_new_labels_join_the_training_table(
     dataset: Path, engine: Engine, spec: SoftSensor
 ) -> None:
-    before = prepare(dataset, spec)
+    before, _ = prepare(dataset, spec)
     assert not set(NEW) & set(before["experimentnummer"])
     said = _run("collect")
-    after = prepare(dataset, spec)
+    after, _ = prepare(dataset, spec)
     joined = after[after["experimentnummer"].isin(NEW)]
     assert set(joined["experimentnummer"]) == set(NEW) - {25}
     assert f"{len(joined)} analysed phases" in said

@@ -241,7 +241,7 @@ def test_a_bundle_with_the_column_names_of_older_versions_is_read(folder: Path) 
     for name in ("reference.csv", "holdout.csv"):
         file = folder / name
         table = pd.read_csv(file, dtype="str", keep_default_na=False)
-        old = table.drop(columns=[name for name in table if name.endswith("_censored")])
+        old = table.drop(columns=[name for name in table if str(name).endswith("_censored")])
         names = {"impress_group": "group", "impress_fold": "fold"}
         old.rename(columns=names).to_csv(file, index=False)
         _rehash(folder, name)
