@@ -222,8 +222,8 @@ def _figures(
 def main(seeds: int) -> None:
     """Print what each rule does, by world and share of the phases beyond the limit."""
     jobs = []
-    for kind, side in product(WORLDS, SIDES):
-        for share, seed in product(SIDES[side][1], range(FIRST_SEED, FIRST_SEED + seeds)):
+    for seed, side in product(range(FIRST_SEED, FIRST_SEED + seeds), SIDES):
+        for share, kind in product(SIDES[side][1], WORLDS):
             jobs.append((kind, side, share, seed))
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         found = pd.DataFrame([line for lines in pool.map(one_world, *zip(*jobs)) for line in lines])

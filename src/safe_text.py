@@ -17,6 +17,7 @@ from functools import cache, lru_cache
 from urllib.parse import unquote
 
 HIDDEN = "***"
+SHOWN = 60  # characters of a name
 SHORTEST = 4  # characters of a secret; hiding shorter ones everywhere would hide half of each text
 
 # What precedes the host in an address. An address such as file:///path has no host.
@@ -40,6 +41,11 @@ def keep_secret(values: Iterable[str]) -> None:
 def safe(text: str) -> str:
     """A text as one line without secrets and control characters."""
     return visible(redacted(text))
+
+
+def short(text: str) -> str:
+    """The beginning of a text that is too long for a line of a table or a sentence."""
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
 def safe_lines(text: str) -> str:

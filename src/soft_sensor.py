@@ -199,7 +199,7 @@ class Files(Dialect):
     @property
     def of_sensors(self) -> Dialect:
         """How sensor files and grouping files are written."""
-        return Dialect(**{name: getattr(self, name) for name in Dialect.model_fields})
+        return Dialect(**self.model_dump(include=set(dict(Dialect.model_fields))))
 
     @property
     def of_laboratory(self) -> Dialect:
@@ -416,6 +416,13 @@ class Prediction(_Record):
     batch: Annotated[int, Field(ge=1)] = 1000
     min_samples: Annotated[int, Field(ge=1)] = 60
 
+    @model_validator(mode="after")
+    def _reused_after_a_phase(self) -> Self:
+        longest = self.max_phase_minutes
+        if longest and self.reused_after_hours and 60 * self.reused_after_hours <= longest:
+            raise ValueError("reused_after_hours is not longer than max_phase_minutes")
+        return self
+
 
 class Confirmation(_Record):
     """A sensor is in alarm when it was found in `need` of the last `of` windows."""
@@ -502,7 +509,7 @@ class SoftSensor(_Record):
         """
         if self.columns.experiment_type == "text":
             return words
-        if not words.isdecimal():
+        if not words.removeprefix("-").isdecimal():
             raise DataError(f"{words!r} is not an experiment: they are numbered, see params.yaml")
         return int(words)
 

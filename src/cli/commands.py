@@ -79,11 +79,11 @@ def _duration(text: str) -> timedelta:
     return timedelta(**{units[match["unit"]]: int(match["count"])})
 
 
-def _signed(why: str | None) -> str | None:
+def _signed(reason: str | None) -> str | None:
     """A reason with the name of who gave it."""
     from src.components.lineage import user
 
-    return None if why is None else f"{user()}: {why}"
+    return None if reason is None else f"{user()}: {reason}"
 
 
 @main.callback()

@@ -16,8 +16,7 @@ from src.components.inbox.stock import N_ROWS, STATE
 from src.components.predictor.reasons import Reason
 from src.components.registry import signing
 from src.components.trainer.evaluation import ALL_PHASES
-from src.components.trainer.next_sample import WHY
-from src.safe_text import safe
+from src.safe_text import safe, short
 from src.soft_sensor import SoftSensor
 
 if TYPE_CHECKING:
@@ -159,13 +158,15 @@ def show_next_samples(
         experiments: number of experiments that were ranked.
         version: of the model that ranked them.
     """
+    from src.components.trainer.next_sample import WHY
+
     show_heading(
         f"most worth a laboratory analysis, of {experiments} experiments without laboratory "
         f"values (ranked by version {version})"
     )
     for line in ranked.to_dict("records"):
         reasons = line[WHY] or "nothing unusual"
-        show_line(f"{line[spec.columns.experiment]}  {reasons}")
+        show_line(f"{_key(line[spec.columns.experiment])}  {reasons}")
 
 
 def show_production(version: Version, metrics: dict[str, float], spec: SoftSensor) -> None:
@@ -225,13 +226,13 @@ def show_doubtful_clocks(phases: list[dict[str, Any]], spec: SoftSensor) -> None
     """
     if not phases:
         return
-    limit = pd.Timedelta(hours=spec.prediction.clock_limit_hours)
+    limit = timedelta(hours=spec.prediction.clock_limit_hours)
     rows = []
     for phase in phases:
-        arrived = pd.Timestamp(phase["arrived_at"])
+        arrived = phase["arrived_at"]
         rows.append(
             [
-                *(str(phase[key]) for key in spec.columns.keys),
+                *(_key(phase[key]) for key in spec.columns.keys),
                 stamp(phase["last_timestamp"]),
                 _time(arrived),
                 phase[STATE],
@@ -267,13 +268,14 @@ def show_reports(runs: list[dict[str, Any]]) -> None:
     rows = []
     for run in runs:
         details = run["details"]
+        sensors = details.get("sensors")
         rows.append(
             [
                 str(run["id"]),
                 _time(run["started_at"]),
                 str(details.get("rows", "")),
                 run["outcome"],
-                ", ".join(details.get("sensors", [])),
+                ", ".join(map(str, sensors)) if isinstance(sensors, list) else "",
                 "accepted" if "accepted_at" in details else "",
             ]
         )
@@ -308,12 +310,12 @@ def show_rejected(rejected: list[dict[str, Any]], spec: SoftSensor) -> None:
         totals[phase["reason"]] = totals.get(phase["reason"], 0) + phase[N_ROWS]
     remedies: dict[str, str] = {reason: reason.remedy for reason in Reason}
     for reason, count in totals.items():
-        show_line(f"{reason}: {count} rows; {remedies[reason]}")
+        show_line(f"{reason}: {count} rows; {remedies.get(reason, 'not a reason of this version')}")
     rows = []
     for phase in rejected[:SHOWN]:
-        keys = ["" if phase[key] is None else str(phase[key]) for key in spec.columns.keys]
+        keys = [_key(phase[key]) for key in spec.columns.keys]
         counts = [str(phase[N_ROWS]), str(phase["run_id"]), _time(phase["rejected_at"])]
-        rows.append([*keys, phase["reason"], *counts])
+        rows.append([*keys, short(phase["reason"]), *counts])
     headers = [*KEYS, "reason", "rows", "run", "at (UTC)"]
     only = f", the newest {SHOWN} of {len(rejected)}" if len(rejected) > SHOWN else ""
     show_table(f"rejected rows by phase{only}", headers, rows)
@@ -327,5 +329,9 @@ def stamp(seconds: float) -> str:
         return f"{seconds:g} s"
 
 
-def _time(moment: pd.Timestamp) -> str:
-    return f"{moment:%m-%d %H:%M}"
+def _time(moment: datetime | None) -> str:
+    return "" if moment is None else f"{moment:%m-%d %H:%M}"
+
+
+def _key(value: int | str | None) -> str:
+    return "" if value is None else short(str(value))

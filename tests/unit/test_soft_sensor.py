@@ -87,6 +87,7 @@ def test_a_fault_is_named_by_its_line(home: Path, old: str, new: str, complaint:
         ("timestamp: timestamp", "timestamp: waschen", "time stamp and sensors are the column"),
         ("reserv1, reserv2]", "reserv1, IMPRESS_x]", "begin with impress_ are reserved"),
         ("reserv1, reserv2]", "reserv1, ctid]", "is a column of PostgreSQL"),
+        ("reused_after_hours: 24", "reused_after_hours: 0.5", "not longer than max_phase_minutes"),
     ],
 )
 def test_parts_that_contradict_each_other_are_refused(

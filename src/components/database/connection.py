@@ -5,9 +5,13 @@ from __future__ import annotations
 import ssl
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import datetime
+from functools import partial
 from typing import IO, Any
 
+from psycopg2 import DataError as PostgresDataError
 from psycopg2 import OperationalError as PostgresOperationalError
+from psycopg2.extensions import PYDATETIME, PYDATETIMETZ, new_type, register_type
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import NullPool
@@ -81,15 +85,32 @@ def _tls(settings: Settings) -> dict[str, str]:
 
 
 def _in_utc(engine: Engine) -> Engine:
-    """Return times in UTC, whatever the server's time zone is."""
+    """Return times in UTC, whatever the server's time zone is; see `_moment`."""
 
     def set_zone(connection: Any, _: Any) -> None:
         with closing(connection.cursor()) as cursor:
             cursor.execute("SET TIME ZONE 'UTC'")
         connection.commit()
+        for kind in (PYDATETIME, PYDATETIMETZ):
+            possible = new_type(kind.values, kind.name, partial(_moment, kind))
+            register_type(possible, connection)
 
     event.listen(engine, "connect", set_zone)
     return engine
+
+
+def _moment(kind: Any, text: str | None, cursor: Any) -> datetime | None:
+    """A time as psycopg2 reads it; None for one that Python does not know, such as infinity.
+
+    Another writer may have left it, and one row should not make a table unreadable.
+    """
+    if text in ("infinity", "-infinity"):
+        return None
+    try:
+        moment: datetime | None = kind(text, cursor)
+    except (ValueError, PostgresDataError):  # before the year 1, after 9999
+        return None
+    return moment
 
 
 def run_copy(connection: Connection, statement: str, file: IO[Any]) -> None:

@@ -133,12 +133,17 @@ class Journal:
         query = select(self.runs).where(self.runs.c.pipeline == pipeline)
         newest_first = query.order_by(self.runs.c.id.desc()).limit(count)
         with self.engine.connect() as connection:
-            return [dict(run) for run in connection.execute(newest_first).mappings()]
+            runs = [dict(run) for run in connection.execute(newest_first).mappings()]
+        for run in runs:
+            if not isinstance(run["details"], dict):  # as only another writer leaves it
+                run["details"] = {}
+        return runs
 
     def age_of_last_good(self, pipeline: str) -> timedelta | None:
         """How long ago the last run that did its work ended, None when there was none."""
         good = (self.runs.c.pipeline == pipeline) & self.runs.c.outcome.not_in(BAD)
-        query = select(func.clock_timestamp() - func.max(self.runs.c.ended_at)).where(good)
+        ended = self.runs.c.ended_at.between("epoch", func.clock_timestamp())
+        query = select(func.clock_timestamp() - func.max(self.runs.c.ended_at)).where(good, ended)
         with self.engine.connect() as connection:
             age: timedelta | None = connection.execute(query).scalar_one()
             return age

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import (
     BigInteger,
     Column,
+    ColumnElement,
+    Connection,
     DateTime,
     Double,
     Identity,
@@ -17,6 +19,7 @@ from sqlalchemy import (
     Select,
     Table,
     Text,
+    and_,
     func,
     select,
     text,
@@ -32,8 +35,11 @@ TWINS = ("", "test_")  # integration tests of a deployment use the second set
 
 AGE = "impress_age"  # column: 1 for the newest samples of a phase
 
-# SQL order in which the first prediction of a phase is the one that counts.
-NEWEST_FIRST = "predicted_at DESC NULLS LAST, run_id DESC NULLS LAST"
+# SQL order in which the first prediction of a phase is the one that counts. One that another writer
+# has dated into the future does not supersede those made since.
+NEWEST_FIRST = (
+    "coalesce(predicted_at > now(), false), predicted_at DESC NULLS LAST, run_id DESC NULLS LAST"
+)
 
 
 @dataclass(frozen=True)
@@ -122,18 +128,45 @@ def records(rows: pd.DataFrame) -> list[dict[str, Any]]:
     return [dict(zip(complete.columns, row)) for row in complete.itertuples(index=False)]
 
 
+def read_rows(connection: Connection, query: Select[Any]) -> pd.DataFrame:
+    """The rows of a query as a frame, with floats where the table has floats, even if all are NULL.
+
+    Whole numbers are exact unless one is NULL: pandas then makes floats of all of them.
+    """
+    import pandas as pd
+
+    numbers = [column.name for column in query.selected_columns if isinstance(column.type, Double)]
+    return pd.read_sql(query, connection, dtype=dict.fromkeys(numbers, "float64"))
+
+
+def names_phase(table: Table, spec: SoftSensor) -> ColumnElement[bool]:
+    """Whether a row belongs to an experiment and to a phase of params.yaml.
+
+    Another writer may leave rows that do not.
+    """
+    experiment, phase = (table.c[key] for key in spec.columns.keys)
+    return and_(experiment.is_not(None), phase.in_([each.value for each in spec.phases]))
+
+
 def newest_predictions(ledger: Table, spec: SoftSensor) -> Select[Any]:
-    """Rows of the ledger: of each phase the newest one among those that a `where` leaves."""
+    """Rows of the ledger: of each phase the newest one among those that a `where` leaves.
+
+    Rows that name no phase are left out, see `names_phase`.
+    """
     keys = [ledger.c[key] for key in spec.columns.keys]
-    return select(ledger).ext(distinct_on(*keys)).order_by(*keys, text(NEWEST_FIRST))
+    newest_first = select(ledger).ext(distinct_on(*keys)).order_by(*keys, text(NEWEST_FIRST))
+    return newest_first.where(names_phase(ledger, spec))
 
 
 def newest_values(
     laboratory: Table, spec: SoftSensor, until: datetime | None = None
 ) -> Select[Any]:
-    """Laboratory values: of each phase the samples that were loaded last, as of `until`."""
+    """Laboratory values: of each phase the samples that were loaded last, as of `until`.
+
+    Rows that name no phase are left out, see `names_phase`.
+    """
     keys = [laboratory.c[key] for key in spec.columns.keys]
-    query = select(laboratory)
+    query = select(laboratory).where(names_phase(laboratory, spec))
     if until is not None:
         query = query.where(laboratory.c.loaded_at <= until)
     newest_first = laboratory.c.loaded_at.desc().nulls_last()

@@ -164,8 +164,8 @@ def onset(
         score = norm.ppf((rank + 0.5) / (len(expected) + 1))
         stamp = month.loc[in_month, "last_timestamp"]
         scored.append(pd.DataFrame({"stamp": stamp, "score": score}))
-    rows = pd.concat(scored).sort_values("stamp", kind="stable")
-    change = _change_point(rows["score"].to_numpy())
+    rows = pd.concat(scored).dropna(subset="stamp").sort_values("stamp", kind="stable")
+    change = _change_point(rows["score"].to_numpy()) if len(rows) else None
     return None if change is None else pd.Timestamp(rows["stamp"].iloc[change], unit="s", tz="UTC")
 
 

@@ -88,6 +88,7 @@ class Evidence:
         past: the ledger before the period.
         laboratory: how the predictions compare with laboratory values.
         earlier: earlier reports.
+        left_out: predictions of the period that cannot be used, see `gather.possible`.
     """
 
     period: Period
@@ -97,3 +98,4 @@ class Evidence:
     past: Past
     laboratory: LaboratoryEvidence
     earlier: Earlier
+    left_out: int = 0

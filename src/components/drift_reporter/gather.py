@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-import pandas as pd
-from sqlalchemy import Connection, Engine, case, exists, func, select
+import logging
+from typing import Any
 
-from src.components.database.tables import newest_predictions, newest_values, tables
+import numpy as np
+import pandas as pd
+from sqlalchemy import Connection, Engine, Select, case, exists, func, select
+
+from src.components.database.tables import (
+    names_phase,
+    newest_predictions,
+    newest_values,
+    read_rows,
+    tables,
+)
 from src.components.drift_reporter import performance
 from src.components.drift_reporter.evidence import Evidence, LaboratoryEvidence, Past, Period
 from src.components.drift_reporter.log import MonitoringLog
@@ -15,7 +25,12 @@ from src.components.predictor.judgement import Judgement
 from src.components.predictor.scoring import Served
 from src.components.transformation.training_table import phase_means
 from src.errors import DataError
-from src.soft_sensor import Sensor, SoftSensor
+from src.soft_sensor import FARTHEST_STAMP, Sensor, SoftSensor
+
+logger = logging.getLogger(__name__)
+
+BEGINNING = pd.Timestamp(0, tz="UTC")  # nothing was archived or loaded before
+ROUNDING = 1e-6  # of a sensor's range
 
 
 def archived(engine: Engine, spec: SoftSensor, period: Period) -> pd.DataFrame:
@@ -40,9 +55,18 @@ def gather(log: MonitoringLog, period: Period, month: pd.DataFrame, model: Serve
 
     Raises:
         BundleRefused: when the model was trained for another params file.
+        DataError: when no row of the month can be used.
     """
     spec, bundle = log.spec, model.bundle
     bundle.check_contract(spec)
+    sound = possible(month, spec)
+    left_out = int((~sound).sum())
+    if not sound.any():
+        raise DataError(
+            f"none of the {left_out} predictions archived {period} can be used: their features are "
+            "not possible with low and high in params.yaml"
+        )
+    month = month[sound].reset_index(drop=True)
     earlier = log.earlier(period, model.version)
     with log.engine.connect() as connection:
         return Evidence(
@@ -53,15 +77,40 @@ def gather(log: MonitoringLog, period: Period, month: pd.DataFrame, model: Serve
             past=_past(connection, spec, period),
             laboratory=_laboratory(connection, spec, bundle, period),
             earlier=earlier,
+            left_out=left_out,
         )
 
 
 def _archived(connection: Connection, spec: SoftSensor, period: Period) -> pd.DataFrame:
     ledger = tables(spec).archived
-    query = newest_predictions(ledger, spec).where(ledger.c.predicted_at <= period.until)
-    if period.since is not None:
-        query = query.where(ledger.c.predicted_at > period.since)
-    return pd.read_sql(query, connection)
+    since = BEGINNING if period.since is None else period.since
+    query = newest_predictions(ledger, spec).where(
+        ledger.c.predicted_at > since, ledger.c.predicted_at <= period.until
+    )
+    return _ledger_rows(connection, query, spec)
+
+
+def _ledger_rows(connection: Connection, query: Select[Any], spec: SoftSensor) -> pd.DataFrame:
+    """Rows of the ledger, with NaN for an impossible time stamp."""
+    rows = read_rows(connection, query)
+    stamp = rows["last_timestamp"]
+    near = (stamp - pd.Timestamp.now("UTC").timestamp()).abs() <= FARTHEST_STAMP
+    return rows.assign(last_timestamp=stamp.where(near)).astype({"n_samples": "float64"})
+
+
+def possible(rows: pd.DataFrame, spec: SoftSensor) -> pd.Series:
+    """Which rows have features that readings within the sensors' ranges can have, or none.
+
+    Others were not computed by this params file, or another writer has left them.
+    """
+    found = pd.Series(True, index=rows.index)
+    for sensor in spec.sensors:
+        width = sensor.high - sensor.low
+        for feature in spec.features_of(sensor):
+            low, high = (0.0, width) if feature == sensor.spread else (sensor.low, sensor.high)
+            values, margin = rows[feature], ROUNDING * width
+            found &= values.between(low - margin, high + margin) | values.isna()
+    return found
 
 
 def _past(connection: Connection, spec: SoftSensor, period: Period) -> Past:
@@ -73,11 +122,15 @@ def _past(connection: Connection, spec: SoftSensor, period: Period) -> Past:
         .where(archived_before.c.predicted_at <= period.since)
         .subquery()
     )
-    first, last = func.min(ledger.c.first_timestamp), func.max(ledger.c.last_timestamp)
+    first, last = ledger.c.first_timestamp, ledger.c.last_timestamp
+    now = pd.Timestamp.now("UTC").timestamp()
+    near = now - FARTHEST_STAMP, now + FARTHEST_STAMP
+    begin = func.min(first).filter(first.between(*near))
+    end = func.max(last).filter(last.between(*near))
     query = select(
         func.count(ledger.c[spec.columns.experiment].distinct()).label("experiments"),
-        ((last - first) / 86_400).label("days"),
-        last.label("last_timestamp"),
+        func.coalesce((end - begin) / 86_400, 0.0).label("days"),
+        func.coalesce(end, 0.0).label("last_timestamp"),
         func.count(case((ledger.c.verdict != "", 1))).label("judged"),
         func.count(case((ledger.c.verdict == Judgement.UNCERTAIN, 1))).label("uncertain"),
     )
@@ -100,6 +153,7 @@ def _reference(
     parts = [pd.concat([training, pd.DataFrame(outside)], axis=1).reindex(columns=columns)]
     for period in accepted:
         month = _archived(connection, spec, period)
+        month = month[possible(month, spec)].reset_index(drop=True)
         month[spec.target_names] = bundle.values(month, spec)[spec.target_names]
         flagged = pd.DataFrame({flag: has_flag(month["flags"], flag) for flag in flags})
         parts.append(pd.concat([month, flagged], axis=1)[columns])
@@ -150,14 +204,22 @@ def analysed(connection: Connection, spec: SoftSensor, until: pd.Timestamp) -> p
     keys = spec.columns.keys
     ledger, laboratory = tables(spec).archived, tables(spec).laboratory
     predictions = newest_predictions(ledger, spec).where(ledger.c.predicted_at <= until)
-    values = pd.read_sql(newest_values(laboratory, spec, until), connection)
+    values = read_rows(connection, newest_values(laboratory, spec, until))
+    # As another writer may leave them; `impress load` refuses or leaves out such values.
+    targets = values[spec.target_names].replace([np.inf, -np.inf], np.nan)
+    if spec.laboratory.missing_below is not None:
+        targets = targets.mask(targets < spec.laboratory.missing_below)
+    values[spec.target_names] = targets
     phase = [laboratory.c[key] for key in keys]
-    arrival = select(*phase, func.min(laboratory.c.loaded_at).label("loaded_at")).group_by(*phase)
+    loaded_at = laboratory.c.loaded_at
+    arrival = select(*phase, func.min(loaded_at).label("loaded_at")).group_by(*phase)
+    arrival = arrival.where(loaded_at.between(BEGINNING, until), names_phase(laboratory, spec))
     measured = phase_means(values, spec).rename(
         columns={target.name: target.measured for target in spec.targets}
     )
-    table = pd.read_sql(predictions, connection)
-    table = table.merge(measured, on=keys).merge(pd.read_sql(arrival, connection), on=keys)
+    table = _ledger_rows(connection, predictions, spec)
+    table = table[possible(table, spec)].merge(measured, on=keys)
+    table = table.merge(read_rows(connection, arrival), on=keys)
     return table.sort_values("loaded_at", kind="stable", ignore_index=True)
 
 

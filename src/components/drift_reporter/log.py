@@ -8,27 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cached_property
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    DateTime,
-    Engine,
-    Table,
-    and_,
-    cast,
-    func,
-    insert,
-    select,
-)
-from sqlalchemy.dialects.postgresql import JSONB, distinct_on
+from sqlalchemy import Connection, Engine, Table, cast, func, insert, select
+from sqlalchemy.dialects.postgresql import JSONB
 
 from src.components.database.journal import BAD, Journal
 from src.components.database.locks import LOCK, REPORT_LOCK
-from src.components.database.tables import records, tables
+from src.components.database.tables import read_rows, records, tables
 from src.components.drift_reporter.evidence import Earlier, Evidence, Period
 from src.components.drift_reporter.status import Status
 from src.components.drift_reporter.verdict import Verdict
@@ -37,8 +27,23 @@ from src.safe_text import safe
 from src.soft_sensor import SoftSensor
 
 PIPELINE = "monitor"
-BEGINNING = pd.Timestamp(0, tz="UTC")  # before all reports
 REPORTS = 24  # earlier ones that are looked back on
+
+
+@dataclass(frozen=True)
+class _Report:
+    """A completed run, even if it had too few rows."""
+
+    run_id: int
+    outcome: str
+    model_version: str | None
+    period: Period
+    details: dict[str, Any]
+
+    @property
+    def counts(self) -> bool:
+        """Whether it counts as a report. With too few rows, the next one includes the rows."""
+        return self.outcome != Status.TOO_FEW
 
 
 @dataclass(frozen=True)
@@ -61,20 +66,20 @@ class MonitoringLog:
     def _tests(self) -> Table:
         return tables(self.spec).monitoring_tests
 
-    @property
-    def _completed(self) -> ColumnElement[bool]:
-        """Runs that were completed, even if they had too few rows."""
-        return and_(self._runs.c.pipeline == PIPELINE, self._runs.c.outcome.not_in(BAD))
-
-    @property
-    def _reported(self) -> ColumnElement[bool]:
-        """Runs that count as a report. With too few rows, the next report includes the rows."""
-        return and_(self._completed, self._runs.c.outcome != Status.TOO_FEW)
-
-    @property
-    def _until(self) -> ColumnElement[Any]:
-        """The end of a run's period."""
-        return cast(self._runs.c.details["until"].astext, DateTime(timezone=True))
+    def _reports(self, connection: Connection) -> list[_Report]:
+        """Completed runs, oldest first, without those whose period another writer has spoilt."""
+        runs = self._runs
+        query = (
+            select(runs.c.id, runs.c.outcome, runs.c.model_version, runs.c.details)
+            .where(runs.c.pipeline == PIPELINE, runs.c.outcome.not_in(BAD))
+            .order_by(runs.c.id)
+        )
+        reports = []
+        for run in connection.execute(query):
+            period = _reported_period(run.details)
+            if period is not None:
+                reports.append(_Report(run.id, run.outcome, run.model_version, period, run.details))
+        return reports
 
     @contextmanager
     def alone(self) -> Iterator[bool]:
@@ -97,9 +102,14 @@ class MonitoringLog:
 
     def _last_report(self, connection: Connection) -> pd.Timestamp | None:
         """The end of the last scheduled report, None before the first."""
-        scheduled = self._runs.c.details["asked_for"].astext == "false"
-        until = connection.scalar(select(func.max(self._until)).where(self._reported, scheduled))
-        return pd.Timestamp(until) if until else None
+        tomorrow = connection.execute(select(func.now())).scalar_one() + timedelta(days=1)
+        ends = [
+            report.period.until
+            for report in self._reports(connection)
+            if report.counts and not report.period.requested
+        ]
+        # One that another writer has dated into the future would end all reporting until then.
+        return max((end for end in ends if end < tomorrow), default=None)
 
     def _now(self, connection: Connection) -> pd.Timestamp:
         """The moment up to which all predictions are committed, by the server's clock.
@@ -127,36 +137,33 @@ class MonitoringLog:
             )
 
     def _accepted(self, connection: Connection, period: Period, version: str) -> list[Period]:
-        if period.since is None:
+        return [
+            report.period
+            for report in self._before(connection, period)
+            if report.model_version == version and report.details.get("accepted_at")
+        ]
+
+    def _before(self, connection: Connection, period: Period) -> list[_Report]:
+        """Completed runs whose periods ended before this one began, oldest first."""
+        since = period.since
+        if since is None:
             return []
-        details = self._runs.c.details
-        query = (
-            select(details["since"].astext, details["until"].astext)
-            .where(self._completed, self._runs.c.model_version == version)
-            .where(details["accepted_at"].astext.is_not(None))
-            .where(self._until <= period.since)
-            .order_by(self._runs.c.id)
-        )
-        rows = connection.execute(query).all()
-        return [Period(moment(since) if since else None, moment(until)) for since, until in rows]
+        return [report for report in self._reports(connection) if report.period.until <= since]
 
     def _earlier_tests(self, connection: Connection, period: Period) -> pd.DataFrame:
         """See `Earlier.tests`; for each period those of its newest report."""
-        newest = (
-            select(self._runs.c.id, self._until.label("until"))
-            .ext(distinct_on(self._until))
-            .where(self._reported, self._until <= (period.since or BEGINNING))
-            .order_by(self._until.desc(), self._runs.c.id.desc())
-            .limit(REPORTS)
-            .subquery()
-        )
-        query = (
-            select(newest.c.until, self._tests)
-            .join(newest, self._tests.c.run_id == newest.c.id)
-            .order_by(newest.c.until, self._tests.c.p)
-        )
-        table = pd.read_sql(query, connection)
-        return table.assign(until=pd.to_datetime(table["until"], utc=True))
+        newest = {
+            report.period.until: report.run_id
+            for report in self._before(connection, period)
+            if report.counts
+        }
+        last = sorted(newest)[-REPORTS:]
+        run_ids = [newest[until] for until in last]
+        query = select(self._tests).where(self._tests.c.run_id.in_(run_ids))
+        table = read_rows(connection, query.order_by(self._tests.c.p))
+        untils = {run_id: until for until, run_id in newest.items()}
+        until = pd.to_datetime(table["run_id"].map(untils), utc=True)
+        return table.assign(until=until).sort_values("until", kind="stable", ignore_index=True)
 
     def accept(self, report: int | None, healthy: bool) -> str:
         """Record that a person found the period of a report healthy, or withdraw that.
@@ -170,24 +177,26 @@ class MonitoringLog:
         Raises:
             DataError: when there is no such report.
         """
-        runs = self._runs
-        query = select(runs.c.id, runs.c.outcome, runs.c.details).where(self._reported)
-        if report is not None:
-            query = query.where(runs.c.id == report)
         with self.engine.begin() as connection:
-            run = connection.execute(query.order_by(runs.c.id.desc()).limit(1)).first()
-            if run is None:
+            reports = [
+                each
+                for each in self._reports(connection)
+                if each.counts and report in (None, each.run_id)
+            ]
+            if not reports:
                 raise DataError(
                     f"there is no report {report or ''}: `impress status` lists the last ones"
                 )
-            details = {key: value for key, value in run.details.items() if key != "accepted_at"}
+            newest = reports[-1]
+            details = {key: value for key, value in newest.details.items() if key != "accepted_at"}
             if healthy:
                 now = connection.execute(select(func.now())).scalar_one()
                 details["accepted_at"] = now.isoformat()
-            update = runs.update().where(runs.c.id == run.id)
+            update = self._runs.update().where(self._runs.c.id == newest.run_id)
             connection.execute(update.values(details=details))
         counts = "counts as healthy from now on" if healthy else "no longer counts as healthy"
-        return f"report {run.id} ({run.outcome}), until {run.details['until']}, {counts}"
+        until = newest.period.until.isoformat()
+        return f"report {newest.run_id} ({newest.outcome}), until {until}, {counts}"
 
     def was_sent(self, message: str) -> bool:
         """Whether an earlier run has sent the message with this id."""
@@ -242,3 +251,20 @@ def moment(iso: str) -> pd.Timestamp:
     """A moment in ISO 8601, in UTC where it names no time zone."""
     stamp = pd.Timestamp(iso)
     return stamp.tz_convert("UTC") if stamp.tzinfo else stamp.tz_localize("UTC")
+
+
+def _reported_period(details: Any) -> Period | None:
+    """The period in the details of a run; None when it cannot be read."""
+    if not isinstance(details, dict):
+        return None
+    since, until = details.get("since"), details.get("until")
+    if not isinstance(until, str) or not isinstance(since, str | None):
+        return None
+    try:
+        return Period(
+            since=None if since is None else moment(since),
+            until=moment(until),
+            requested=details.get("asked_for") is not False,
+        )
+    except ValueError:  # not a time
+        return None

@@ -93,7 +93,8 @@ def draw_month(
     figure = Figure(figsize=(9, 3), layout="constrained")
     axes = np.atleast_1d(figure.subplots(1, len(spec.phases)))
     for axis, phase in zip(axes, spec.phases):
-        month = evidence.month[evidence.month[phase_column] == phase.value]
+        dated = evidence.month.dropna(subset="last_timestamp")
+        month = dated[dated[phase_column] == phase.value]
         reference = evidence.reference[evidence.reference[phase_column] == phase.value]
         times = pd.to_datetime(month["last_timestamp"], unit="s", utc=True)
         axis.plot(times, month[sensor.level], ".", color=BLUE, ms=4)

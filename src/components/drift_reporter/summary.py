@@ -100,7 +100,7 @@ def summarise(verdict: Verdict, evidence: Evidence, spec: SoftSensor) -> Summary
         findings=findings(verdict, evidence.reference, spec),
         about=about(evidence),
         notes=[
-            looked_at(evidence.month, spec),
+            looked_at(evidence, spec),
             *reservations(verdict, spec),
             backtested(backtest(evidence.reference, spec)),
             compared_with_laboratory(evidence, spec),
@@ -120,13 +120,20 @@ def about(evidence: Evidence) -> list[str]:
     ]
 
 
-def looked_at(month: pd.DataFrame, spec: SoftSensor) -> str:
-    """How many phases there were of each kind."""
+def looked_at(evidence: Evidence, spec: SoftSensor) -> str:
+    """How many phases there were of each kind, and how many were left out."""
+    month = evidence.month
     counts = [
         f"{(month[spec.columns.phase] == phase.value).sum()} {phase.name}" for phase in spec.phases
     ]
     experiments = month[spec.columns.experiment].nunique()
-    return f"Evaluated {' and '.join(counts)} phases of {experiments} experiments."
+    note = f"Evaluated {' and '.join(counts)} phases of {experiments} experiments."
+    if evidence.left_out:
+        note += (
+            f" {evidence.left_out} predictions were left out: their features are not possible with "
+            "low and high in params.yaml."
+        )
+    return note
 
 
 def reservations(verdict: Verdict, spec: SoftSensor) -> list[str]:

@@ -16,11 +16,14 @@ from src.files import write_whole
 if TYPE_CHECKING:
     import pyarrow as pa
 
+LONGEST_KEY = 80  # characters of a key in the name of a file, which may have 255 in all
+
 
 def store(inbox: Inbox, rows: str, root: str) -> None:
     """Write the rows of a batch of phases, a file each.
 
-    A file is named after its phase and a hash of its content, and appears whole or not at all, so a
+    A file is named after its phase and a hash of its content, which includes the whole phase even
+    if the name is too long for a file, and appears whole or not at all, so a
     repetition after a kill writes the same file again.
 
     Args:
@@ -39,8 +42,19 @@ def store(inbox: Inbox, rows: str, root: str) -> None:
         parquet.write_table(table.filter(first & second), sink, compression="zstd")
         content = sink.getvalue().to_pybytes()
         digest = hashlib.sha256(content).hexdigest()[:16]
-        name = "-".join(quote(str(phase[key]), safe="") for key in keys)
+        name = "-".join(_in_file_name(str(phase[key])) for key in keys)
         _put(root, f"{name}-{digest}.parquet", content)
+
+
+def _in_file_name(key: str) -> str:
+    """A key with escapes for what a file's name cannot hold; of a long one the beginning."""
+    name = ""
+    for character in key:
+        escaped = quote(character, safe="")
+        if len(name) + len(escaped) > LONGEST_KEY:
+            break
+        name += escaped
+    return name
 
 
 def check(root: str) -> None:

@@ -11,6 +11,7 @@ from src.components.inbox.states import Inbox
 from src.components.inbox.stock import N_ROWS, SCORED_FROM, STATE
 from src.components.predictor.reasons import Reason
 from src.errors import DataError
+from src.safe_text import short
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +77,8 @@ def _reopen(inbox: Inbox, experiment: Any) -> None:
     if phase := inbox.connection.execute(text(incomplete), binds).mappings().first():
         name, value = inbox.spec.columns.keys
         raise DataError(
-            f"{name}={phase[name]}, {value}={phase[value]} was scored from {phase[SCORED_FROM]} "
+            f"{name}={short(str(phase[name]))}, {value}={phase[value]} was scored from "
+            f"{phase[SCORED_FROM]} "
             f"rows, and {phase['n_samples']} are there: `impress load` those that were removed, or "
             "name another --experiment; nothing was moved"
         )

@@ -7,6 +7,7 @@ ledger: no lock is held for long, and a kill leaves no phase half removed.
 from __future__ import annotations
 
 import logging
+from collections import deque
 from typing import Any
 
 from sqlalchemy import text
@@ -18,6 +19,7 @@ from src.components.inbox.stock import (
     FIRST_ROW,
     LAST_ROW,
     N_ROWS,
+    PLACE,
     PURGE_PLAN,
     STATE,
     STOCK,
@@ -26,8 +28,9 @@ from src.components.inbox.stock import (
 logger = logging.getLogger(__name__)
 
 BATCH = 100_000  # rows
+PATIENCE = 5  # phases in a row that may fail before it is clear that the fault is not theirs
 
-Batch = dict[str, Any]  # batch, n_rows, first_row, last_row
+Batch = dict[str, Any]  # first, last (in the plan), n_phases, n_rows, first_row, last_row
 
 
 def purge(inbox: Inbox, run_id: int, archive: str | None) -> int:
@@ -41,21 +44,48 @@ def purge(inbox: Inbox, run_id: int, archive: str | None) -> int:
     Returns:
         The number of rows removed. A batch whose rows are no longer those that were counted stays
         for the next run.
+
+    Raises:
+        Exception: the first one, after all phases without a fault were removed. Phases are tried
+            one by one when their batch has failed, until PATIENCE of them fail in a row.
     """
     removed = 0
-    for batch in _plan(inbox):
-        with inbox.connection.begin() as transaction:
-            if archive:
-                raw_archive.store(inbox, f"{PURGE_PLAN} AS s WHERE {_rows(inbox, batch)}", archive)
-            if _remove(inbox, batch) != batch["n_rows"]:
-                transaction.rollback()
-                logger.warning(
-                    "%d rows stay: they have changed since they were counted", batch["n_rows"]
-                )
+    failures: list[Exception] = []
+    in_a_row = 0
+    batches = deque(_plan(inbox))
+    while batches and in_a_row < PATIENCE:
+        batch = batches.popleft()
+        try:
+            removed += _purge(inbox, batch, run_id, archive)
+            in_a_row = 0
+        except Exception as error:  # pylint: disable=broad-exception-caught  # raised below
+            if inbox.connection.invalidated:
+                raise
+            if batch["n_phases"] > 1:
+                batches.extendleft(reversed(_one_by_one(inbox, batch)))
                 continue
-            _note(inbox, batch, run_id)
-        removed += batch["n_rows"]
+            cause = str(error).split("\n", maxsplit=1)[0]
+            logger.warning("%d rows of a phase stay: %s", batch["n_rows"], cause)
+            failures.append(error)
+            in_a_row += 1
+    if failures:
+        raise failures[0]
     return removed
+
+
+def _purge(inbox: Inbox, batch: Batch, run_id: int, archive: str | None) -> int:
+    """Remove the rows of a batch in one transaction; returns their number."""
+    with inbox.connection.begin() as transaction:
+        if archive:
+            raw_archive.store(inbox, f"{PURGE_PLAN} AS s WHERE {_rows(inbox, batch)}", archive)
+        if _remove(inbox, batch) != batch["n_rows"]:
+            transaction.rollback()
+            logger.warning(
+                "%d rows stay: they have changed since they were counted", batch["n_rows"]
+            )
+            return 0
+        _note(inbox, batch, run_id)
+    return int(batch["n_rows"])
 
 
 def _plan(inbox: Inbox) -> list[Batch]:
@@ -63,26 +93,47 @@ def _plan(inbox: Inbox) -> list[Batch]:
     retention = inbox.spec.prediction.retention_days * 86400
     plan = f"""
         CREATE TEMP TABLE {PURGE_PLAN} AS
-        SELECT *,
-          trunc((sum({N_ROWS}) OVER (ORDER BY {FIRST_ROW}, {LAST_ROW}) - 1) / :size)
-            AS {BATCH_NUMBER}
+        SELECT *, row_number() OVER lying AS {PLACE},
+          trunc((sum({N_ROWS}) OVER lying - 1) / :size) AS {BATCH_NUMBER}
         FROM {STOCK}
         WHERE ({STATE} = '{State.SCORED}' AND :retention = 0)
           OR ({STATE} = '{State.KEPT}'
-              AND predicted_at <= now() - make_interval(secs => :retention))"""
-    batches = f"""
-        SELECT {BATCH_NUMBER}::bigint AS batch, sum({N_ROWS})::bigint AS n_rows,
-               min({FIRST_ROW})::text AS first_row, max({LAST_ROW})::text AS last_row
-        FROM {PURGE_PLAN} GROUP BY {BATCH_NUMBER} ORDER BY {BATCH_NUMBER}"""
+              AND predicted_at <= now() - make_interval(secs => :retention))
+        WINDOW lying AS (ORDER BY {FIRST_ROW}, {LAST_ROW} ROWS UNBOUNDED PRECEDING)"""
     with inbox.connection.begin():
         inbox.connection.execute(text(plan), {"size": BATCH, "retention": retention})
-        return [dict(row) for row in inbox.connection.execute(text(batches)).mappings()]
+        return _batches(inbox, by=BATCH_NUMBER)
+
+
+def _batches(inbox: Inbox, by: str, within: str = "true") -> list[Batch]:
+    """The phases of the plan that have the same value of a column, in their order.
+
+    Args:
+        within: SQL condition: only these phases.
+    """
+    query = f"""
+        SELECT min({PLACE}) AS first, max({PLACE}) AS last, count(*) AS n_phases,
+               sum({N_ROWS})::bigint AS n_rows, min({FIRST_ROW})::text AS first_row,
+               max({LAST_ROW})::text AS last_row
+        FROM {PURGE_PLAN} WHERE {within} GROUP BY {by} ORDER BY {by}"""
+    return [dict(row) for row in inbox.connection.execute(text(query)).mappings()]
+
+
+def _one_by_one(inbox: Inbox, batch: Batch) -> list[Batch]:
+    """Each phase of a batch as a batch of its own."""
+    with inbox.connection.begin():
+        return _batches(inbox, by=PLACE, within=_in_batch(batch))
+
+
+def _in_batch(batch: Batch) -> str:
+    """SQL condition: a phase of the plan belongs to this batch."""
+    return f"{PLACE} BETWEEN {batch['first']} AND {batch['last']}"
 
 
 def _same(inbox: Inbox, batch: Batch) -> str:
     """SQL condition: a row of t belongs to a phase of this batch of the plan s."""
     keys = " AND ".join(f't."{key}" = s."{key}"' for key in inbox.spec.columns.keys)
-    return f"{keys} AND s.{BATCH_NUMBER} = {batch['batch']}"
+    return f"{keys} AND s.{_in_batch(batch)}"
 
 
 def _rows(inbox: Inbox, batch: Batch) -> str:

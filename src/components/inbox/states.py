@@ -13,13 +13,21 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from src.components.database.tables import NEWEST_FIRST, Tables, tables
-from src.components.inbox.stock import FIRST_ROW, LAST_ROW, N_ROWS, SCORED_FROM, STATE
+from src.components.inbox.stock import (
+    FIRST_ROW,
+    LAST_ROW,
+    N_ROWS,
+    OVERFLOWS,
+    SCORED_FROM,
+    STATE,
+)
 from src.components.predictor.reasons import Reason
 from src.components.predictor.scoring import CLOCK_AHEAD
 from src.components.transformation.features import valid_rows
-from src.soft_sensor import SoftSensor
+from src.soft_sensor import FARTHEST_STAMP, KEY_BYTES, SoftSensor
 
 CLOCK_TOLERANCE = 300  # s that a rig's clock may be ahead of the server's
+LARGEST_READING = 1e150  # PostgreSQL ends a query in which a sum of squares overflows
 
 
 class State(StrEnum):
@@ -66,10 +74,10 @@ class Inbox:
 
         Returns:
             Text of a query over the keys; N_ROWS and n_samples (all and valid ones);
-            last_timestamp; arrived_at (of its newest row); CLOCK_AHEAD (whether that row is stamped
-            later than it arrived); FIRST_ROW and LAST_ROW (where they lie in the table);
-            predicted_at and SCORED_FROM (its valid rows) of the newest prediction; and STATE. Binds
-            what `binds` gives.
+            first_timestamp and last_timestamp; arrived_at (of its newest row; NULL where another
+            writer has left none that is possible); OVERFLOWS; CLOCK_AHEAD (whether the newest row
+            is stamped later than it arrived); FIRST_ROW and LAST_ROW; predicted_at and SCORED_FROM
+            of the newest prediction; and STATE. Binds what `binds` gives.
         """
         experiment, phase = self.keys
         timestamp = f'"{self.spec.columns.timestamp}"'
@@ -77,7 +85,10 @@ class Inbox:
         WITH inbox AS (
           SELECT {experiment}, {phase}, count(*) AS {N_ROWS},
                  count(*) FILTER (WHERE {valid_rows(self.spec)}) AS n_samples,
-                 max({timestamp}) AS last_timestamp, max(arrived_at) AS arrived_at,
+                 min({timestamp}) AS first_timestamp, max({timestamp}) AS last_timestamp,
+                 max(arrived_at) FILTER (WHERE isfinite(arrived_at) AND arrived_at <= now())
+                   AS arrived_at,
+                 {self._overflows()} AS {OVERFLOWS},
                  min(ctid) AS {FIRST_ROW}, max(ctid) AS {LAST_ROW}
           FROM "{self.names.online.name}" GROUP BY {experiment}, {phase}
         )
@@ -85,15 +96,22 @@ class Inbox:
           last_timestamp > extract(epoch FROM arrived_at) + {CLOCK_TOLERANCE} AS {CLOCK_AHEAD},
           CASE
             WHEN {experiment} IS NULL THEN '{Reason.NO_EXPERIMENT}'
+            {self._unusable_names()}
             WHEN {phase} IS NULL OR {phase} <> ALL(:phases) THEN '{Reason.UNKNOWN_PHASE}'
             WHEN ledger.purged_at IS NOT NULL THEN '{Reason.LATE_AFTER_PURGE}'
+            -- In the order of PostgreSQL NaN comes after all numbers; NULL is not between any.
+            WHEN (first_timestamp >= extract(epoch FROM now()) - {FARTHEST_STAMP}
+              AND last_timestamp <= extract(epoch FROM now()) + {FARTHEST_STAMP}) IS NOT TRUE
+              THEN '{Reason.IMPOSSIBLE_TIMESTAMP}'
             WHEN last_timestamp > extract(epoch FROM now()) - :settle
-              AND arrived_at > now() - make_interval(secs => :clock_limit) THEN '{State.WAITING}'
+              AND coalesce(arrived_at > now() - make_interval(secs => :clock_limit),
+                           last_timestamp <= extract(epoch FROM now())) THEN '{State.WAITING}'
+            WHEN last_timestamp - first_timestamp > :reused_after THEN '{Reason.NUMBER_REUSED}'
             WHEN inbox.n_samples = 0 THEN '{Reason.NO_VALID_ROWS}'
+            WHEN {OVERFLOWS} THEN '{Reason.INFINITE_FEATURES}'
             -- With any other number of rows, late ones have come: the phase is due again.
             WHEN ledger.n_samples = inbox.n_samples
-              AND (coalesce(last_timestamp, '-Infinity') >= :since
-                AND (last_timestamp < :until OR :until = 'Infinity')) IS NOT TRUE
+              AND (last_timestamp >= :since AND last_timestamp < :until) IS NOT TRUE
               THEN '{State.KEPT}'
             ELSE '{State.DUE}'
           END AS {STATE}
@@ -103,13 +121,40 @@ class Inbox:
           ORDER BY {NEWEST_FIRST} LIMIT 1
         ) AS ledger ON true"""
 
+    def _unusable_names(self) -> str:
+        """Conditions for experiments that are named by text: those of `usable_key`.
+
+        In UTF-8 the control characters are the bytes 00 to 1f, 7f, and c2 before 80 to 9f; they are
+        looked for in hexadecimal digits, as a database may have another encoding.
+        """
+        if self.spec.columns.experiment_type != "text":
+            return ""
+        experiment = self.keys[0]
+        name = f"convert_to({experiment}, 'UTF8')"
+        return f"""
+            WHEN {experiment} !~ '\\S' THEN '{Reason.NO_EXPERIMENT}'
+            WHEN length({name}) > {KEY_BYTES}
+              OR encode({name}, 'hex') ~ '^(..)*([01].|7f|c2[89])' THEN '{Reason.UNUSABLE_NAME}'"""
+
+    def _overflows(self) -> str:
+        """An aggregate: whether a phase has readings within their range that are too large."""
+        large = [
+            f'abs("{sensor.name}") > {LARGEST_READING} '
+            f'AND "{sensor.name}" BETWEEN {sensor.low} AND {sensor.high}'
+            for sensor in self.spec.sensors
+            if max(-sensor.low, sensor.high) > LARGEST_READING
+        ]
+        return f"bool_or({' OR '.join(large)})" if large else "false"
+
     def binds(self, rescore: Window | None = None) -> dict[str, Any]:
         """Values for the parameters of `states`."""
         rules = self.spec.prediction
+        reused_after = rules.reused_after_hours
         return {
             "phases": [phase.value for phase in self.spec.phases],
             "settle": rules.settle_minutes * 60,
             "clock_limit": rules.clock_limit_hours * 3600,
+            "reused_after": None if reused_after is None else reused_after * 3600,
             "since": rescore.since if rescore else None,
             "until": rescore.until if rescore else None,
         }

@@ -15,3 +15,5 @@ SCORED_FROM = "impress_scored_from"  # valid rows that the newest prediction was
 STATE = "impress_state"  # a `State`, or the `Reason` for which the rows are rejected
 SHARE = "impress_share"  # which connection reads a due phase
 BATCH_NUMBER = "impress_batch"  # which batch removes a phase's rows
+OVERFLOWS = "impress_overflows"  # whether a phase has readings too large to compute with
+PLACE = "impress_place"  # of a phase in the plan of a purge

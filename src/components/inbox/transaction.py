@@ -112,17 +112,15 @@ class Run:
         scored = text(f"UPDATE {STOCK} SET {STATE} = :scored WHERE {STATE} = :due")
         connection.execute(scored, {"scored": State.SCORED, "due": State.DUE})
         reasons = {"reasons": list(Reason)}
-        refused = text(f"SELECT count(*) FROM {STOCK} WHERE {STATE} = ANY(:reasons)")
-        if not connection.scalar(refused, reasons):
-            return
-        experiment, phase = self.inbox.keys
-        equal = f"t.{experiment} = s.{experiment} AND t.{phase} = s.{phase}"
-        # Rows with an empty key match nothing by "=". The comparison that matches them looks at
-        # every pair of rows, so it is kept for them alone.
-        empty_key = f"""(t.{experiment} IS NULL OR t.{phase} IS NULL)
-            AND t.{experiment} IS NOT DISTINCT FROM s.{experiment}
-            AND t.{phase} IS NOT DISTINCT FROM s.{phase}"""
-        for same_phase in (equal, empty_key):
+        is_empty = ", ".join(f"{key} IS NULL" for key in self.inbox.keys)
+        refused = text(f"SELECT DISTINCT {is_empty} FROM {STOCK} WHERE {STATE} = ANY(:reasons)")
+        for empty in connection.execute(refused, reasons).all():
+            # An empty key equals nothing. IS NOT DISTINCT FROM would match it, but by comparing
+            # every row with every phase.
+            same_phase = " AND ".join(
+                f"t.{key} IS NULL AND s.{key} IS NULL" if is_null else f"t.{key} = s.{key}"
+                for key, is_null in zip(self.inbox.keys, empty)
+            )
             move = text(self._move_rejected(same_phase))
             connection.execute(move, {**reasons, "run_id": self.run_id})
 

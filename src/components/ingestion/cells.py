@@ -16,7 +16,9 @@ BLANKS = " \t\u00a0"
 NUMBER_WORDS = "'nan', 'inf', 'infinity'"  # as other programs write them
 ISO = r"\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}(:\d{2}(\.\d+)?)?"
 OFFSET = r" ?(Z|[+-]\d{2}(:?\d{2})?)"
+NUMBER = r"[+-]?\d+([.,]\d+)?"
 COMPARISON = r"(<=?|>=?|≤|≥)"
+YEAR = 365.25 * 86400  # s
 EXCEL_EPOCH = 25569  # days from Excel's day 0 to 1970-01-01
 
 
@@ -59,6 +61,28 @@ def present(cell: str, dialect: Dialect) -> str:
     return f"CASE WHEN {trimmed} NOT IN ({words}) THEN {trimmed} END"
 
 
+def value_of(column: Column, cell: str, dialect: Dialect) -> str:
+    """SQL: the value of a cell in a column, NULL where it is blank or the column cannot take it."""
+    careful = typed(column, present(cell, dialect), dialect)
+    if column.kind == Kind.TEXT or any(_is_number(word) for word in dialect.missing):
+        return careful
+    # Trimming costs more than all the rest, and few cells need it.
+    fast = typed(column, cell, dialect)
+    return f"CASE WHEN {fast} IS NOT NULL THEN {fast} WHEN {cell} IS NOT NULL THEN {careful} END"
+
+
+def at_fault(cell: str, value: str, dialect: Dialect) -> str:
+    """SQL condition: the column of a cell cannot take it; `value` is what it made of it."""
+    return (
+        f"CASE WHEN {cell} IS NOT NULL AND {value} IS NULL "
+        f"THEN {present(cell, dialect)} IS NOT NULL ELSE false END"
+    )
+
+
+def _is_number(word: str) -> bool:
+    return any(sign.isdigit() for sign in word) or word.casefold() in ("nan", "inf", "infinity")
+
+
 def typed(column: Column, text: str, dialect: Dialect) -> str:
     """SQL: the value of a text in a column, NULL where the column cannot take it."""
     if column.kind == Kind.STAMP:
@@ -84,7 +108,7 @@ def comparison(text: str) -> str:
 def repeated_hour(value: str, zone: str) -> str:
     """SQL condition: the clocks of a zone showed the time of these Unix seconds twice."""
     shown = f"to_timestamp({value}) AT TIME ZONE {literal(zone)}"
-    again = f"to_timestamp({value} + 3600) AT TIME ZONE {literal(zone)}"
+    again = f"to_timestamp({value} - 3600) AT TIME ZONE {literal(zone)}"
     return f"{shown} = {again}"
 
 
@@ -171,39 +195,26 @@ def complaint(column: Column, text: str | None, dialect: Dialect, section: str) 
     shown = repr(text[:60])
     if text == column.name:
         return f": {shown} repeats the column names: remove this line"
-    reasons = {
-        Kind.INTEGER: _not_an_integer,
-        Kind.TEXT: _not_a_text,
-        Kind.NUMBER: _not_a_number,
-        Kind.MEASURED: _not_a_number,
-        Kind.STAMP: _not_a_stamp,
-    }
-    return f", column {column.name}: {shown} {reasons[column.kind](column, text, dialect, section)}"
+    if column.kind == Kind.STAMP:
+        reason = _not_a_stamp(text, dialect, section)
+    elif column.kind in (Kind.NUMBER, Kind.MEASURED):
+        reason = _not_a_number(text, column.kind, dialect, section)
+    elif column.one_of:
+        reason = f"is not among the phases of params.yaml: {', '.join(map(str, column.one_of))}"
+    elif column.kind == Kind.TEXT:
+        reason = f"is longer than {KEY_BYTES} bytes or holds control characters: rename it"
+    elif re.fullmatch(r"[+-]?[0-9]+", text):
+        reason = "is larger than 9223372036854775807: set columns.experiment_type: text"
+    else:
+        reason = (
+            "is not a whole number, written with digits only; if experiments have names, set "
+            "columns.experiment_type: text"
+        )
+    return f", column {column.name}: {shown} {reason}"
 
 
-def _not_among(column: Column) -> str:
-    return f"is not among the phases of params.yaml: {', '.join(map(str, column.one_of))}"
-
-
-def _not_an_integer(column: Column, text: str, dialect: Dialect, section: str) -> str:
-    if column.one_of:
-        return _not_among(column)
-    if re.fullmatch(r"[+-]?\d+", text):
-        return "is larger than 9223372036854775807: set columns.experiment_type: text"
-    return (
-        "is not a whole number, written with digits only; if experiments have names, set "
-        "columns.experiment_type: text"
-    )
-
-
-def _not_a_text(column: Column, text: str, dialect: Dialect, section: str) -> str:
-    if column.one_of:
-        return _not_among(column)
-    return f"is longer than {KEY_BYTES} bytes or holds control characters: give it another name"
-
-
-def _not_a_number(column: Column, text: str, dialect: Dialect, section: str) -> str:
-    if re.match(COMPARISON, text) and column.kind == Kind.NUMBER:
+def _not_a_number(text: str, kind: Kind, dialect: Dialect, section: str) -> str:
+    if re.match(COMPARISON, text) and kind == Kind.NUMBER:
         return "is a limit: only laboratory values can be below or above one"
     if dialect.decimal == "." and re.fullmatch(r"[+-]?\d*,\d+", text):
         return f"has a decimal comma: set {section}.decimal: ','"
@@ -217,27 +228,29 @@ def _not_a_number(column: Column, text: str, dialect: Dialect, section: str) -> 
     return f"is not a number: if it stands for an empty cell, add it to {section}.missing"
 
 
-def _not_a_stamp(column: Column, text: str, dialect: Dialect, section: str) -> str:
-    if re.fullmatch(ISO, text):
-        if dialect.time_zone:
-            return (
-                f"is skipped by the clocks of {dialect.time_zone} in spring, or lies decades away"
-            )
+def _not_a_stamp(text: str, dialect: Dialect, section: str) -> str:
+    if re.fullmatch(ISO, text) and dialect.time_zone is None:
         return f"names no time zone: set {section}.time_zone, or write Z or an offset behind it"
-    number = re.fullmatch(r"[+-]?\d+([.,]\d+)?", text)
-    if number and dialect.timestamp in ("seconds", "milliseconds"):
-        value = float(text.replace(",", "."))
-        if 20_000 < value < 80_000:
-            return (
-                "looks like days of a spreadsheet, not Unix seconds: set "
-                f"{section}.timestamp: excel and {section}.time_zone"
-            )
-        if dialect.timestamp == "seconds" and abs(value / 1000 - time.time()) < FARTHEST_STAMP:
-            return f"looks like milliseconds: set {section}.timestamp: milliseconds"
-        if dialect.timestamp == "milliseconds" and abs(value - time.time()) < FARTHEST_STAMP:
-            return f"looks like seconds: set {section}.timestamp: seconds"
-        return f"is more than {FARTHEST_STAMP / 31_557_600:.0f} years away from now"
+    if re.fullmatch(ISO, text):
+        return f"is skipped by the clocks of {dialect.time_zone} in spring, or lies decades away"
+    if dialect.timestamp in ("seconds", "milliseconds") and re.fullmatch(NUMBER, text):
+        return _not_near(float(text.replace(",", ".")), dialect, section)
     return (
         f"is not a time stamp of the form that {section}.timestamp in params.yaml describes "
         f"({dialect.timestamp}), nor ISO 8601; a format is written like '%d.%m.%Y %H:%M:%S'"
     )
+
+
+def _not_near(number: float, dialect: Dialect, section: str) -> str:
+    """Why a number that was read as a time cannot be meant as one."""
+    if 20_000 < number < 80_000:
+        return (
+            "looks like days of a spreadsheet, not Unix seconds: set "
+            f"{section}.timestamp: excel and {section}.time_zone"
+        )
+    other, seconds = "milliseconds", number / 1000
+    if dialect.timestamp == "milliseconds":
+        other, seconds = "seconds", number
+    if abs(seconds - time.time()) < FARTHEST_STAMP:
+        return f"looks like {other}: set {section}.timestamp: {other}"
+    return f"is more than {FARTHEST_STAMP / YEAR:.0f} years away from now"

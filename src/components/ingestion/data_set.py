@@ -10,6 +10,7 @@ from src.components.ingestion import table_file
 from src.components.ingestion.account import Account, shortened
 from src.components.ingestion.cells import Column, Kind
 from src.components.ingestion.table_file import TableFile
+from src.components.predictor.flags import number_reused
 from src.components.predictor.judgement import OVERSHOOT
 from src.components.transformation.features import (
     feature_definition,
@@ -29,7 +30,7 @@ KEY_KINDS = {int: Kind.INTEGER, str: Kind.TEXT}
 
 
 def sensor_columns(spec: SoftSensor) -> list[Column]:
-    """What a sensor file holds: all columns of the sensor table, of which it may lack the unused."""
+    """What a sensor file holds: columns of the sensor table; those without use may be absent."""
     experiment, phase = spec.columns.keys
     values = tuple(each.value for each in spec.phases)
     special = {
@@ -67,7 +68,7 @@ def note_sensor_rows(table: TableFile, spec: SoftSensor, account: Account) -> No
     if zone and (twice := table_file.repeated_hours(table, spec.columns.timestamp, zone)):
         logger.warning(
             "%s: %d rows are stamped in the hour that the clocks of %s show twice in autumn; they "
-            "are read as summer time",
+            "are read as winter time",
             table.file,
             twice,
             zone,
@@ -115,7 +116,7 @@ def read_sensor_features(
 
     Returns:
         One row per phase: the keys, n_samples, first_timestamp and last_timestamp (Unix seconds),
-        `Sensor.out_of_bounds` and the features.
+        `Sensor.out_of_bounds` and the features; without those of a number that was used twice.
 
     Raises:
         DataError: when the file lacks a column, or holds something that does not belong there.
@@ -125,6 +126,12 @@ def read_sensor_features(
     with table_file.read(file, sensor_columns(spec), spec.files.of_sensors) as table:
         note_sensor_rows(table, spec, account)
         features = table.connection.sql(features_query(spec, "rows")).df()
+    reused = number_reused(features, spec)
+    names = shortened(
+        [str(name) for name in features.loc[reused, spec.columns.experiment].unique()]
+    )
+    account.note_left_out(int(reused.sum()), f"phases of a number that was used twice: {names}")
+    features = features[~reused]
     account.note(len(features), "phases of these rows")
     return typed_features(features, spec)
 

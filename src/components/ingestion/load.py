@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Boolean, Connection, DateTime, Engine, Integer, inspect, text
+from sqlalchemy import Boolean, Connection, DateTime, Engine, Integer, inspect
 from sqlalchemy.types import TypeEngine
 
 from src.components.database.connection import run_copy

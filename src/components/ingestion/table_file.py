@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING
 from src.components.ingestion.cells import (
     Column,
     Kind,
+    at_fault,
     comparison,
     complaint,
     literal,
     present,
     repeated_hour,
-    typed,
+    value_of,
 )
 from src.errors import DataError
 from src.soft_sensor import Dialect
@@ -350,29 +351,36 @@ def _load(
 
     if isinstance(body, _Parquet):
         dialect = dialect.model_copy(update={"decimal": ".", "thousands": None})
-    texts = [f"{present(f'c{place}', dialect)} AS p{place}" for place in range(len(header))]
-    blank = " AND ".join(f"p{place} IS NULL" for place in range(len(header)))
+    cells = [f"c{place}" for place in range(len(header))]
     values, selected, faults = [], [], []
     for place, column in chosen.items():
-        values.append(f"{typed(column, f'p{place}', dialect)} AS v{place}")
-        selected.append(f'v{place} AS "{column.name}"')
+        cell, typed_cell = cells[place], f"v{place}"
+        values.append(f"{value_of(column, cell, dialect)} AS {typed_cell}")
+        selected.append(f'{typed_cell} AS "{column.name}"')
         if column.kind == Kind.MEASURED:
-            values.append(f"{comparison(f'p{place}')} AS m{place}")
-            selected.append(f'm{place} AS "{column.name}_censored"')
-        empty = f"OR (p{place} IS NULL AND NOT blank)" if column.filled else ""
-        faults.append(f"WHEN (p{place} IS NOT NULL AND v{place} IS NULL) {empty} THEN {place}")
+            selected.append(f'{comparison(present(cell, dialect))} AS "{column.name}_censored"')
+        faults.append(f"WHEN {at_fault(cell, typed_cell, dialect)} THEN {place}")
+        if column.filled:
+            faults.append(f"WHEN {typed_cell} IS NULL AND NOT blank THEN {place}")
+    held = [f"v{place} IS NULL" for place, column in chosen.items() if column.filled]
+    empty = " AND ".join(f"{present(cell, dialect)} IS NULL" for cell in cells)
+    blank = f"CASE WHEN {' AND '.join(held) or 'true'} THEN {empty} ELSE false END"
     others = [place for place in range(len(header)) if place not in chosen]
     nameless = [place for place in others if not header[place]]
-    faults += [f"WHEN p{place} IS NOT NULL THEN {place}" for place in nameless]
-    selected += [f"p{place} IS NOT NULL AS n{place}" for place in others]
-    fault_texts = " ".join(f"WHEN {place} THEN p{place}" for place in [*chosen, *nameless])
+    faults += [
+        f"WHEN {present(cells[place], dialect)} IS NOT NULL THEN {place}" for place in nameless
+    ]
+    selected += [f"{present(cells[place], dialect)} IS NOT NULL AS n{place}" for place in others]
+    texts = " ".join(
+        f"WHEN {place} THEN {present(cells[place], dialect)}" for place in [*chosen, *nameless]
+    )
     statement = f"""
         CREATE TABLE cells AS
-        SELECT {', '.join(selected)}, blank, fault, CASE fault {fault_texts} END AS fault_text
+        SELECT {', '.join(selected)}, blank, fault, CASE fault {texts} END AS fault_text
         FROM (
           SELECT *, CASE {' '.join(faults)} END AS fault FROM (
-            SELECT *, {', '.join(values)}, {blank} AS blank FROM (
-              SELECT {', '.join(texts)} FROM {body.source()} AS lines)))"""
+            SELECT *, {blank} AS blank FROM (
+              SELECT *, {', '.join(values)} FROM {body.source()} AS lines)))"""
     try:
         connection.execute(statement)
     except (duckdb.InvalidInputException, duckdb.ConversionException) as error:

@@ -5,6 +5,7 @@ The ledger keeps the flags of a prediction as comma-separated codes in the colum
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -69,6 +70,20 @@ def quality_flags(
         flags[Flag.OUT_OF_BOUNDS.of(sensor)] = features[sensor.out_of_bounds] > 0
         flags[Flag.OUTSIDE_TRAINING.of(sensor)] = beyond.any(axis=1) & ~missing
     return pd.DataFrame(flags)
+
+
+def number_reused(features: pd.DataFrame, spec: SoftSensor) -> pd.Series:
+    """Phases that are two: their rows are further apart than `prediction.reused_after_hours`.
+
+    Args:
+        features: first_timestamp and last_timestamp (Unix seconds), one row a phase.
+
+    Returns:
+        One bool a row; all False without that setting.
+    """
+    hours = spec.prediction.reused_after_hours
+    seconds = features["last_timestamp"] - features["first_timestamp"]
+    return seconds > (math.inf if hours is None else 3600 * hours)
 
 
 def unreliable(flags: pd.DataFrame, spec: SoftSensor) -> pd.Series:

@@ -18,13 +18,28 @@ class Reason(StrEnum):
         return reason
 
     NO_EXPERIMENT = "no_experiment", "the experiment is empty: correct it in rejected_data"
+    UNUSABLE_NAME = (
+        "unusable_name",
+        "the experiment has more than 200 bytes or a control character: rename it in rejected_data",
+    )
     UNKNOWN_PHASE = (
         "unknown_phase",
         "the phase is empty or not in params.yaml: correct it, or add the phase there",
     )
     LATE_AFTER_PURGE = (
         "late_after_purge",
-        "rows came after those of their phase were removed: see `--reopen`",
+        "rows came after those of their phase were removed: see `--reopen`; if the rig counts from "
+        "1 again, give them another number",
+    )
+    IMPOSSIBLE_TIMESTAMP = (
+        "impossible_timestamp",
+        "time stamps are missing or decades away, or are not Unix seconds: correct them in "
+        "rejected_data",
+    )
+    NUMBER_REUSED = (
+        "number_reused",
+        "rows of one phase are further apart than reused_after_hours: give the later ones "
+        "another number",
     )
     NO_VALID_ROWS = (
         "no_valid_rows",
@@ -33,6 +48,10 @@ class Reason(StrEnum):
     NO_SENSOR_VALUES = (
         "no_sensor_values",
         "no sensor gave a usable value: check low and high in params.yaml",
+    )
+    INFINITE_FEATURES = (
+        "infinite_features",
+        "readings are too large to compute with: narrow low and high in params.yaml",
     )
     NO_FINITE_PREDICTION = (
         "no_finite_prediction",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -61,11 +62,14 @@ def score(features: pd.DataFrame, model: Served, spec: SoftSensor) -> Scored:
     import pandas as pd
 
     keys = spec.columns.keys
-    empty = features[spec.features].isna().all(axis=1)
-    without_values = features.loc[empty, keys].assign(reason=str(Reason.NO_SENSOR_VALUES))
-    usable = features[~empty].reset_index(drop=True)
+    values = features[spec.features]
+    reason = pd.Series("", index=features.index, dtype=object)
+    reason = reason.mask(values.isna().all(axis=1), Reason.NO_SENSOR_VALUES)
+    reason = reason.mask((values.abs() == math.inf).any(axis=1), Reason.INFINITE_FEATURES)
+    unusable = features[keys].assign(reason=reason)[reason != ""]
+    usable = features[reason == ""].reset_index(drop=True)
     if usable.empty:
-        return Scored(model.version, usable.reindex(columns=keys), without_values)
+        return Scored(model.version, usable.reindex(columns=keys), unusable)
 
     from src.components.predictor.judgement import reject_reasons
 
@@ -76,7 +80,7 @@ def score(features: pd.DataFrame, model: Served, spec: SoftSensor) -> Scored:
     known = [*keys, "n_samples", "first_timestamp", "last_timestamp", *spec.features]
     ledger = usable[known].join(predicted).assign(model_version=model.version)
     unsound = usable.loc[~sound, keys].assign(reason=reasons[~sound])
-    return Scored(model.version, ledger[sound], pd.concat([without_values, unsound]))
+    return Scored(model.version, ledger[sound], pd.concat([unusable, unsound]))
 
 
 def _with_origin_flags(flags: pd.Series, features: pd.DataFrame, model: Served) -> pd.Series:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, select
 
-from src.components.database.tables import latest_view
+from src.components.database.tables import newest_predictions, read_rows, tables
 from src.components.ingestion import data_set
 from src.components.predictor.bundle import Bundle
 from src.soft_sensor import SoftSensor
@@ -33,10 +33,9 @@ def not_analysed(
     Args:
         since: Unix seconds; only phases that ended then or later.
     """
-    view, _ = latest_view(spec)
-    query = text(f'SELECT * FROM "{view}" WHERE last_timestamp >= :since')
+    newest = newest_predictions(tables(spec).archived, spec).subquery()
     with engine.connect() as connection:
-        rows = pd.read_sql(query, connection, params={"since": since})
+        rows = read_rows(connection, select(newest).where(newest.c.last_timestamp >= since))
     experiment = spec.columns.experiment
     analysed = set(bundle.origin.experiments) | set(bundle.holdout[experiment])
     laboratory = folder / spec.files.laboratory

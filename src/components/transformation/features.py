@@ -123,5 +123,7 @@ def model_inputs(features: pd.DataFrame, spec: SoftSensor) -> np.ndarray:
     mean = by_sensor[:, :, spec.statistics.index("mean")]
     median = by_sensor[:, :, spec.statistics.index("median")]
     std = by_sensor[:, :, spec.statistics.index("std")]
-    skewness = np.clip((mean - median) / np.where(std == 0, 1, std), -1, 1)
-    return np.hstack([values, skewness]).astype(np.float32)
+    # Where numbers are too large for the division or for single precision, infinity is as good.
+    with np.errstate(over="ignore"):
+        skewness = np.clip((mean - median) / np.where(std == 0, 1, std), -1, 1)
+        return np.hstack([values, skewness]).astype(np.float32)

@@ -6,6 +6,7 @@ import threading
 from dataclasses import replace
 
 import pandas as pd
+import pytest
 from sqlalchemy import Engine
 
 from src.components.database.locks import LOCK
@@ -107,3 +108,39 @@ def test_two_reports_at_once_are_one(engine: Engine, spec: SoftSensor) -> None:
         assert alone and not also_alone
     with second.alone() as alone:
         assert alone
+
+
+@pytest.mark.parametrize(
+    "details",
+    [
+        "[]",
+        "null",
+        '"text"',
+        "{}",
+        '{"until": "soon", "asked_for": false}',
+        '{"until": 5, "asked_for": false}',
+        '{"until": "2026-02-30T00:00:00Z", "asked_for": false}',
+        '{"until": "2026-02-01T00:00:00Z", "since": ["2026-01-01"], "asked_for": false}',
+        '{"until": "9999-01-01T00:00:00Z", "asked_for": false}',
+    ],
+)
+def test_details_that_another_writer_has_spoilt_are_not_a_report(
+    engine: Engine, spec: SoftSensor, bench: Workbench, details: str
+) -> None:
+    load_sensor_rows(engine, spec, TEST_DATA / "synthetic_online.csv")
+    bench.score(lambda features: _fifties(features, spec))
+    log = MonitoringLog(engine, spec)
+    assert _report(engine, spec, Status.ALARM) > 20
+    before = log.period().since
+    assert before is not None
+    bench.execute(
+        "INSERT INTO runs (pipeline, started_at, ended_at, outcome, details) "
+        "VALUES ('monitor', 'infinity', 'infinity', 'no drift', CAST(:details AS jsonb))",
+        details=details,
+    )
+    period = log.period()
+    assert period.since == before
+    assert log.earlier(period, "1").accepted == []
+    assert [run["outcome"] for run in log.journal.newest("monitor")] == ["no drift", "alarm"]
+    age = log.journal.age_of_last_good("monitor")
+    assert age is not None and age < pd.Timedelta(minutes=5)

@@ -5,13 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
-import pytest
-from sqlalchemy import Engine
 
-from src.components.database.schema import initialise
 from src.components.inbox.rejected import summary
 from src.components.inbox.states import Inbox
-from src.soft_sensor import SoftSensor
 from tests.integration.workbench import Workbench
 
 NAMES = [
@@ -21,31 +17,15 @@ NAMES = [
     'q"uote',
     "it's",
     "ünï",
-    "",
     "\\.",
     "NaN",
-    "two\nlines",
-    "carriage\rreturn",
+    " blanks ",
+    "\u202eright to left",
+    "😀",
     "lot[/7]",
     "../up",
     ":settle",
 ]
-
-
-@pytest.fixture(name="named")
-def fixture_named(engine: Engine, spec: SoftSensor) -> Workbench:
-    """A rig whose experiments and phases are named."""
-    phases = tuple(
-        phase.model_copy(update={"value": value})
-        for phase, value in zip(spec.phases, ("wa:sch'en", "spülen"))
-    )
-    columns = spec.columns.model_copy(update={"experiment_type": "text"})
-    renamed = spec.model_copy(update={"columns": columns, "phases": phases})
-    bench = Workbench(engine, renamed)
-    bench.execute("DROP TABLE online_data, archived_data, rejected_data, runs CASCADE")
-    initialise(engine, renamed)
-    bench.set(retention_days=0)
-    return bench
 
 
 def test_odd_names_are_scored_archived_and_kept(named: Workbench, tmp_path: Path) -> None:

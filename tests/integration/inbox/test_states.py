@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-import math
-
 import pandas as pd
 import pytest
 from sqlalchemy import text
 
-from src.components.inbox.states import Inbox, Window
+from src.components.inbox.hold import hold
+from src.components.inbox.rejected import replay
+from src.components.inbox.states import Inbox
 from src.components.inbox.stock import STATE
 from src.components.predictor.flags import joined, quality_flags
 from src.soft_sensor import SoftSensor
 from tests.integration.workbench import Workbench
 
-HOUR, DAY = 3600, 86400
-IN_FUTURE = {"tomorrow": -DAY, "a century ahead": -100 * 365 * DAY}
+HOUR, DAY, YEAR = 3600, 86400, 365 * 86400
+IN_FUTURE = {"tomorrow": -DAY, "next year": -YEAR, "in 29 years": -29 * YEAR}
+IMPOSSIBLE = {
+    "none": "NULL",
+    "not a number": "'NaN'",
+    "for ever": "'Infinity'",
+    "since ever": "'-Infinity'",
+    "1e308": "1e308",
+    "-1e308": "-1e308",
+    "milliseconds": "1000 * timestamp",
+    "days of Excel": "timestamp / 86400 + 25569",
+    "since the start": "p.number",
+    "a century ahead": f"timestamp + {100 * YEAR}",
+    "denormal": "5e-324",
+    "-0.0": "'-0.0'",
+}
 
 
 @pytest.mark.parametrize("age", IN_FUTURE.values(), ids=IN_FUTURE)
@@ -34,31 +48,61 @@ def test_rows_from_the_future_wait_for_the_limit_and_no_longer(
     assert flags.to_dict() == {1: "clock_ahead", 2: ""}
 
 
-@pytest.mark.parametrize("value", ["'NaN'", "'Infinity'", "1770000000000"])
-def test_stamps_that_are_no_times_wait_for_the_limit_and_no_longer(
-    bench: Workbench, value: str
+def _spoil(bench: Workbench, stamp: str, rows: int = 100) -> None:
+    """Give the first rows of the inbox another stamp."""
+    bench.execute(f"""
+        UPDATE online_data AS o SET timestamp = {stamp}
+        FROM (SELECT ctid AS place, row_number() OVER () AS number FROM online_data LIMIT {rows}) AS p
+        WHERE o.ctid = p.place""")
+
+
+@pytest.mark.parametrize("stamp", IMPOSSIBLE.values(), ids=IMPOSSIBLE)
+def test_stamps_that_are_not_times_are_set_aside_at_once(bench: Workbench, stamp: str) -> None:
+    bench.add(1, 1, 100)
+    _spoil(bench, stamp)
+    bench.add(2, 1, 50)
+    outcome = bench.score()
+    assert (outcome.scored, outcome.rejected) == (50, 100)
+    assert set(bench.table("rejected_data")["reason"]) == {"impossible_timestamp"}
+
+
+@pytest.mark.parametrize("stamp", [value for value in IMPOSSIBLE.values() if value != "NULL"])
+def test_one_row_with_an_impossible_stamp_is_enough(bench: Workbench, stamp: str) -> None:
+    bench.add(1, 1, 100)
+    _spoil(bench, stamp, rows=1)
+    assert bench.score().rejected == 100
+
+
+def test_rows_without_a_stamp_among_others_are_scored_with_them(bench: Workbench) -> None:
+    bench.add(1, 1, 100)
+    _spoil(bench, "NULL", rows=40)
+    assert bench.score().scored == 100
+    assert bench.table("archived_data")["flags"].tolist() == [""]
+
+
+def test_corrected_stamps_are_scored_after_a_replay(bench: Workbench) -> None:
+    bench.add(1, 1, 100)
+    _spoil(bench, "1000 * timestamp")
+    bench.score()
+    bench.execute("UPDATE rejected_data SET timestamp = timestamp / 1000")
+    with hold(bench.engine) as connection:
+        assert connection is not None
+        assert replay(Inbox(connection, bench.spec)) == 100
+    assert bench.score().scored == 100
+
+
+@pytest.mark.parametrize("arrived", ["NULL", "'infinity'", "'-infinity'", "'20000-01-01'"])
+def test_an_impossible_arrival_neither_delays_nor_spoils_a_phase(
+    bench: Workbench, arrived: str
 ) -> None:
     bench.add(1, 1, 100)
-    bench.execute(f"UPDATE online_data SET timestamp = {value} WHERE experimentnummer = 1")
-    assert bench.score().waiting == 100
-    bench.age(days=1.1)
-    assert bench.score().scored == 100
-    assert bench.table("archived_data")["flags"].tolist() == ["clock_ahead"]
-
-
-@pytest.mark.parametrize("stamp", ["NULL", "'NaN'", "'Infinity'"])
-def test_rows_without_a_sound_stamp_can_be_scored_again(bench: Workbench, stamp: str) -> None:
-    bench.add(1, 1, 100)
-    bench.execute(f"UPDATE online_data SET timestamp = {stamp}")
-    bench.age(days=1.1)
-    assert bench.score().scored == 100
-    assert bench.score(rescore=Window(-math.inf, math.inf)).scored == 100
-
-
-def test_rows_without_a_stamp_do_not_wait(bench: Workbench) -> None:
-    bench.add(1, 1, 100)
-    bench.execute("UPDATE online_data SET timestamp = NULL")
-    assert bench.score().scored == 100
+    bench.add(2, 1, 50, age=0)
+    bench.add(3, 1, 25, age=-YEAR)
+    bench.execute(f"UPDATE online_data SET arrived_at = {arrived}")
+    outcome = bench.score()
+    assert (outcome.scored, outcome.waiting) == (125, 50), "the second one may still be growing"
+    with bench.engine.connect() as connection:
+        Inbox(connection, bench.spec).doubtful_clocks()
 
 
 def test_a_phase_that_grows_in_the_future_waits_for_its_last_arrival(bench: Workbench) -> None:

@@ -209,7 +209,7 @@ def test_a_sensor_file_is_good_for_every_command_or_for_none(
     found = data_set.read_features(tmp_path, described)
     pd.testing.assert_frame_equal(found, expected, rtol=1e-9, atol=1e-3)
     load_sensor_rows(engine, as_it_is, tmp_path / "plain.csv", prefix="test_", again=True)
-    differences = text(f"""
+    differences = text("""
         SELECT count(*) FROM online_data JOIN test_online_data AS t USING (experimentnummer, waschen)
         WHERE abs(online_data.timestamp - t.timestamp) < 0.5
           AND online_data.ph IS NOT DISTINCT FROM t.ph

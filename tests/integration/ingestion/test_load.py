@@ -29,7 +29,8 @@ def fixture_file(tmp_path: Path) -> Path:
     """A small sensor file whose last row is line 4."""
     file = tmp_path / "sensors.csv"
     file.write_text(
-        "experimentnummer;timestamp;waschen;truebung;druck1;fluss1;ph;leitfaehigkeit;vorschlagsnummer\n"
+        "experimentnummer;timestamp;waschen;truebung;druck1;fluss1;ph;leitfaehigkeit;"
+        "vorschlagsnummer\n"
         "1;1700000000;1;5;0.15;0.8;7.1;400;1\n"
         "1;1700000001;1;NaN;0.15;0.8;;400;1\n"
         "1;1700000002;1;5;0.15;0.8;7.1;400;1\n",
@@ -150,3 +151,27 @@ def test_a_column_of_whole_numbers_does_not_round(
     with pytest.raises(DataError, match='line 2: 7.1 does not fit .* ALTER TABLE "online_data"'):
         load_sensor_rows(engine, spec, file)
     assert _count(engine, "online_data") == 0
+
+
+def test_a_sensor_in_another_unit_is_named(
+    engine: Engine, spec: SoftSensor, file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    content = file.read_text(encoding="utf-8")
+    file.write_text(content.replace(";7.1;", ";7100;"), encoding="utf-8")
+    load_sensor_rows(engine, spec, file)
+    assert "all values of ph are outside 0 to 14 1, so they count as missing" in caplog.text
+    assert "truebung" not in caplog.text
+
+
+def test_stamps_in_the_hour_that_clocks_show_twice_are_named(
+    engine: Engine, spec: SoftSensor, file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    content = file.read_text(encoding="utf-8")
+    for second, stamp in enumerate(("02:59:58", "02:59:59", "03:00:00")):
+        content = content.replace(f"170000000{second}", f"2026-10-25T{stamp}")
+    file.write_text(content, encoding="utf-8")
+    files = spec.files.model_copy(update={"time_zone": "Europe/Berlin"})
+    load_sensor_rows(engine, spec.model_copy(update={"files": files}), file)
+    assert (
+        "2 rows are stamped in the hour that the clocks of Europe/Berlin show twice" in caplog.text
+    )

@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 from src import simulator
 from src.cli.commands import main
 from src.components.drift_reporter import gather
+from src.components.drift_reporter.evidence import Period
 from src.components.drift_reporter.log import MonitoringLog, moment
 from src.components.ingestion import laboratory
 from src.components.ingestion.load import load_sensor_rows
@@ -94,7 +95,7 @@ def test_a_failing_probe_is_named_in_one_message_and_the_window_can_be_looked_at
     engine: Engine, spec: SoftSensor, home: Path, smtp: Path
 ) -> None:
     values = _archive(engine, spec, home, first=201, fault="gain:leitfaehigkeit")
-    assert laboratory.load(engine, spec, values)["new"] > 50
+    assert len(laboratory.load(engine, spec, values).new) > 50
     assert _run("monitor").exit_code == 0
     (message,) = _mail(smtp)
     assert message["Subject"] == "laundry: alarm: conductivity"
@@ -209,26 +210,17 @@ def test_laboratory_values_come_once_and_can_be_corrected(
     engine: Engine, spec: SoftSensor, home: Path
 ) -> None:
     file = _archive(engine, spec, home, first=101)
-    counts = laboratory.load(engine, spec, file)
-    assert counts["new"] > 50 and counts["unknown"] == 0
-    assert laboratory.load(engine, spec, file) == {
-        "new": 0,
-        "corrected": 0,
-        "known": counts["new"],
-        "unknown": 0,
-    }
+    assert len(laboratory.load(engine, spec, file).new) > 50
+    assert laboratory.load(engine, spec, file).samples.empty
     early = pd.Timestamp.now("UTC")
     table = pd.read_csv(file, sep=";")
     own = table["bemerkungen"].eq("W1") & table["experimentnummer"].eq(105)
     table.loc[own, "oberflaechenspannung"] = 44.0
     table = pd.concat([table, table[own].assign(experimentnummer=9999)])
     table.to_csv(file, sep=";", index=False)
-    assert laboratory.load(engine, spec, file) == {
-        "new": 1,
-        "corrected": 1,
-        "known": counts["new"] - 1,
-        "unknown": 1,
-    }
+    change = laboratory.load(engine, spec, file)
+    assert change.new["experimentnummer"].tolist() == [9999]
+    assert len(change.corrected) == own.sum()
     phase = "experimentnummer == 105 and waschen == 1"
     late = pd.Timestamp.now("UTC")
     with engine.connect() as connection:
@@ -281,3 +273,71 @@ def test_one_phase_only_is_not_called_healthy(engine: Engine, spec: SoftSensor, 
     assert "There are 0 rinsing phases in the month" in output
     assert "no drift" not in output
     assert _runs(engine)["outcome"][0] != "no drift"
+
+
+@pytest.mark.usefixtures("production")
+def test_whole_numbers_are_exact_beside_rows_without_one(
+    engine: Engine, spec: SoftSensor, home: Path
+) -> None:
+    month = home / "month"
+    simulator.simulate(month, experiments=3, seconds=120, seed=3, first=1)
+    load_sensor_rows(engine, spec, month / "sensors.csv")
+    numbers = {-(2**53) - 1, 2**53 + 1, 2**63 - 1}
+    with engine.begin() as connection:
+        for place, number in enumerate(sorted(numbers)):
+            connection.execute(
+                text(
+                    "UPDATE online_data SET experimentnummer = :new WHERE experimentnummer = :old"
+                ),
+                {"new": number, "old": place + 1},
+            )
+            connection.execute(
+                text(
+                    "INSERT INTO laboratory_data (experimentnummer, waschen, oberflaechenspannung) "
+                    "VALUES (:number, 0, 50), (NULL, 0, 50), (:number, NULL, 50)"
+                ),
+                {"number": number},
+            )
+    predict(Settings())
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO archived_data (experimentnummer, waschen, predicted_at, run_id) "
+                "VALUES (NULL, 0, now(), NULL), (1, NULL, now(), NULL), (NULL, NULL, now(), NULL)"
+            )
+        )
+    assert set(gather.archived(engine, spec, Period(None, _now()))["experimentnummer"]) == numbers
+    with engine.connect() as connection:
+        assert set(gather.analysed(connection, spec, _now())["experimentnummer"]) == numbers
+    for number in numbers:
+        traced = _run("why", "--", str(number))
+        assert traced.exit_code == 0, traced.output
+        assert f"experiment {number}, rinsing" in traced.stdout
+    assert _run("why", "--", str(2**53)).exit_code == 1
+
+
+def _now() -> pd.Timestamp:
+    return pd.Timestamp.now("UTC")
+
+
+@pytest.mark.usefixtures("production")
+def test_rows_of_the_ledger_that_are_not_possible_are_left_out_and_counted(
+    engine: Engine, spec: SoftSensor, home: Path
+) -> None:
+    _archive(engine, spec, home, first=101)
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO archived_data (experimentnummer, waschen, predicted_at, ph_median, "
+                "last_timestamp) SELECT n, 0, now(), CASE n % 3 WHEN 0 THEN 'Infinity' "
+                "WHEN 1 THEN 1e308 ELSE -20 END, 'NaN' FROM generate_series(1001, 1010) n"
+            )
+        )
+    output = _run("monitor").stderr
+    assert "of 30 experiments. 10 predictions were left out" in output
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE archived_data SET ph_mean = 'Infinity'"))
+        connection.execute(text("UPDATE archived_data SET predicted_at = now()"))
+    failed = _run("monitor")
+    assert failed.exit_code == 1
+    assert "none of the 70 predictions archived" in failed.stderr

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from src.components.ingestion import data_set
+from src.components.ingestion.account import Account
 from src.components.ingestion.load import load_sensor_rows
 from src.components.transformation.features import features_query, typed_features
 from src.errors import DataError
@@ -144,3 +145,14 @@ def test_text_among_numbers_is_named_with_its_line(csv: Path, spec: SoftSensor) 
     _edit(csv, spec, ";5.0;", ";5,0;", 1)
     with pytest.raises(DataError, match="5,0"):
         data_set.read_features(csv, spec)
+
+
+def test_phases_of_a_number_that_was_used_twice_are_left_out(csv: Path, spec: SoftSensor) -> None:
+    file = csv / spec.files.sensors
+    lines = file.read_text(encoding="utf-8").splitlines()
+    days_later = lines[-1].replace("99;1700000000.0;1;", "99;1700500000.0;1;")
+    file.write_text("\n".join([*lines, days_later, ""]), encoding="utf-8")
+    account = Account()
+    features = data_set.read_features(csv, spec, account)
+    assert 99 not in features["experimentnummer"].tolist()
+    assert any("phase of a number that was used twice: 99" in line for line in account.lines())

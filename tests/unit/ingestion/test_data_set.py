@@ -92,7 +92,7 @@ def test_a_value_outside_the_range_of_its_target_is_refused_unless_accepted(
         read_laboratory(file, plain)
     accepted = read_laboratory(file, plain, accept_outliers=True)
     assert accepted["anionischetenside"].tolist() == [302400]
-    # Pure water with the noise of an instrument, a value that was not measured, and one of no phase.
+    # Pure water and an instrument's noise, a value that was not measured, and one of no phase.
     file.write_text(f"{HEADER}\n1;W1;73.1;-1;1\n1;blank;72;5000;1\n", encoding="utf-8")
     assert len(read_laboratory(file, plain)) == 2
     for word in ("inf", "nan", "-inf", "1e999"):

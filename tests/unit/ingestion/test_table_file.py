@@ -119,10 +119,15 @@ def tables(draw: st.DrawFn) -> Written:
     rows = draw(st.lists(row, min_size=1, max_size=6))
     end = draw(st.sampled_from(["\n", "\r\n"]))
     trailing = draw(st.booleans())
-    quoting = draw(st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]))
+    quote_all = draw(st.booleans())
     empty = st.sampled_from(["", " ", *dialect.missing])
     text = io.StringIO()
-    writer = csv.writer(text, delimiter=dialect.separator, lineterminator=end, quoting=quoting)
+    writer = csv.writer(
+        text,
+        delimiter=dialect.separator,
+        lineterminator=end,
+        quoting=csv.QUOTE_ALL if quote_all else csv.QUOTE_MINIMAL,
+    )
     for _ in range(dialect.skip_rows):
         text.write(f"exported by a plant{end}")
     tail = [""] if trailing else []

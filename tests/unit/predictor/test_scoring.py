@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -62,6 +63,24 @@ def test_every_phase_is_in_the_ledger_or_refused(
     reasons = scored.refused["reason"].value_counts().to_dict()
     assert reasons.get(Reason.NO_SENSOR_VALUES, 0) == len(empty)
     assert reasons.get(Reason.IMPOSSIBLE_PREDICTION, 0) == len(impossible - empty)
+
+
+NUMBERS = [math.nan, math.inf, -math.inf, 1e308, -1e308, 1e39, 5e-324, -5e-324, -0.0, 0.0, 7.0]
+
+
+@settings(max_examples=50, deadline=None)
+@given(values=st.lists(st.sampled_from(NUMBERS) | st.floats(), min_size=25, max_size=25))
+def test_no_feature_of_one_phase_keeps_the_others_from_being_scored(
+    values: list[float], table: pd.DataFrame, model: Served, spec: SoftSensor
+) -> None:
+    features = table.copy()
+    features.loc[7, spec.features] = values
+    scored = score(features, model, spec)
+    others = table.drop(index=7)
+    assert _keys(scored.ledger, spec) >= _keys(others, spec)
+    assert np.isfinite(scored.ledger.select_dtypes("number").fillna(0)).all(axis=None)
+    if any(map(math.isinf, values)):
+        assert scored.refused["reason"].tolist() == [Reason.INFINITE_FEATURES]
 
 
 def test_the_columns_are_those_of_the_ledger(
