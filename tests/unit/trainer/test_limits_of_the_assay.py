@@ -129,7 +129,7 @@ def test_limits_survive_in_the_files_of_a_bundle(
     bundle.reference.assign(**{target.censored: "?"}).to_csv(spoilt / "reference.csv", index=False)
     manifest = spoilt / "manifest.json"
     digests = [bundle_files.sha256_of(part / "reference.csv") for part in (folder, spoilt)]
-    manifest.write_text(manifest.read_text().replace(*digests))
+    manifest.write_text(manifest.read_text().replace(digests[0], digests[1]))
     with pytest.raises(BundleRefused, match="a mark of laboratory values that does not exist"):
         bundle_files.load(spoilt)
 
