@@ -98,7 +98,7 @@ def test_parts_that_contradict_each_other_are_refused(
     with pytest.raises(ParamsError, match=complaint) as caught:
         load_soft_sensor(file)
     # Of two entries that collide the second is named, of a list that is incomplete its beginning.
-    places = (new, "phase_column:", "title: pH", "statistics:", "phases:", "online:")
+    places = (new, "phase_column:", "title: pH", "statistics:", "phases:", "online:", "prediction:")
     assert any(
         f"line {_line(file, part)}: " in str(caught.value) for part in places if part in text
     )

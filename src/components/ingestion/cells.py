@@ -18,6 +18,7 @@ ISO = r"\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}(:\d{2}(\.\d+)?)?"
 OFFSET = r" ?(Z|[+-]\d{2}(:?\d{2})?)"
 NUMBER = r"[+-]?\d+([.,]\d+)?"
 COMPARISON = r"(<=?|>=?|≤|≥)"
+SHOWN = 60  # characters of a cell in a message; it becomes visible where it leaves the program
 YEAR = 365.25 * 86400  # s
 EXCEL_EPOCH = 25569  # days from Excel's day 0 to 1970-01-01
 
@@ -192,7 +193,7 @@ def complaint(column: Column, text: str | None, dialect: Dialect, section: str) 
             f": {column.name} is empty, but the row holds values: fill it in on every row, also "
             "where a sheet has merged cells"
         )
-    shown = repr(text[:60])
+    shown = f"'{text[:SHOWN]}'"
     if text == column.name:
         return f": {shown} repeats the column names: remove this line"
     if column.kind == Kind.STAMP:

@@ -50,11 +50,11 @@ def note_sensor_rows(table: TableFile, spec: SoftSensor, account: Account) -> No
     account.note(table.rows, f"rows in {table.file.name}")
     _note_left_out(table, account)
     valid = valid_rows(spec)
-    account.note_left_out(_count(table, f"NOT {valid}"), "rows that the rig has marked as invalid")
+    account.note_left_out(table.count(f"NOT {valid}"), "rows that the rig has marked as invalid")
     for sensor in spec.sensors:
         name = f'"{sensor.name}"'
-        outside = _count(table, f"{name} NOT BETWEEN {sensor.low} AND {sensor.high} AND {valid}")
-        if outside and outside == _count(table, f"{name} IS NOT NULL AND {valid}"):
+        outside = table.count(f"{name} NOT BETWEEN {sensor.low} AND {sensor.high} AND {valid}")
+        if outside and outside == table.count(f"{name} IS NOT NULL AND {valid}"):
             logger.warning(
                 "%s: all values of %s are outside %g to %g %s, so they count as missing: is the "
                 "file in another unit?",
@@ -65,7 +65,7 @@ def note_sensor_rows(table: TableFile, spec: SoftSensor, account: Account) -> No
                 sensor.unit,
             )
     zone = spec.files.of_sensors.time_zone
-    if zone and (twice := table_file.repeated_hours(table, spec.columns.timestamp, zone)):
+    if zone and (twice := table.repeated_hours(spec.columns.timestamp, zone)):
         logger.warning(
             "%s: %d rows are stamped in the hour that the clocks of %s show twice in autumn; they "
             "are read as winter time",
@@ -82,11 +82,6 @@ def _note_left_out(table: TableFile, account: Account) -> None:
         account.note_left_out(
             len(table.ignored), f"columns that params.yaml does not name: {names}"
         )
-
-
-def _count(table: TableFile, condition: str) -> int:
-    query = f"SELECT count(*) FROM rows WHERE {condition}"
-    return int(table.connection.execute(query).fetchall()[0][0])
 
 
 def read_features(folder: Path, spec: SoftSensor, account: Account | None = None) -> pd.DataFrame:

@@ -87,10 +87,10 @@ def assert_shown(done: Result | subprocess.CompletedProcess[str], *names: str) -
             assert not line.endswith("forged") or "\\" in line
 
 
-def write(file: Path, experiment: str, phase: int = 9) -> None:
-    """A sensor file with one row of an experiment."""
-    row = {"experimentnummer": experiment, "timestamp": 1.0, "waschen": phase}
-    sensors = dict.fromkeys(("truebung", "druck1", "fluss1", "ph", "leitfaehigkeit"), 1.0)
+def write(file: Path, experiment: str, reading: str = "1") -> None:
+    """A sensor file with one row of an experiment; `reading` is what a sensor gave."""
+    row = {"experimentnummer": experiment, "timestamp": 1.7e9, "waschen": 1, "vorschlagsnummer": 1}
+    sensors = dict.fromkeys(("truebung", "druck1", "fluss1", "ph", "leitfaehigkeit"), reading)
     with file.open("w", encoding="utf-8", newline="") as lines:
         writer = csv.DictWriter(lines, [*row, *sensors], delimiter=";")
         writer.writeheader()
@@ -100,8 +100,8 @@ def write(file: Path, experiment: str, phase: int = 9) -> None:
 @pytest.mark.usefixtures("named")
 def test_a_name_in_a_file_or_an_argument_is_shown(home: Path) -> None:
     for name in NAMES:
-        write(home / "rows.csv", name)
-        assert_shown(fail("load", "rows.csv"), f"experimentnummer={name}, waschen=9")
+        write(home / "rows.csv", "1", reading=name)
+        assert_shown(fail("load", "rows.csv"), f"column truebung: '{name[:60]}' is not a number")
         header, *_ = (home / "rows.csv").read_text(encoding="utf-8").splitlines()
         (home / "rows.csv").write_text(f'{header};"{name}"\n1\n', encoding="utf-8")
         assert_shown(fail("load", "rows.csv"))

@@ -371,3 +371,14 @@ def test_a_parquet_file_is_read_as_its_cells_would_be_written(tmp_path: Path) ->
             pass
     with table_file.read(file, COLUMNS, Dialect(time_zone="UTC")) as table:
         assert table.frame()["when"].tolist() == [1767592800, 1767592801]
+
+
+def test_columns_may_have_any_name(tmp_path: Path) -> None:
+    names = ["rows", "cells", "blank", "fault", "c0", "v1", "rowid", "impress", "select", "KEY"]
+    columns = [Column(name, Kind.NUMBER) for name in names]
+    file = tmp_path / "table.csv"
+    cells = ";".join(str(place) for place in range(len(names)))
+    file.write_text(f"{';'.join(names)};line\n{cells};1\n", encoding="utf-8")
+    with table_file.read(file, columns, Dialect()) as table:
+        assert table.frame().iloc[0].tolist() == list(range(len(names)))
+        assert table.ignored == ["line"]
