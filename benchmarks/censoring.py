@@ -11,8 +11,9 @@ lognormal, sensors respond to powers of them that saturate, and the tension to t
 
 `learned` is the rule that params.yaml does not have: the model only learns that a value lies below
 the limit. Values below it are replaced by their out-of-fold prediction where that is below the
-limit, else by the limit, and the model is fitted again, ROUNDS times (expectation-maximisation with
-the mean in place of the distribution). `known` is what could be reached at best: no limit.
+limit, else by the limit, and the model is fitted again, ROUNDS times in all; this is
+expectation-maximisation with the mean in place of the distribution. `known` is what could be
+reached at best: no limit.
 """
 
 from __future__ import annotations

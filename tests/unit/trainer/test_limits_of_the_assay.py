@@ -111,7 +111,7 @@ def test_two_models_are_compared_by_the_same_limits(
     other = made_from(_limited(truth, target), _with_rule(spec, "limit"))
     comparison = gate.compare(other, bundle, spec)
     # Both lie on the right side of the limit almost always, whatever they learned in its place.
-    assert comparison.worse == []
+    assert not comparison.worse
 
 
 def test_limits_survive_in_the_files_of_a_bundle(
