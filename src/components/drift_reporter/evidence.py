@@ -74,7 +74,7 @@ class LaboratoryEvidence:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class Evidence:  # pylint: disable=too-many-instance-attributes  # all that there is
     """A month, and what it is compared with.
 
     Attributes:

@@ -87,10 +87,10 @@ def _archived(connection: Connection, spec: SoftSensor, period: Period) -> pd.Da
     query = newest_predictions(ledger, spec).where(
         ledger.c.predicted_at > since, ledger.c.predicted_at <= period.until
     )
-    return _ledger_rows(connection, query, spec)
+    return _ledger_rows(connection, query)
 
 
-def _ledger_rows(connection: Connection, query: Select[Any], spec: SoftSensor) -> pd.DataFrame:
+def _ledger_rows(connection: Connection, query: Select[Any]) -> pd.DataFrame:
     """Rows of the ledger, with NaN for an impossible time stamp."""
     rows = read_rows(connection, query)
     stamp = rows["last_timestamp"]
@@ -217,7 +217,7 @@ def analysed(connection: Connection, spec: SoftSensor, until: pd.Timestamp) -> p
     measured = phase_means(values, spec).rename(
         columns={target.name: target.measured for target in spec.targets}
     )
-    table = _ledger_rows(connection, predictions, spec)
+    table = _ledger_rows(connection, predictions)
     table = table[possible(table, spec)].merge(measured, on=keys)
     table = table.merge(read_rows(connection, arrival), on=keys)
     return table.sort_values("loaded_at", kind="stable", ignore_index=True)

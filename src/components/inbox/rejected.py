@@ -76,11 +76,11 @@ def _reopen(inbox: Inbox, experiment: Any) -> None:
     incomplete = f"SELECT * FROM ({late}) AS late WHERE n_samples < {SCORED_FROM} LIMIT 1"
     if phase := inbox.connection.execute(text(incomplete), binds).mappings().first():
         name, value = inbox.spec.columns.keys
+        experiment_shown = short(str(phase[name]))
         raise DataError(
-            f"{name}={short(str(phase[name]))}, {value}={phase[value]} was scored from "
-            f"{phase[SCORED_FROM]} "
-            f"rows, and {phase['n_samples']} are there: `impress load` those that were removed, or "
-            "name another --experiment; nothing was moved"
+            f"{name}={experiment_shown}, {value}={phase[value]} was scored from "
+            f"{phase[SCORED_FROM]} rows, and {phase['n_samples']} are there: `impress load` "
+            "those that were removed, or name another --experiment; nothing was moved"
         )
     same = " AND ".join(f"a.{key} = late.{key}" for key in keys)
     forget = f"""

@@ -1,4 +1,4 @@
-"""Whatever another writer leaves in the inbox, one phase never keeps the others from being scored."""
+"""Whatever another writer leaves in the inbox, one phase never keeps the others from a score."""
 
 from __future__ import annotations
 
