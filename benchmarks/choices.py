@@ -32,6 +32,7 @@ from src.components.predictor import ensemble
 from src.components.trainer import fitting
 from src.components.trainer.evaluation import relative_error, typical_errors
 from src.components.trainer.members import MEMBERS
+from src.components.transformation.training_table import GROUP, HOLDOUT
 from src.soft_sensor import SoftSensor
 
 SEEDS, REPEATS, FOLDS = range(2001, 2007), 2, 5
@@ -120,8 +121,8 @@ def cross_validate(table: pd.DataFrame, variant: Variant, repeat: int, spec: Sof
             export=lambda pipeline, _: Library(pipeline),
         )
         changes.enter_context(patch.dict(MEMBERS, {process.name: process}))
-        for training, validation in splitter.split(table, groups=table["group"]):
-            part = table.iloc[training].assign(holdout=False)
+        for training, validation in splitter.split(table, groups=table[GROUP]):
+            part = table.iloc[training].assign(**{HOLDOUT: False})
             if variant.impute:
                 medians = part.groupby(spec.columns.phase)[spec.target_names].transform("median")
                 part[spec.target_names] = part[spec.target_names].fillna(medians)
@@ -154,8 +155,8 @@ def main(hydraulics: Path | None) -> None:
     if hydraulics:
         rig = soft_sensor(Path("examples/hydraulics/params.yaml"))
         table = training_data(hydraulics, rig)
-        table = table.groupby("group").head(CYCLES).reset_index(drop=True)
-        print(f"\nhydraulic rig, {len(table)} cycles of {table['group'].nunique()} blocks\n")
+        table = table.groupby(GROUP).head(CYCLES).reset_index(drop=True)
+        print(f"\nhydraulic rig, {len(table)} cycles of {table[GROUP].nunique()} blocks\n")
         print(compare({"rig": table}, REPEATS, rig).round(4).to_string())
 
 

@@ -206,7 +206,7 @@ def _errors(table: pd.DataFrame, reference: pd.DataFrame, offset: float) -> pd.D
         width = (values - reference[target.name]).abs().quantile(0.9)
         error = table[target.measured] + offset * unit - table[target.name]
         errors[target.name] = error
-        errors[performance.inside(target)] = (error.abs() <= width).astype(float)
+        errors[target.inside] = (error.abs() <= width).astype(float)
     return errors
 
 

@@ -16,6 +16,7 @@ import pandas as pd
 from benchmarks.worlds import soft_sensor, world
 from src.components.predictor.judgement import Judgement
 from src.components.trainer import fitting
+from src.components.transformation.training_table import HOLDOUT
 from src.soft_sensor import SoftSensor
 
 FIRST_SEED = 1001
@@ -28,7 +29,7 @@ def one_world(
     table, fresh = world(seed, spec)
     bundle = fitting.train(table, trials, fitting.DEFAULTS, spec)
     predicted = bundle.predict(fresh, spec)
-    training = table[~table["holdout"]]
+    training = table[~table[HOLDOUT]]
     lines = []
     for phase in spec.phases:
         rows = fresh[spec.columns.phase] == phase.value

@@ -21,6 +21,7 @@ from xgboost import XGBRegressor
 from benchmarks.worlds import soft_sensor, world
 from src.components.trainer import fitting
 from src.components.trainer.evaluation import relative_error, typical_errors
+from src.components.transformation.training_table import HOLDOUT
 from src.soft_sensor import SoftSensor
 
 MOST = 30_000
@@ -85,9 +86,7 @@ def main(naive_trials: int) -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     spec = soft_sensor()
     table, fresh = world(1, spec)
-    part, holdout = (
-        table[table["holdout"] == held].reset_index(drop=True) for held in (False, True)
-    )
+    part, holdout = (table[table[HOLDOUT] == held].reset_index(drop=True) for held in (False, True))
     typical = typical_errors(part, spec)
     truth = fresh.drop(columns=spec.target_names)
     truth = truth.rename(columns={f"{name}_true": name for name in spec.target_names})

@@ -9,45 +9,53 @@ from __future__ import annotations
 import codecs
 import re
 import unicodedata
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from yaml.reader import ReaderError
 
 from src.errors import DataError, ParamsError
 
 # PostgreSQL cuts identifiers at 63 bytes; "_out_of_bounds" is the longest suffix of a column there.
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,48}")
 
+# Columns that no user ever sees begin with it, so they cannot collide with those of a rig.
+PREFIX = "impress_"
 # Columns that the inbox and the table of rejected rows have besides those of the rig.
-RESERVED_COLUMNS = frozenset({"arrived_at", "reason", "run_id", "rejected_at"})
-# Columns that stand beside the keys of a phase while it is scored, trained on or purged.
-RESERVED_KEYS = frozenset(
+INBOX_COLUMNS = frozenset({"arrived_at", "reason", "run_id", "rejected_at"})
+# Columns that stand beside keys and targets in archived_data, laboratory_data and archived.csv.
+LEDGER_COLUMNS = frozenset(
     {
-        "batch",
-        "clock_ahead",
-        "first_row",
+        "definition",
         "first_timestamp",
         "flags",
-        "fold",
-        "group",
-        "holdout",
-        "last_row",
         "last_timestamp",
         "loaded_at",
         "model_version",
-        "n_rows",
         "n_samples",
         "predicted_at",
         "purged_at",
         "run_id",
-        "scored_from",
-        "share",
-        "state",
+        "sample",
         "verdict",
     }
 )
+# Columns that stand beside the targets in the sensors.csv of `impress study`.
+STUDY_COLUMNS = frozenset({"set", "sensors", "price", "relative", "loss", "loss_se", "pareto"})
+# Every table of PostgreSQL has the first six; pandas marks the rows of a merge with the last one.
+OTHERS_COLUMNS = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid", "_merge"})
 _STATISTIC = re.compile(r"mean|std|median|percentile(\d{1,2})")
 
 # s between a time stamp and now, beyond which it is a mistake
@@ -71,6 +79,12 @@ def _identifier(name: str) -> str:
         raise ValueError(
             f"{name!r} is not a column name: letters, digits and _, at most 49, no digit first"
         )
+    if name.casefold().startswith(PREFIX):
+        raise ValueError(
+            f"{name!r}: names that begin with {PREFIX} are reserved: rename the column"
+        )
+    if name in OTHERS_COLUMNS:
+        raise ValueError(f"{name!r} is a column of PostgreSQL or pandas: rename yours")
     return name
 
 
@@ -99,10 +113,39 @@ def _stamp(how: str) -> str:
 Identifier = Annotated[str, AfterValidator(_identifier)]
 Statistic = Annotated[str, AfterValidator(_statistic)]
 PhaseValue = int | str
+Place = tuple[int | str, ...]  # of an entry of params.yaml: keys and positions, from the top
+
+
+class _Misplaced(ValueError):
+    """A fault of one entry that only a look at several entries reveals."""
+
+    def __init__(self, message: str, place: Place) -> None:
+        super().__init__(message)
+        self.place = place
+
+
+def _refuse_repeated(message: str, columns: Iterable[tuple[str, Place]]) -> None:
+    """Refuse columns of the same name; DuckDB, unlike PostgreSQL, ignores capital letters."""
+    first_of = dict[str, str]()
+    for name, place in columns:
+        first = first_of.get(name.casefold())
+        if first is not None:
+            capitals = "" if first == name else f" (as {first}, but for capital letters)"
+            raise _Misplaced(f"{message} {name}{capitals}: rename one of them", place)
+        first_of[name.casefold()] = name
 
 
 class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _truth_is_not_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse true and false, which count as 1 and 0, where anything else is expected."""
+        field = cls.__pydantic_fields__[info.field_name or ""]
+        if isinstance(value, bool) and field.annotation is not bool:
+            raise ValueError("neither true nor false is possible here")
+        return value
 
 
 class Columns(_Record):
@@ -181,10 +224,24 @@ class Files(Dialect):
 class Phase(_Record):
     """One part of an experiment that is predicted on its own."""
 
-    name: str
+    # It becomes part of the names of files and of figures in MLflow.
+    name: Annotated[str, Field(pattern=r"^[\w .:-]+$", max_length=100)]
     value: PhaseValue
     label: str
     judged: bool = False
+
+    @field_validator("value", "label")
+    @classmethod
+    def _can_be_found(cls, value: PhaseValue) -> PhaseValue:
+        """Keys of tables and files have no blanks at their ends, and fit into 64 bits."""
+        if isinstance(value, int):
+            if not -(2**63) <= value < 2**63:
+                raise ValueError(f"{value} has more than 64 bits: no table can hold it")
+        elif not value or value != value.strip() or not usable_key(value):
+            raise ValueError(
+                f"{value!r} is empty, too long, or has blanks at an end or a control character"
+            )
+        return value
 
 
 class Laboratory(_Record):
@@ -242,6 +299,11 @@ class Sensor(Quantity):
         """Column that counts the readings of a phase outside the range."""
         return f"{self.name}_out_of_bounds"
 
+    @property
+    def outside_training(self) -> str:
+        """Column that tells whether a phase is outside the range of the training phases."""
+        return f"{self.name}_outside_training"
+
 
 class Limit(_Record):
     """What counts as clean."""
@@ -259,11 +321,14 @@ class Limit(_Record):
 class Target(Quantity):
     """What the laboratory measures and we predict; the range is what is physically possible.
 
-    On the scale `log`, it is log(1 + value) that is learned.
+    On the scale `log`, it is log(1 + value) that is learned. What is learned from values beyond a
+    limit of the assay, such as <5 and >1000, see `censoring.substituted`.
     """
 
     limit: Limit | None = None
     scale: Literal["linear", "log"] = "linear"
+    below_detection: Literal["half", "limit", "zero", "missing"] = "half"
+    above_range: Literal["limit", "missing"] = "limit"
 
     @property
     def lower(self) -> str:
@@ -286,9 +351,32 @@ class Target(Quantity):
         return f"{self.name}_measured"
 
     @property
+    def inside(self) -> str:
+        """Column of laboratory values: whether the prediction interval contains the value."""
+        return f"{self.name}_inside"
+
+    @property
+    def off(self) -> str:
+        """Column of the laboratory value minus the prediction, in the unit."""
+        return f"{self.name}_off"
+
+    @property
+    def columns(self) -> list[str]:
+        """All columns that belong to it."""
+        interval = [self.lower, self.upper]
+        checked = [self.measured, self.censored, self.inside, self.off, self.score]
+        return [self.name, *interval, *checked]
+
+    @property
     def score(self) -> str:
         """Column of the out-of-fold error in units of the trees' disagreement, see `intervals`."""
         return f"{self.name}_score"
+
+    @model_validator(mode="after")
+    def _zero_is_lowest(self) -> Self:
+        if self.below_detection == "zero" and self.low != 0:
+            raise ValueError(f"{self.name}: below_detection zero needs low: 0, not {self.low}")
+        return self
 
     @model_validator(mode="after")
     def _positive(self) -> Self:
@@ -449,49 +537,96 @@ class SoftSensor(_Record):
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:
+        for section in ("sensors", "targets"):
+            names = [quantity.name for quantity in getattr(self, section)]
+            places = [(section, number, "name") for number in range(len(names))]
+            _refuse_repeated(f"{section} named twice:", zip(names, places))
+        online = enumerate(self.columns.online)
+        _refuse_repeated(
+            "columns.online names twice", ((name, ("columns", "online", n)) for n, name in online)
+        )
         lists: dict[str, list[Any]] = {
-            "sensors": [sensor.name for sensor in self.sensors],
-            "targets": self.target_names,
             "statistics": list(self.statistics),
+            "phase names": ["all", *(phase.name for phase in self.phases)],
             "phase values": [phase.value for phase in self.phases],
             "phase labels": [phase.label for phase in self.phases],
-            "columns.online": list(self.columns.online),
         }
-        for what, names in lists.items():
-            if repeated := sorted({str(name) for name in names if names.count(name) > 1}):
-                raise ValueError(f"{what} named twice: {', '.join(repeated)}")
+        for what, values in lists.items():
+            if repeated := sorted({str(value) for value in values if values.count(value) > 1}):
+                place = "statistics" if what == "statistics" else "phases"
+                raise _Misplaced(f"{what} named twice: {', '.join(repeated)}", (place,))
         return self
 
     @model_validator(mode="after")
     def _phase_values_have_one_type(self) -> Self:
         if len({type(phase.value) for phase in self.phases}) > 1:
-            raise ValueError("phase values must be all numbers or all text")
+            raise _Misplaced("phase values must be all numbers or all text", ("phases",))
         return self
 
     @model_validator(mode="after")
     def _statistics_include_what_monitoring_needs(self) -> Self:
         if not {"median", "std"} <= set(self.statistics):
-            raise ValueError("statistics lacks median or std, which monitoring needs")
-        return self
-
-    @model_validator(mode="after")
-    def _columns_are_complete_and_free(self) -> Self:
-        if taken := [name for name in self.columns.online if name in RESERVED_COLUMNS]:
-            raise ValueError(f"columns.online has {', '.join(taken)}, which the tables add")
-        if taken := [name for name in self.columns.keys if name in RESERVED_KEYS]:
-            raise ValueError(f"a key column is named {', '.join(taken)}, which is reserved")
-        if missing := [name for name in self.required_columns if name not in self.columns.online]:
-            raise ValueError(f"columns.online lacks {', '.join(missing)}")
+            raise _Misplaced("median and std are needed for monitoring", ("statistics",))
         return self
 
     @model_validator(mode="after")
     def _columns_of_the_ledger_are_unique(self) -> Self:
-        intervals = [end for target in self.targets for end in (target.lower, target.upper)]
-        counts = [sensor.out_of_bounds for sensor in self.sensors]
-        names = [*self.columns.keys, *self.target_names, *intervals, *self.features, *counts]
-        names += RESERVED_KEYS
-        if repeated := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"two columns of the ledger would be called {', '.join(repeated)}")
+        own: list[tuple[str, Place]] = [
+            (getattr(self.columns, role), ("columns", role)) for role in ("experiment", "phase")
+        ]
+        for number, sensor in enumerate(self.sensors):
+            names = [*self.features_of(sensor), sensor.out_of_bounds, sensor.outside_training]
+            own += [(name, ("sensors", number, "name")) for name in names]
+        for number, target in enumerate(self.targets):
+            own += [(name, ("targets", number, "name")) for name in target.columns]
+        for name, place in own:
+            if name.casefold() in LEDGER_COLUMNS or name in STUDY_COLUMNS & set(self.target_names):
+                raise _Misplaced(
+                    f"{name} is a column that the results have already, with another meaning: "
+                    "rename yours, here and in the files",
+                    place,
+                )
+        _refuse_repeated("two columns of the results would be called", own)
+        return self
+
+    @model_validator(mode="after")
+    def _sensor_rows_have_their_columns(self) -> Self:
+        online = self.columns.online
+        for number, name in enumerate(online):
+            if name.casefold() in INBOX_COLUMNS:
+                raise _Misplaced(
+                    f"{name} is a column that online_data and rejected_data have already: rename "
+                    "yours, here and in the files",
+                    ("columns", "online", number),
+                )
+        if missing := [name for name in self.required_columns if name not in online]:
+            raise _Misplaced(
+                f"{', '.join(missing)} must be listed, too: they are used elsewhere in this file",
+                ("columns", "online"),
+            )
+        roles: list[tuple[str, Place]] = [
+            (getattr(self.columns, role), ("columns", role))
+            for role in ("experiment", "phase", "timestamp")
+        ]
+        sensors = enumerate(self.sensors)
+        roles += [(sensor.name, ("sensors", number, "name")) for number, sensor in sensors]
+        _refuse_repeated("two of key, time stamp and sensors are the column", roles)
+        return self
+
+    @model_validator(mode="after")
+    def _laboratory_files_have_their_columns(self) -> Self:
+        experiment = self.columns.experiment
+        columns: list[tuple[str, Place]] = [(experiment, ("columns", "experiment"))]
+        for number, target in enumerate(self.targets):
+            columns.append((target.name, ("targets", number, "name")))
+        label = (self.laboratory.phase_column, ("laboratory", "phase_column"))
+        columns.append(label)
+        if self.laboratory.sample_column:
+            columns.append((self.laboratory.sample_column, ("laboratory", "sample_column")))
+        _refuse_repeated("a laboratory file has two columns called", columns)
+        if self.training.group:
+            group = (self.training.group.column, ("training", "group", "column"))
+            _refuse_repeated("a file of groups has two columns called", [columns[0], group])
         return self
 
 
@@ -499,36 +634,150 @@ def load_soft_sensor(path: Path) -> SoftSensor:
     """Read and check a params file.
 
     Raises:
-        ParamsError: when it is missing, is not YAML, or breaks the contract; the message names
-            the line of each fault; a contradiction between entries has that of the first entry.
+        ParamsError: when it is missing, is not YAML in UTF-8, or breaks the contract; the message
+            names the line of each fault: that of its key, or where a part is missing that of the
+            section.
     """
     if not path.is_file():
         raise ParamsError(f"{path} not found: run from the repository or set IMPRESS_PARAMS")
-    text = path.read_text(encoding="utf-8")
+    node, content = _parsed(path)
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        return SoftSensor.model_validate(yaml.safe_load(text))
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else "?"
-        raise ParamsError(f"{path}, line {line}: {error.problem}") from error
+        return SoftSensor.model_validate(content)
     except ValidationError as error:
-        faults = [
-            f"{path}, line {_line(node, fault['loc'])}: "
-            f"{'.'.join(map(str, fault['loc'])) or 'file'}: {fault['msg']}"
-            for fault in error.errors()
-        ]
-        raise ParamsError("; ".join(faults)) from error
+        faults = [_fault(node, dict(fault)) for fault in error.errors()]
+        raise _params_error(path, faults) from error
 
 
-def _line(node: yaml.Node | None, location: tuple[int | str, ...]) -> int:
-    """Line of the deepest part of `location` that exists in the file."""
-    for part in location:
-        child = None
+Fault = tuple[int, str]  # line and message
+
+
+def _params_error(path: Path, faults: Iterable[Fault]) -> ParamsError:
+    return ParamsError("; ".join(f"{path}, line {line}: {message}" for line, message in faults))
+
+
+def _parsed(path: Path) -> tuple[yaml.Node, Any]:
+    """A file as nodes, which know their lines, and as what YAML makes of them."""
+    encoded = path.read_bytes()
+    try:
+        text = encoded.decode("utf-8")
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        if node is None:
+            raise ParamsError(f"{path} is empty: begin with the params.yaml of the repository")
+        if faults := list(_surprises(node)):
+            raise _params_error(path, faults)
+        # It also replaces every `<<` of the nodes by what it refers to.
+        return node, loader.construct_document(node)
+    except UnicodeDecodeError as error:
+        line = encoded.count(b"\n", 0, error.start) + 1
+        raise _params_error(path, [(line, "not UTF-8: save the file in this encoding")]) from error
+    except ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        message = f"a control character, U+{error.character:04X}: remove it"
+        raise _params_error(path, [(line, message)]) from error
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        tab = ": indent with blanks" if "\\t" in (error.problem or "") else ""
+        raise _params_error(path, [(line, f"{error.problem}{tab}")]) from error
+    except RecursionError as error:
+        message = "sections are nested too deeply, or refer to themselves"
+        raise _params_error(path, [(1, message)]) from error
+
+
+_READ_AS = {
+    "tag:yaml.org,2002:bool": "true or false",
+    "tag:yaml.org,2002:float": "a number",
+    "tag:yaml.org,2002:int": "a number",
+    "tag:yaml.org,2002:null": "nothing",
+    "tag:yaml.org,2002:timestamp": "a date",
+}
+_DECIMAL = re.compile(r"[-+]?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][-+]?\d+)?")
+
+
+def _surprises(root: yaml.Node) -> Iterator[Fault]:
+    """What YAML lets pass although nobody means it: see the messages."""
+    waiting, seen = [root], set[int]()
+    while waiting:
+        node = waiting.pop()
+        if id(node) in seen:  # an anchor that several places refer to
+            continue
+        seen.add(id(node))
         if isinstance(node, yaml.MappingNode):
-            child = next((value for key, value in node.value if key.value == part), None)
+            yield from _key_surprises(node)
+            waiting += [value for _, value in node.value]
+        elif isinstance(node, yaml.SequenceNode):
+            waiting += node.value
+        elif isinstance(node, yaml.ScalarNode) and _READ_AS.get(node.tag) == "a number":
+            line = node.start_mark.line + 1
+            if node.value.lstrip("+-").casefold() in (".inf", ".nan"):
+                yield line, f"{node.value} is not a finite number: write one or leave it out"
+            elif not _DECIMAL.fullmatch(node.value):
+                yield line, (
+                    f"YAML reads {node.value} as another number: write plain decimal digits, or "
+                    "put it in quotes if it is text"
+                )
+
+
+def _key_surprises(mapping: yaml.MappingNode) -> Iterator[Fault]:
+    first_line = dict[str, int]()
+    for key, _ in mapping.value:
+        line = key.start_mark.line + 1
+        if not isinstance(key, yaml.ScalarNode):
+            yield line, "a list or a section cannot be a key"
+        elif key.tag in _READ_AS:
+            yield line, f"the key {key.value} is read as {_READ_AS[key.tag]}: put it in quotes"
+        elif key.value in first_line:
+            yield line, (
+                f"{key.value} is there twice, the first time in line {first_line[key.value]}: "
+                "remove one of them"
+            )
+        else:
+            first_line[key.value] = line
+
+
+def _fault(root: yaml.Node, error: dict[str, Any]) -> Fault:
+    """Line and message of one of pydantic's errors."""
+    cause = error.get("ctx", {}).get("error")
+    place: Place = error["loc"]
+    if isinstance(cause, _Misplaced):
+        place += cause.place
+    node, line = _found(root, place)
+    message = str(cause) if cause else str(error["msg"])
+    if error["type"] == "extra_forbidden":
+        message = "unknown key: correct or remove it"
+    elif error["type"] == "model_type":
+        message = "a section with keys belongs here"
+    return line, f"{'.'.join(map(str, place)) or 'file'}: {message}{_reading(node, error['type'])}"
+
+
+def _reading(node: yaml.Node, fault: str) -> str:
+    """What YAML has made of a text without quotes, where that may be the cause of a fault."""
+    if not isinstance(node, yaml.ScalarNode) or node.style is not None:
+        return ""
+    read_as = _READ_AS.get(node.tag, "text")
+    if read_as == "nothing":
+        return " (the entry is empty)"
+    if read_as == "true or false" or fault == "string_type":
+        return f" ({node.value} is read as {read_as}: put it in quotes if it is text)"
+    return ""
+
+
+def _found(root: yaml.Node, place: Place) -> tuple[yaml.Node, int]:
+    """The deepest part of `place` that the file has, and the line where it begins.
+
+    The last one of equal keys counts: the others come from a `<<`.
+    """
+    node, line = root, root.start_mark.line + 1
+    for part in place:
+        if isinstance(node, yaml.MappingNode):
+            pairs = [(key, value) for key, value in node.value if key.value == part]
+            if not pairs:
+                break
+            key, node = pairs[-1]
+            line = key.start_mark.line + 1
         elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
-            child = node.value[part] if part < len(node.value) else None
-        if child is None:
+            node = node.value[part]
+            line = node.start_mark.line + 1
+        else:
             break
-        node = child
-    return node.start_mark.line + 1 if node else 1
+    return node, line

@@ -20,6 +20,7 @@ from src.components.inbox.states import Inbox
 from src.components.registry import cache
 from src.components.registry.production import production
 from src.components.registry.versions import Registry
+from src.components.transformation.training_table import GROUP, HOLDOUT
 from src.errors import advice
 from src.settings import Settings
 from src.soft_sensor import SoftSensor, load_soft_sensor
@@ -186,8 +187,8 @@ def _data_set(folder: Path, spec: SoftSensor) -> Findings:
     from src.pipelines.train_pipeline import prepare
 
     table, _ = prepare(folder, spec)
-    groups = table["group"].nunique()
-    held_out = table.loc[table["holdout"], "group"].nunique()
+    groups = table[GROUP].nunique()
+    held_out = table.loc[table[HOLDOUT], GROUP].nunique()
     yield Grade.OK, (
         f"{folder}: {len(table)} analysed phases of {groups} groups, {held_out} of them held out"
     )

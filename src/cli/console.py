@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from src.components.inbox.stock import N_ROWS, STATE
 from src.components.predictor.reasons import Reason
 from src.components.registry import signing
 from src.components.trainer.evaluation import ALL_PHASES
@@ -157,12 +158,14 @@ def show_next_samples(
         experiments: number of experiments that were ranked.
         version: of the model that ranked them.
     """
+    from src.components.trainer.next_sample import WHY
+
     show_heading(
         f"most worth a laboratory analysis, of {experiments} experiments without laboratory "
         f"values (ranked by version {version})"
     )
     for line in ranked.to_dict("records"):
-        reasons = line["why"] or "nothing unusual"
+        reasons = line[WHY] or "nothing unusual"
         show_line(f"{_key(line[spec.columns.experiment])}  {reasons}")
 
 
@@ -232,8 +235,8 @@ def show_doubtful_clocks(phases: list[dict[str, Any]], spec: SoftSensor) -> None
                 *(_key(phase[key]) for key in spec.columns.keys),
                 stamp(phase["last_timestamp"]),
                 _time(arrived),
-                phase["state"],
-                _time(arrived + limit) if phase["state"] == "waiting" else "",
+                phase[STATE],
+                _time(arrived + limit) if phase[STATE] == "waiting" else "",
             ]
         )
     headers = [*KEYS, "stamped (UTC)", "arrived (UTC)", "state", "waits until"]
@@ -304,14 +307,14 @@ def show_rejected(rejected: list[dict[str, Any]], spec: SoftSensor) -> None:
         return
     totals: dict[str, int] = {}
     for phase in rejected:
-        totals[phase["reason"]] = totals.get(phase["reason"], 0) + phase["n_rows"]
+        totals[phase["reason"]] = totals.get(phase["reason"], 0) + phase[N_ROWS]
     remedies: dict[str, str] = {reason: reason.remedy for reason in Reason}
     for reason, count in totals.items():
         show_line(f"{reason}: {count} rows; {remedies.get(reason, 'not a reason of this version')}")
     rows = []
     for phase in rejected[:SHOWN]:
         keys = [_key(phase[key]) for key in spec.columns.keys]
-        counts = [str(phase["n_rows"]), str(phase["run_id"]), _time(phase["rejected_at"])]
+        counts = [str(phase[N_ROWS]), str(phase["run_id"]), _time(phase["rejected_at"])]
         rows.append([*keys, short(phase["reason"]), *counts])
     headers = [*KEYS, "reason", "rows", "run", "at (UTC)"]
     only = f", the newest {SHOWN} of {len(rejected)}" if len(rejected) > SHOWN else ""

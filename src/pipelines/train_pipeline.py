@@ -23,7 +23,13 @@ from src.components.registry.versions import Registry
 from src.components.trainer import evaluation, explanation, fitting
 from src.components.trainer.members import Params
 from src.components.trainer.model_card import model_card
-from src.components.transformation.training_table import laboratory_targets, training_table
+from src.components.transformation import censoring
+from src.components.transformation.training_table import (
+    HOLDOUT,
+    laboratory_targets,
+    samples,
+    training_table,
+)
 from src.errors import BundleRefused, NoModel, VersionLost
 from src.files import write_whole
 from src.logger import job
@@ -95,6 +101,8 @@ def prepare(
     features = data_set.read_features(folder, spec, account)
     file = folder / spec.files.laboratory
     laboratory = data_set.read_laboratory(file, spec, account, accept_outliers)
+    for count, values in censoring.counted(samples(laboratory, spec), spec):
+        account.note(count, values)
     targets = laboratory_targets(laboratory, spec)
     groups = data_set.read_groups(folder, spec)
     table = training_table(features, targets, groups, spec)
@@ -119,8 +127,8 @@ def evaluate_and_register(
     Returns:
         The number of the new version.
     """
-    training = table[~table["holdout"]]
-    holdout = table[table["holdout"]].reset_index(drop=True)
+    training = table[~table[HOLDOUT]]
+    holdout = table[table[HOLDOUT]].reset_index(drop=True)
     predicted = bundle.predict(holdout, spec)
     errors = evaluation.metrics(predicted, holdout, training, spec)
     origin = {"data_version": dvc_data.version(folder), "code_version": code_version(settings)}

@@ -28,7 +28,14 @@ from src.components.inbox.states import State
 from src.components.predictor.flags import Flag
 from src.components.predictor.reasons import Reason
 from src.settings import variables
-from src.soft_sensor import RESERVED_COLUMNS, RESERVED_KEYS, SoftSensor
+from src.soft_sensor import (
+    INBOX_COLUMNS,
+    LEDGER_COLUMNS,
+    OTHERS_COLUMNS,
+    PREFIX,
+    STUDY_COLUMNS,
+    SoftSensor,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTATION = ROOT / "Documentation"
@@ -313,8 +320,10 @@ def test_the_defaults_of_params_yaml_are_those_of_the_program(name: str) -> None
 def test_every_reserved_name_is_in_the_configuration_and_no_other() -> None:
     text = section(DOCUMENTATION / "configuration.md", "params.yaml")
     rows = {row[0].partition(":")[0]: code_spans(row[-1]) for row in table_rows(text)}
-    assert set(rows["in `online`"]) == RESERVED_COLUMNS
-    assert set(rows["for `experiment` and `phase`"]) == RESERVED_KEYS
+    assert set(rows["in `online`"]) == INBOX_COLUMNS
+    assert set(rows["for keys, targets and features"]) == LEDGER_COLUMNS
+    assert set(rows["for targets"]) == STUDY_COLUMNS
+    assert set(rows["everywhere"]) == {f"{PREFIX}*", *OTHERS_COLUMNS}
 
 
 # Links, paths and modules

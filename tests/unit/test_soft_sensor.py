@@ -6,8 +6,18 @@ from pathlib import Path
 
 import pytest
 
+from src.components.database.tables import tables
+from src.components.ingestion import data_set
+from src.components.transformation.features import feature_definition
 from src.errors import ParamsError
-from src.soft_sensor import SoftSensor, load_soft_sensor, usable_key
+from src.soft_sensor import (
+    INBOX_COLUMNS,
+    LEDGER_COLUMNS,
+    SoftSensor,
+    load_soft_sensor,
+    usable_key,
+)
+from tests.conftest import ROOT
 
 
 def _changed(home: Path, old: str, new: str) -> Path:
@@ -38,7 +48,7 @@ def test_features_are_named_sensor_by_sensor(spec: SoftSensor) -> None:
     ("old", "new", "complaint"),
     [
         ("high: 14,", "high: fourteen,", "valid number"),
-        ("seed: 0", "sed: 0", "Extra inputs"),
+        ("seed: 0", "sed: 0", "training.sed: unknown key"),
         ("median, percentile25", "median, percentil25", "not one of mean"),
         ("name: ph,", 'name: "p; DROP TABLE x",', "not a column name"),
         ("limit: {min: 60}", "limit: {}", "either min or max"),
@@ -57,21 +67,168 @@ def test_a_fault_is_named_by_its_line(home: Path, old: str, new: str, complaint:
     [
         ("name: druck1, title", "name: ph, title", "sensors named twice: ph"),
         ("low: 0, high: 14", "low: 14, high: 0", "ph: low 14.0 is not below high 0.0"),
-        ("fluss2, ph, leit", "fluss2, leit", "columns.online lacks ph"),
-        ("std, median, per", "std, per", "which monitoring needs"),
+        ("fluss2, ph, leit", "fluss2, leit", "columns.online: ph must be listed, too"),
+        ("std, median, per", "std, per", "statistics: median and std are needed"),
         ("value: 0, label", "value: rinse, label", "all numbers or all text"),
+        (
+            "reserv1, reserv2]",
+            "reserv1, run_id]",
+            "columns.online.20: run_id is a column that online_data",
+        ),
+        ("phase: waschen", "phase: flags", "columns.phase: flags is a column that the results"),
+        ("phase: waschen", "phase: Flags", "columns.phase: Flags is a column that the results"),
+        ("name: anionischetenside", "name: ph_mean", "would be called ph_mean: rename"),
+        ("name: anionischetenside", "name: loaded_at", "loaded_at is a column that the results"),
+        ("name: anionischetenside", "name: bemerkungen", "two columns called bemerkungen"),
+        ("name: anionischetenside", "name: loss", "loss is a column that the results"),
+        ("name: rinsing", "name: washing", "phase names named twice: washing"),
+        ("name: rinsing", "name: all", "phase names named twice: all"),
+        ("fluss2, ph, leit", "fluss2, ph, Ph, leit", "Ph .as ph, but for capital letters."),
+        ("timestamp: timestamp", "timestamp: waschen", "time stamp and sensors are the column"),
+        ("reserv1, reserv2]", "reserv1, IMPRESS_x]", "begin with impress_ are reserved"),
+        ("reserv1, reserv2]", "reserv1, ctid]", "is a column of PostgreSQL"),
         ("reused_after_hours: 24", "reused_after_hours: 0.5", "not longer than max_phase_minutes"),
-        ("reserv1, reserv2]", "reserv1, run_id]", "columns.online has run_id"),
-        ("phase: waschen", "phase: state", "a key column is named state"),
-        ("phase: waschen", "phase: flags", "a key column is named flags"),
-        ("name: anionischetenside", "name: ph_mean", "the ledger would be called ph_mean"),
     ],
 )
 def test_parts_that_contradict_each_other_are_refused(
     home: Path, old: str, new: str, complaint: str
 ) -> None:
+    file = _changed(home, old, new)
+    text = file.read_text(encoding="utf-8")
+    with pytest.raises(ParamsError, match=complaint) as caught:
+        load_soft_sensor(file)
+    # Of two entries that collide the second is named, of a list that is incomplete its beginning.
+    places = (new, "phase_column:", "title: pH", "statistics:", "phases:", "online:", "prediction:")
+    assert any(
+        f"line {_line(file, part)}: " in str(caught.value) for part in places if part in text
+    )
+
+
+SURPRISES = [
+    ("high: 14,", "high: .inf,", ".inf is not a finite number"),
+    ("high: 14,", "high: -.INF,", "-.INF is not a finite number"),
+    ("high: 14,", "high: .nan,", ".nan is not a finite number"),
+    ("high: 14,", 'high: "nan",', "should be a finite number"),
+    ("high: 14,", "high: inf,", "should be a finite number"),
+    ("high: 14,", "high: 1e999,", "should be a finite number"),
+    ("high: 14,", "high: 1.0e+999,", "should be a finite number"),
+    ("seed: 0", "seed: .inf", "not a finite number"),
+    ("settle_minutes: 60 ", "settle_minutes: .nan ", "not a finite number"),
+    ("min: 60}}", "min: .inf}}", "not a finite number"),
+    ("column: vorschlagsnummer, min: 0", "column: vorschlagsnummer, min: -.inf", "not a finite"),
+    ("missing_below: 0", "missing_below: .nan", "not a finite number"),
+    ("value: 0,", "value: 010,", "YAML reads 010 as another number"),
+    ("value: 0,", "value: 0x10,", "YAML reads 0x10 as another number"),
+    ("value: 0,", "value: 12:30,", "YAML reads 12:30 as another number"),
+    ("value: 0,", "value: 1_000,", "YAML reads 1_000 as another number"),
+    ("value: 0,", "value: 99999999999999999999,", "has more than 64 bits"),
+    ("name: rinsing", "name: a/b", "should match pattern"),
+    ("value: 0,", "value: no,", "no is read as true or false: put it in quotes"),
+    ("label: S1", "label: NO", "NO is read as true or false: put it in quotes"),
+    ("label: S1", "label: 7", "7 is read as a number: put it in quotes"),
+    ("label: S1", "label: 2024-01-01", "2024-01-01 is read as a date: put it in quotes"),
+    ("label: S1", "label: ~", "the entry is empty"),
+    ("label: S1", 'label: "S1 "', "has blanks at an end"),
+    ("name: laundry ", "name: on ", "on is read as true or false"),
+    ("reserv1, reserv2]", "reserv1, off]", "off is read as true or false"),
+    ("holdout: 0.2 ", "holdout: yes ", "neither true nor false"),
+    ("seed: 0", "seed: 0\n  seed: 1", "seed is there twice, the first time in line"),
+    ("unit: NTU, low", "unit: NTU, unit: FNU, low", "unit is there twice"),
+    ("value: 1, label", "value: 1, value: 1, label", "value is there twice"),
+    ("seed: 0", "seed: 0\n  no: 0", "the key no is read as true or false"),
+    ("seed: 0", "seed: 0\n  1: 0", "the key 1 is read as a number"),
+    ("seed: 0", "seed: 0\n  [a]: 0", "a list or a section cannot be a key"),
+    ("unit: NTU, low", "units: NTU, low", "sensors.0.units: unknown key"),
+    ("price: 1900}", "prize: 1900}", "sensors.0.prize: unknown key"),
+    ("seed: 0", "seed: 0\n\tfolds: 2", "indent with blanks"),
+    ("seed: 0", "seed: 0 \x01", "a control character, U.0001"),
+    ("seed: 0", "seed: !!python/name:os.system x", "could not determine a constructor"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "complaint"), SURPRISES)
+def test_what_nobody_means_is_refused_by_its_line(
+    home: Path, old: str, new: str, complaint: str
+) -> None:
+    file = _changed(home, old, new)
+    with pytest.raises(ParamsError, match=complaint) as caught:
+        load_soft_sensor(file)
+    assert f"{file}, line {_line(file, new.splitlines()[-1])}: " in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"", "is empty: begin with the params.yaml of the repository"),
+        (b"# nothing but a comment\n", "is empty"),
+        (b"- name: laundry\n", "line 1: file: a section with keys belongs here"),
+        (b"laundry\n", "line 1: file: a section with keys belongs here"),
+        (b"name: a\ntraining:\n", "line 2: training: a section .* .the entry is empty."),
+        (b"name: w\xe4sche\n", "line 1: not UTF-8: save the file in this encoding"),
+        (b"name: a\ncolumns: b\nfiles: \xff\n", "line 3: not UTF-8"),
+        ("name: laundry\n".encode("utf-16"), "line 1: not UTF-8"),
+        (b"name: a\n---\nname: b\n", "line 2: but found another document"),
+        (b"name: *a\n", "line 1: found undefined alias 'a'"),
+        (b"name: &a {<<: *a}\n", "line 1: name: Input should be a valid string"),
+        (b"sensors: &a [*a]\n", "line 1: sensors.0: a section with keys belongs here"),
+        (b"name: " + 5000 * b"[" + b"\n", "nested too deeply"),
+    ],
+)
+def test_a_file_that_is_no_params_file_is_refused(
+    tmp_path: Path, content: bytes, complaint: str
+) -> None:
+    file = tmp_path / "params.yaml"
+    file.write_bytes(content)
     with pytest.raises(ParamsError, match=complaint):
-        load_soft_sensor(_changed(home, old, new))
+        load_soft_sensor(file)
+
+
+def test_several_faults_are_named_at_once(home: Path) -> None:
+    file = _changed(home, "seed: 0", "seed: x")
+    file.write_text(file.read_text(encoding="utf-8").replace("folds: 3", "folds: 1"))
+    with pytest.raises(ParamsError) as caught:
+        load_soft_sensor(file)
+    for part in ("seed: x", "folds: 1"):
+        assert f"line {_line(file, part)}: " in str(caught.value)
+
+
+def test_anchors_and_merged_sections_are_read_and_their_faults_named_where_they_are(
+    home: Path,
+) -> None:
+    old = '- {name: ph, title: pH, unit: "1", low: 0, high: 14, price: 700}'
+    base = "- &base {name: druck1, title: pressure, unit: bar, low: 0, high: 10, price: 400}"
+    file = _changed(home, base.replace("&base ", ""), base)
+    file = _changed(home, old, '- {<<: *base, name: ph, title: pH, unit: "1", high: 14}')
+    sensor = load_soft_sensor(file).sensor("ph")
+    assert (sensor.low, sensor.high, sensor.price) == (0, 14, 400)
+
+    own_fault = _changed(home, 'unit: "1", high: 14}', 'unit: "1", high: -1}')
+    with pytest.raises(ParamsError, match=f"line {_line(file, 'high: -1}')}: sensors.3"):
+        load_soft_sensor(own_fault)
+    inherited = _changed(home, "price: 400}", "prize: 400}")
+    with pytest.raises(ParamsError, match=f"line {_line(file, 'prize: 400}')}: sensors.3.prize"):
+        load_soft_sensor(inherited)
+
+
+def test_columns_that_the_tables_add_are_reserved(spec: SoftSensor) -> None:
+    described = tables(spec)
+    of_the_rig = {*spec.columns.online, *spec.features}
+    for target in spec.targets:
+        of_the_rig |= set(target.columns)
+    for table in (described.archived, described.laboratory):
+        assert {column.name for column in table.columns} - of_the_rig <= LEDGER_COLUMNS
+    for table in (described.online, described.rejected):
+        assert {column.name for column in table.columns} - of_the_rig <= INBOX_COLUMNS
+    assert set(data_set.archived_columns(spec)) - of_the_rig <= LEDGER_COLUMNS
+
+
+def test_the_shipped_files_have_the_same_features_as_before() -> None:
+    definitions = {
+        "params.yaml": "1f863546769c0cf63069773b8ef8d82f",
+        "examples/hydraulics/params.yaml": "bd983d3b69c68fdc18a99a8c35b525ef",
+    }
+    for file, begin in definitions.items():
+        assert feature_definition(load_soft_sensor(ROOT / file)).startswith(begin)
 
 
 def test_broken_yaml_and_a_missing_file_say_what_to_do(home: Path) -> None:

@@ -38,6 +38,8 @@ VIEW = "view"  # mark of a table: the view of its rows, which must go before a c
 
 TWINS = ("", "test_")  # integration tests of a deployment use the second set
 
+AGE = "impress_age"  # column: 1 for the newest samples of a phase
+
 # SQL order in which the first prediction of a phase is the one that counts. One that another writer
 # has dated into the future does not supersede those made since.
 NEWEST_FIRST = (
@@ -176,9 +178,9 @@ def newest_values(
     if until is not None:
         query = query.where(laboratory.c.loaded_at <= until)
     newest_first = laboratory.c.loaded_at.desc().nulls_last()
-    age = func.rank().over(partition_by=keys, order_by=newest_first).label("age")
+    age = func.rank().over(partition_by=keys, order_by=newest_first).label(AGE)
     aged = query.add_columns(age).subquery()
-    return select(*(aged.c[column.name] for column in laboratory.c)).where(aged.c.age == 1)
+    return select(*(aged.c[column.name] for column in laboratory.c)).where(aged.c[AGE] == 1)
 
 
 def latest_view(spec: SoftSensor, prefix: str = "") -> tuple[str, str]:

@@ -76,7 +76,7 @@ def gather(log: MonitoringLog, period: Period, month: pd.DataFrame, model: Serve
         return Evidence(
             period=period,
             version=model.version,
-            month=month.assign(**bundle.values(month, spec)),
+            month=month.drop(columns=spec.target_names).join(bundle.values(month, spec)),
             reference=_reference(connection, spec, bundle, earlier.accepted),
             past=_past(connection, spec, period),
             laboratory=_laboratory(connection, spec, bundle, period),
@@ -202,8 +202,8 @@ def analysed(connection: Connection, spec: SoftSensor, until: pd.Timestamp) -> p
     """Archived phases with laboratory values, as both were known at `until`.
 
     Returns:
-        The ledger's columns of the newest prediction, laboratory values as `Target.measured`, and
-        `loaded_at`, the arrival of the first value of the phase; oldest first.
+        The ledger's columns of the newest prediction, laboratory values as `Target.measured`
+        and `Target.censored`, and `loaded_at`, the arrival of the first value of the phase; oldest first.
     """
     keys = spec.columns.keys
     ledger, laboratory = tables(spec).archived, tables(spec).laboratory

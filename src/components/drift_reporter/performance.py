@@ -20,9 +20,12 @@ from src.components.drift_reporter.rank_tests import Sample, enough, shift_of
 from src.components.drift_reporter.status import Status
 from src.components.predictor.bundle import Bundle
 from src.components.predictor.ensemble import to_scale
+from src.components.transformation import censoring
+from src.components.transformation.censoring import deviation, marks
 from src.soft_sensor import SoftSensor, Target
 
 ENOUGH = 30  # laboratory values, which reveal a shift of half a standard deviation
+USED = "impress_used"  # column of phases: whether a training has used them
 NUMBERS = ["shift", "statistic", "p"]
 COLUMNS = ["part", "indicator", "reference_rows", "rows", *NUMBERS]
 
@@ -42,8 +45,8 @@ def fresh_values(
     """
     keys = spec.columns.keys
     used = pd.concat([bundle.reference[keys], bundle.holdout[keys]]).drop_duplicates()
-    marked = analysed.merge(used, on=keys, how="left", indicator="used")
-    fresh = marked[marked["used"] == "left_only"].drop(columns="used")
+    marked = analysed.merge(used, on=keys, how="left", indicator=USED)
+    fresh = marked[marked[USED] == "left_only"].drop(columns=USED)
     arrived = len(fresh) if since is None else int((fresh["loaded_at"] > since).sum())
     return fresh.tail(max(arrived, ENOUGH)).reset_index(drop=True)
 
@@ -58,7 +61,8 @@ def expected_errors(bundle: Bundle, spec: SoftSensor) -> pd.DataFrame:
     """
     names = {target.measured: target.name for target in spec.targets}
     keys = [*spec.columns.keys, "last_timestamp"]
-    training = bundle.reference.reindex(columns=[*keys, *names]).rename(columns=names)
+    sides = [target.censored for target in spec.targets]
+    training = bundle.reference.reindex(columns=[*keys, *names, *sides]).rename(columns=names)
     out_of_fold = errors(bundle.reference[spec.target_names], training, spec)
     held_out = errors(bundle.estimate(bundle.holdout, spec), bundle.holdout, spec)
     return pd.concat([held_out, out_of_fold], ignore_index=True)
@@ -67,35 +71,31 @@ def expected_errors(bundle: Bundle, spec: SoftSensor) -> pd.DataFrame:
 def errors(predicted: pd.DataFrame, measured: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:
     """Measured minus predicted on the working scale, and whether the interval contains the value.
 
+    A value that is a limit of the assay counts as in `censoring.deviation` and
+    `censoring.contained`.
+
     Args:
         predicted: targets and, where known, `Target.lower` and `Target.upper`, in units.
-        measured: keys, last_timestamp and targets in units, NaN where not measured.
+        measured: keys, last_timestamp, targets in units, NaN where not measured, and
+            `Target.censored` where known.
 
     Returns:
-        Keys, last_timestamp, the error under the target's name, the same in units (see `in_units`)
-        and whether the interval contains the value (see `inside`: 1, 0, or NaN where there is no
+        Keys, last_timestamp, the error under the target's name, the same in units (`Target.off`)
+        and whether the interval contains the value (`Target.inside`: 1, 0, or NaN where there is no
         interval or no value), one row per phase.
     """
     table = measured.reindex(columns=[*spec.columns.keys, "last_timestamp"]).copy()
     for target in spec.targets:
         value, prediction = measured[target.name], predicted[target.name]
-        table[target.name] = to_scale(value, target) - to_scale(prediction, target)
-        table[inside(target)] = np.nan
+        mark = marks(measured, target)
+        on_scale = to_scale(prediction, target), to_scale(value, target)
+        table[target.name] = -deviation(*on_scale, mark)
+        table[target.inside] = np.nan
         if target.lower in predicted:
-            contained = value.between(predicted[target.lower], predicted[target.upper])
-            table[inside(target)] = contained.astype(float).where(value.notna())
-        table[in_units(target)] = value - prediction
+            is_inside = censoring.contained(predicted, value, mark, target)
+            table[target.inside] = is_inside.astype(float).where(value.notna())
+        table[target.off] = -deviation(prediction, value, mark)
     return table
-
-
-def inside(target: Target) -> str:
-    """Column of `errors`: whether the interval contains the laboratory value."""
-    return f"{target.name}_inside"
-
-
-def in_units(target: Target) -> str:
-    """Column of `errors`: the error in the target's unit."""
-    return f"{target.name}_off"
 
 
 def figures(recent: pd.DataFrame, expected: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:
@@ -107,8 +107,8 @@ def figures(recent: pd.DataFrame, expected: pd.DataFrame, spec: SoftSensor) -> p
     """
     rows = []
     for target in spec.targets:
-        recent_errors = recent[in_units(target)].dropna()
-        usual_errors = expected[in_units(target)].dropna()
+        recent_errors = recent[target.off].dropna()
+        usual_errors = expected[target.off].dropna()
         rows.append(
             {
                 "target": target.title,
@@ -117,7 +117,7 @@ def figures(recent: pd.DataFrame, expected: pd.DataFrame, spec: SoftSensor) -> p
                 "error": recent_errors.abs().mean(),
                 "expected": usual_errors.abs().mean(),
                 "bias": recent_errors.mean(),
-                "coverage": recent[inside(target)].mean(),
+                "coverage": recent[target.inside].mean(),
             }
         )
     return pd.DataFrame(rows)
@@ -199,7 +199,7 @@ def _shifted(
 
 def coverage(target: Target, pair: ErrorPair, spec: SoftSensor) -> Result | None:
     """Do the intervals contain fewer values than promised? The binomial test."""
-    contained = pair.recent[inside(target)].dropna()
+    contained = pair.recent[target.inside].dropna()
     if len(contained) < spec.monitoring.min_rows:
         return None
     promised = spec.training.coverage

@@ -21,7 +21,16 @@ from sqlalchemy import Connection, Engine, text
 from src.components.database.existing import sql_type
 from src.components.database.tables import Tables
 from src.components.inbox.states import Inbox, State
-from src.components.inbox.stock import DUE_PHASES, DUE_ROWS, STOCK
+from src.components.inbox.stock import (
+    DUE_PHASES,
+    DUE_ROWS,
+    FIRST_ROW,
+    LAST_ROW,
+    SHARE,
+    STATE,
+    STOCK,
+)
+from src.components.predictor.scoring import CLOCK_AHEAD
 from src.components.transformation.features import features_query, typed_features
 from src.soft_sensor import SoftSensor
 
@@ -44,7 +53,7 @@ def due_features(engine: Engine, inbox: Inbox) -> Iterator[Iterator[pd.DataFrame
             (`transaction.Run.take_stock`).
 
     Returns:
-        Batches of what `features_query` gives, with a column `clock_ahead`.
+        Batches of what `features_query` gives, with a column CLOCK_AHEAD.
     """
     snapshot = inbox.connection.scalar(text("SELECT pg_export_snapshot()"))
     shares = _shares(inbox)
@@ -72,11 +81,11 @@ def _shares(inbox: Inbox) -> list[Share]:
     experiment, phase = inbox.keys
     query = f"""
         SELECT array_agg({experiment}) AS experiments, array_agg({phase}) AS phases,
-               array_agg(clock_ahead) AS clocks,
-               min(first_row)::text AS first_row, max(last_row)::text AS last_row
-        FROM (SELECT *, ntile(:count) OVER (ORDER BY first_row) AS share FROM {STOCK}
-              WHERE state = :due) AS due
-        GROUP BY share"""
+               array_agg({CLOCK_AHEAD}) AS clocks,
+               min({FIRST_ROW})::text AS first_row, max({LAST_ROW})::text AS last_row
+        FROM (SELECT *, ntile(:count) OVER (ORDER BY {FIRST_ROW}) AS {SHARE} FROM {STOCK}
+              WHERE {STATE} = :due) AS due
+        GROUP BY {SHARE}"""
     binds = {"count": inbox.spec.prediction.connections, "due": State.DUE}
     return [dict(row) for row in inbox.connection.execute(text(query), binds).mappings()]
 
@@ -150,7 +159,7 @@ class _Reader:
             SELECT * FROM unnest(
               CAST(:experiments AS {kinds[0]}[]), CAST(:phases AS {kinds[1]}[]),
               CAST(:clocks AS boolean[])
-            ) AS due ("{experiment}", "{phase}", clock_ahead)"""
+            ) AS due ("{experiment}", "{phase}", {CLOCK_AHEAD})"""
         self.connection.execute(text(create), share)
         self.connection.execute(text(f"ANALYZE {DUE_PHASES}"))
         columns = ", ".join(f'online."{name}"' for name in self.spec.required_columns)

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import text
 
 from src.components.inbox.states import Inbox
+from src.components.inbox.stock import N_ROWS, SCORED_FROM, STATE
 from src.components.predictor.reasons import Reason
 from src.errors import DataError
 from src.safe_text import short
@@ -16,14 +17,14 @@ logger = logging.getLogger(__name__)
 
 
 def summary(inbox: Inbox) -> list[dict[str, Any]]:
-    """Rejected rows by reason and phase: both keys, reason, n_rows, run_id and rejected_at.
+    """Rejected rows by reason and phase: both keys, reason, N_ROWS, run_id and rejected_at.
 
     The last two are those of the newest row; newest first.
     """
     experiment, phase = inbox.keys
     keys = ", ".join(f'{inbox.rejected.read(key)} AS "{key}"' for key in inbox.spec.columns.keys)
     query = f"""
-        SELECT {experiment}, {phase}, reason, count(*) AS n_rows, max(run_id) AS run_id,
+        SELECT {experiment}, {phase}, reason, count(*) AS {N_ROWS}, max(run_id) AS run_id,
                max(rejected_at) AS rejected_at
         FROM (SELECT {keys}, reason, run_id, rejected_at FROM "{inbox.names.rejected.name}") AS rows
         GROUP BY {experiment}, {phase}, reason
@@ -102,17 +103,17 @@ def _generated(inbox: Inbox) -> list[str]:
 def _reopen(inbox: Inbox, experiment: Any) -> None:
     """Clear the note of the purge for phases all of whose rows are in the inbox again."""
     keys = [f'"{key}"' for key in inbox.spec.columns.keys]
-    late = f"SELECT * FROM ({inbox.states()}) AS s WHERE state = '{Reason.LATE_AFTER_PURGE}'"
+    late = f"SELECT * FROM ({inbox.states()}) AS s WHERE {STATE} = '{Reason.LATE_AFTER_PURGE}'"
     if experiment is not None:
         late += f" AND {keys[0]} = :experiment"
     binds = {**inbox.binds(), "experiment": experiment}
-    incomplete = f"SELECT * FROM ({late}) AS late WHERE n_samples < scored_from LIMIT 1"
+    incomplete = f"SELECT * FROM ({late}) AS late WHERE n_samples < {SCORED_FROM} LIMIT 1"
     if phase := inbox.connection.execute(text(incomplete), binds).mappings().first():
         name, value = inbox.spec.columns.keys
         experiment_shown = short(str(phase[name]))
         raise DataError(
             f"{name}={experiment_shown}, {value}={phase[value]} was scored from "
-            f"{phase['scored_from']} rows, and {phase['n_samples']} are there: `impress load` "
+            f"{phase[SCORED_FROM]} rows, and {phase['n_samples']} are there: `impress load` "
             "those that were removed, or name another --experiment; nothing was moved"
         )
     same = " AND ".join(f"a.{key} = late.{key}" for key in keys)

@@ -14,7 +14,16 @@ from sqlalchemy import text
 
 from src.components.inbox import raw_archive
 from src.components.inbox.states import Inbox, State
-from src.components.inbox.stock import PLACE, PURGE_PLAN, STOCK
+from src.components.inbox.stock import (
+    BATCH_NUMBER,
+    FIRST_ROW,
+    LAST_ROW,
+    N_ROWS,
+    PLACE,
+    PURGE_PLAN,
+    STATE,
+    STOCK,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -85,15 +94,15 @@ def _plan(inbox: Inbox) -> list[Batch]:
     plan = f"""
         CREATE TEMP TABLE {PURGE_PLAN} AS
         SELECT *, row_number() OVER lying AS {PLACE},
-          trunc((sum(n_rows) OVER lying - 1) / :size) AS batch
+          trunc((sum({N_ROWS}) OVER lying - 1) / :size) AS {BATCH_NUMBER}
         FROM {STOCK}
-        WHERE (state = '{State.SCORED}' AND :retention = 0)
-          OR (state = '{State.KEPT}'
+        WHERE ({STATE} = '{State.SCORED}' AND :retention = 0)
+          OR ({STATE} = '{State.KEPT}'
               AND predicted_at <= now() - make_interval(secs => :retention))
-        WINDOW lying AS (ORDER BY first_row, last_row ROWS UNBOUNDED PRECEDING)"""
+        WINDOW lying AS (ORDER BY {FIRST_ROW}, {LAST_ROW} ROWS UNBOUNDED PRECEDING)"""
     with inbox.connection.begin():
         inbox.connection.execute(text(plan), {"size": BATCH, "retention": retention})
-        return _batches(inbox, by="batch")
+        return _batches(inbox, by=BATCH_NUMBER)
 
 
 def _batches(inbox: Inbox, by: str, within: str = "true") -> list[Batch]:
@@ -104,8 +113,8 @@ def _batches(inbox: Inbox, by: str, within: str = "true") -> list[Batch]:
     """
     query = f"""
         SELECT min({PLACE}) AS first, max({PLACE}) AS last, count(*) AS n_phases,
-               sum(n_rows)::bigint AS n_rows, min(first_row)::text AS first_row,
-               max(last_row)::text AS last_row
+               sum({N_ROWS})::bigint AS n_rows, min({FIRST_ROW})::text AS first_row,
+               max({LAST_ROW})::text AS last_row
         FROM {PURGE_PLAN} WHERE {within} GROUP BY {by} ORDER BY {by}"""
     return [dict(row) for row in inbox.connection.execute(text(query)).mappings()]
 

@@ -15,8 +15,16 @@ from sqlalchemy import Connection, text
 from src.components.database.existing import Existing, sql_type
 from src.components.database.schema import require_fit
 from src.components.database.tables import NEWEST_FIRST, Tables, tables
-from src.components.inbox.stock import OVERFLOWS
+from src.components.inbox.stock import (
+    FIRST_ROW,
+    LAST_ROW,
+    N_ROWS,
+    OVERFLOWS,
+    SCORED_FROM,
+    STATE,
+)
 from src.components.predictor.reasons import Reason
+from src.components.predictor.scoring import CLOCK_AHEAD
 from src.components.transformation.features import valid_rows
 from src.errors import DataError
 from src.soft_sensor import FARTHEST_STAMP, KEY_BYTES, SoftSensor
@@ -132,28 +140,27 @@ class Inbox:
         """SQL that gives every phase of the inbox its state.
 
         Returns:
-            Text of a query over the keys; n_rows and n_samples (all and valid ones);
+            Text of a query over the keys; N_ROWS and n_samples (all and valid ones);
             first_timestamp and last_timestamp; arrived_at (of its newest row; NULL where another
-            writer has left none that is possible); OVERFLOWS; clock_ahead (whether the newest row
-            is stamped later than it arrived); first_row and last_row (where they lie in the table);
-            predicted_at and scored_from (its valid rows) of the newest prediction; and state: a
-            `State`, or the `Reason` for which its rows are rejected. Binds what `binds` gives.
+            writer has left none that is possible); OVERFLOWS; CLOCK_AHEAD (whether the newest row
+            is stamped later than it arrived); FIRST_ROW and LAST_ROW; predicted_at and SCORED_FROM
+            of the newest prediction; and STATE. Binds what `binds` gives.
         """
         experiment, phase = self.keys
         timestamp = f'"{self.spec.columns.timestamp}"'
         return f"""
         WITH inbox AS (
-          SELECT {experiment}, {phase}, count(*) AS n_rows,
+          SELECT {experiment}, {phase}, count(*) AS {N_ROWS},
                  count(*) FILTER (WHERE {valid_rows(self.spec)}) AS n_samples,
                  min({timestamp}) AS first_timestamp, max({timestamp}) AS last_timestamp,
                  max(arrived_at) FILTER (WHERE isfinite(arrived_at) AND arrived_at <= now())
                    AS arrived_at,
                  {self._overflows()} AS {OVERFLOWS},
-                 min(ctid) AS first_row, max(ctid) AS last_row
+                 min(ctid) AS {FIRST_ROW}, max(ctid) AS {LAST_ROW}
           FROM ({self.rows()}) AS online GROUP BY {experiment}, {phase}
         )
-        SELECT inbox.*, ledger.predicted_at, ledger.n_samples AS scored_from,
-          last_timestamp > extract(epoch FROM arrived_at) + {CLOCK_TOLERANCE} AS clock_ahead,
+        SELECT inbox.*, ledger.predicted_at, ledger.n_samples AS {SCORED_FROM},
+          last_timestamp > extract(epoch FROM arrived_at) + {CLOCK_TOLERANCE} AS {CLOCK_AHEAD},
           CASE
             WHEN {experiment} IS NULL THEN '{Reason.NO_EXPERIMENT}'
             {self._unusable_names()}
@@ -174,7 +181,7 @@ class Inbox:
               AND (last_timestamp >= :since AND last_timestamp < :until) IS NOT TRUE
               THEN '{State.KEPT}'
             ELSE '{State.DUE}'
-          END AS state
+          END AS {STATE}
         FROM inbox LEFT JOIN LATERAL (
           SELECT n_samples, predicted_at, purged_at FROM "{self.names.archived.name}" AS a
           WHERE a.{experiment} = inbox.{experiment} AND a.{phase} = inbox.{phase}
@@ -221,7 +228,8 @@ class Inbox:
 
     def counts(self) -> dict[str, int]:
         """Rows of the inbox by state, of the rejected table, and of the ledger."""
-        query = f"SELECT state, sum(n_rows)::bigint FROM ({self.states()}) AS s GROUP BY state"
+        query = f"""
+            SELECT {STATE}, sum({N_ROWS})::bigint FROM ({self.states()}) AS s GROUP BY {STATE}"""
         counts = {state: int(n) for state, n in self.connection.execute(text(query), self.binds())}
         counts["rejected"] = self._count(self.names.rejected.name)
         counts["predictions"] = self._count(self.names.archived.name)
@@ -233,6 +241,6 @@ class Inbox:
     def doubtful_clocks(self, count: int = 10) -> list[dict[str, Any]]:
         """Phases in the inbox whose newest row is stamped later than it arrived, newest first."""
         query = f"""
-            SELECT * FROM ({self.states()}) AS s WHERE clock_ahead
-            ORDER BY state = '{State.WAITING}' DESC, arrived_at DESC LIMIT {count}"""
+            SELECT * FROM ({self.states()}) AS s WHERE {CLOCK_AHEAD}
+            ORDER BY {STATE} = '{State.WAITING}' DESC, arrived_at DESC LIMIT {count}"""
         return [dict(row) for row in self.connection.execute(text(query), self.binds()).mappings()]

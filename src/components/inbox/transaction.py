@@ -17,7 +17,7 @@ from sqlalchemy import text
 from src.components.database.connection import run_copy
 from src.components.database.journal import Journal
 from src.components.inbox.states import Inbox, State, Window
-from src.components.inbox.stock import STOCK
+from src.components.inbox.stock import N_ROWS, STATE, STOCK
 from src.components.predictor.reasons import Reason
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Run:
         create = f"CREATE TEMP TABLE {STOCK} AS {self.inbox.states()}"
         connection.execute(text(create), self.inbox.binds(rescore))
         connection.execute(text(f"ANALYZE {STOCK}"))
-        count = text(f"SELECT count(*) FROM {STOCK} WHERE state = :due")
+        count = text(f"SELECT count(*) FROM {STOCK} WHERE {STATE} = :due")
         due = int(connection.scalar(count, {"due": State.DUE}) or 0)
         if due:
             logger.info("%s: %d phases are due", self.inbox.names.online.name, due)
@@ -89,7 +89,7 @@ class Run:
     def _note_refusals(self, refused: pd.DataFrame) -> None:
         experiment, phase = self.inbox.keys
         update = text(f"""
-            UPDATE {STOCK} SET state = :reason
+            UPDATE {STOCK} SET {STATE} = :reason
             WHERE {experiment} = :experiment AND {phase} = :phase""")
         rows = refused[[*self.inbox.spec.columns.keys, "reason"]].astype(object)
         for experiment_value, phase_value, reason in rows.itertuples(index=False):
@@ -109,14 +109,14 @@ class Run:
     def set_aside(self) -> None:
         """Count what is still due as scored, and move the rows with a `Reason` to rejected_data."""
         connection = self.inbox.connection
-        scored = text(f"UPDATE {STOCK} SET state = :scored WHERE state = :due")
+        scored = text(f"UPDATE {STOCK} SET {STATE} = :scored WHERE {STATE} = :due")
         connection.execute(scored, {"scored": State.SCORED, "due": State.DUE})
         reasons = {"reasons": list(Reason)}
         if self.inbox.online.is_foreign:
             self._move_phase_by_phase()
             return
         is_empty = ", ".join(f"{key} IS NULL" for key in self.inbox.keys)
-        refused = text(f"SELECT DISTINCT {is_empty} FROM {STOCK} WHERE state = ANY(:reasons)")
+        refused = text(f"SELECT DISTINCT {is_empty} FROM {STOCK} WHERE {STATE} = ANY(:reasons)")
         own = [self.inbox.online.read(key, "t") for key in self.inbox.spec.columns.keys]
         for empty in connection.execute(refused, reasons).all():
             # An empty key equals nothing. IS NOT DISTINCT FROM would match it, but by comparing
@@ -125,16 +125,16 @@ class Run:
                 f"{value} IS NULL AND s.{key} IS NULL" if is_null else f"{value} = s.{key}"
                 for value, key, is_null in zip(own, self.inbox.keys, empty)
             )
-            rows = f"USING {STOCK} AS s WHERE {same_phase} AND s.state = ANY(:reasons)"
-            move = text(self._move_rejected(rows, "s.state"))
+            rows = f"USING {STOCK} AS s WHERE {same_phase} AND s.{STATE} = ANY(:reasons)"
+            move = text(self._move_rejected(rows, f"s.{STATE}"))
             connection.execute(move, {**reasons, "run_id": self.run_id})
 
     def _move_phase_by_phase(self) -> None:
         """Move rejected rows of a foreign table, see `Inbox.same_phase`."""
         experiment, phase = self.inbox.keys
         refused = text(f"""
-            SELECT {experiment} AS experiment, {phase} AS phase, state AS reason FROM {STOCK}
-            WHERE state = ANY(:reasons)""")
+            SELECT {experiment} AS experiment, {phase} AS phase, {STATE} AS reason FROM {STOCK}
+            WHERE {STATE} = ANY(:reasons)""")
         connection = self.inbox.connection
         phases = connection.execute(refused, {"reasons": list(Reason)}).mappings().all()
         if not phases:
@@ -179,7 +179,7 @@ class Run:
         return outcome
 
     def _outcome(self) -> Outcome:
-        query = text(f"SELECT state, sum(n_rows), count(*) FROM {STOCK} GROUP BY state")
+        query = text(f"SELECT {STATE}, sum({N_ROWS}), count(*) FROM {STOCK} GROUP BY {STATE}")
         rows: dict[str, int] = {}
         phases: dict[str, int] = {}
         for state, n_rows, n_phases in self.inbox.connection.execute(query):

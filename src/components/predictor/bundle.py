@@ -15,20 +15,29 @@ from src.components.predictor.ensemble import (
     combine,
     from_scale,
     in_units,
+    to_scale,
     total,
     votes_and_spread,
 )
 from src.components.predictor.intervals import (
     Calibration,
+    beyond_limits,
     floored,
     group_weights,
     lower_bound,
     upper_bound,
 )
 from src.components.predictor.judgement import Judgement, moved_to_bounds, verdicts
+from src.components.transformation.censoring import ABOVE, BELOW
 from src.components.transformation.features import feature_definition
+from src.components.transformation.training_table import GROUP
 from src.errors import BundleRefused
 from src.soft_sensor import SoftSensor, Target
+
+FOLD = "impress_fold"  # column of the training rows: position of the fold that a row is in
+MARKS = ("", BELOW, ABOVE)  # of laboratory values, see `censoring`
+# What columns were called in bundles of version 0.4 and before.
+FORMER = {GROUP: "group", FOLD: "fold"}
 
 
 @dataclass(frozen=True)
@@ -174,18 +183,24 @@ class Bundle:  # pylint: disable=too-many-instance-attributes  # all that a pred
         for value in phase.unique():
             rows = (phase == value).to_numpy()
             calibration = self._calibration(value, target, spec)
-            lower[rows] = lower_bound(centres[:, rows], spreads[:, rows], calibration)
-            upper[rows] = upper_bound(centres[:, rows], spreads[:, rows], calibration)
+            ends = (
+                lower_bound(centres[:, rows], spreads[:, rows], calibration),
+                upper_bound(centres[:, rows], spreads[:, rows], calibration),
+            )
+            lower[rows], upper[rows] = beyond_limits(*ends, calibration)
         return from_scale(lower, target), from_scale(upper, target)
 
     def _calibration(self, phase: int | str, target: Target, spec: SoftSensor) -> Calibration:
         """The training rows of a phase in which the laboratory measured a target."""
         in_phase = self.reference[spec.columns.phase] == phase
         known = self.reference[in_phase & self.reference[target.score].notna()]
+        limits = to_scale(known[target.measured], target)
         return Calibration(
+            detection=limits[known[target.censored] == BELOW].median(),
+            range_end=limits[known[target.censored] == ABOVE].median(),
             scores=known[target.score].to_numpy(),
-            fold=known["fold"].to_numpy(),
-            weights=group_weights(known["group"]),
+            fold=known[FOLD].to_numpy(),
+            weights=group_weights(known[GROUP]),
             coverage=spec.training.coverage,
         )
 
@@ -208,9 +223,10 @@ class Bundle:  # pylint: disable=too-many-instance-attributes  # all that a pred
             )
 
     def labels(self, spec: SoftSensor) -> pd.DataFrame:
-        """Phase and laboratory values of the training rows, under the targets' own names."""
+        """Phase, laboratory values under the targets' own names, and their marks (`censoring`)."""
         names = {target.measured: target.name for target in spec.targets}
-        return self.reference[[spec.columns.phase, *names]].rename(columns=names)
+        marks = [target.censored for target in spec.targets]
+        return self.reference[[spec.columns.phase, *names, *marks]].rename(columns=names)
 
     def with_origin(self, **facts: Any) -> Bundle:
         """The same bundle with more facts about where it comes from, see `Origin`."""
@@ -224,7 +240,8 @@ def _scales(spec: SoftSensor) -> list[str]:
 
 def holdout_columns(spec: SoftSensor) -> list[str]:
     """Columns of `Bundle.holdout`, in order."""
-    return [*spec.columns.keys, "group", "last_timestamp", *spec.features, *spec.target_names]
+    own = [*spec.columns.keys, GROUP, "last_timestamp", *spec.features]
+    return [*own, *spec.target_names, *censored_columns(spec)]
 
 
 def reference_columns(spec: SoftSensor) -> list[str]:
@@ -232,5 +249,10 @@ def reference_columns(spec: SoftSensor) -> list[str]:
     counts = [sensor.out_of_bounds for sensor in spec.sensors]
     measured = [target.measured for target in spec.targets]
     scores = [target.score for target in spec.targets]
-    own = [*spec.columns.keys, "group", "last_timestamp", *spec.features, *counts, "fold"]
-    return [*own, *spec.target_names, *measured, *scores]
+    own = [*spec.columns.keys, GROUP, "last_timestamp", *spec.features, *counts, FOLD]
+    return [*own, *spec.target_names, *measured, *censored_columns(spec), *scores]
+
+
+def censored_columns(spec: SoftSensor) -> list[str]:
+    """Columns of both, in order, that say which laboratory values are limits: see `censoring`."""
+    return [target.censored for target in spec.targets]

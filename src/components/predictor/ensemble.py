@@ -46,10 +46,10 @@ def from_scale(values: Array, target: Target) -> Array:
 
 def in_units(values: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:
     """Rows by targets from the working scale to the targets' units."""
-    columns = {
-        target.name: from_scale(values[target.name].to_numpy(), target) for target in spec.targets
-    }
-    return values.assign(**columns)
+    columns = values.copy()
+    for target in spec.targets:
+        columns[target.name] = from_scale(values[target.name].to_numpy(), target)
+    return columns
 
 
 def number_of_inputs(spec: SoftSensor) -> int:

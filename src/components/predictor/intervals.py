@@ -7,6 +7,11 @@ times their disagreement about the new row. The interval reaches from one quanti
 candidates to the other (CV+: Barber, Candes, Ramdas and Tibshirani, Annals of Statistics 49, 2021,
 which guarantees a coverage of 1 - 2 alpha and usually reaches 1 - alpha). The rows of a group count
 as one, by weights (Lee, Barber and Willett, arXiv 2306.06342).
+
+Of some training rows only a limit is known, such as "below 5". Their score is that of the limit, so
+an interval made from it covers every value between the prediction and the limit. What lies beyond
+is not known: an interval that reaches the limit has no end on that side but that of the target's
+range (see `beyond_limits`). Then its coverage holds for the true values, whatever they are.
 """
 
 from __future__ import annotations
@@ -29,12 +34,16 @@ class Calibration:
         fold: position of the fold that each row was left out of, (rows,).
         weights: (rows,); those of one group sum to 1.
         coverage: share of the new rows that an interval should hold.
+        detection, range_end: median of the limits on the working scale below and above which the
+            laboratory did not tell values apart; NaN where it did.
     """
 
     scores: Array
     fold: np.ndarray
     weights: Array
     coverage: float
+    detection: float = np.nan
+    range_end: float = np.nan
 
 
 def spread_floors(spread: pd.DataFrame, phase: pd.Series) -> pd.DataFrame:
@@ -75,6 +84,14 @@ def upper_bound(centres: Array, spreads: Array, calibration: Calibration) -> Arr
 def lower_bound(centres: Array, spreads: Array, calibration: Calibration) -> Array:
     """Lower end; see `upper_bound`."""
     return -upper_bound(-centres, spreads, calibration)
+
+
+def beyond_limits(lower: Array, upper: Array, calibration: Calibration) -> tuple[Array, Array]:
+    """Ends of intervals, infinite where they reach a limit beyond which nothing was told apart."""
+    return (
+        np.where(lower <= calibration.detection, -np.inf, lower),
+        np.where(upper >= calibration.range_end, np.inf, upper),
+    )
 
 
 def group_weights(groups: pd.Series) -> Array:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from src.components.predictor.bundle import Bundle
 
+# Column of features: whether rows were stamped later than they arrived (bool or NULL).
+CLOCK_AHEAD = "impress_clock_ahead"
+
 
 @dataclass(frozen=True)
 class Served:
@@ -50,8 +53,8 @@ def score(features: pd.DataFrame, model: Served, spec: SoftSensor) -> Scored:
     """Predict phases, flag and judge them, and set apart those without a sound prediction.
 
     Args:
-        features: what `features_query` gives, one row a phase; and `clock_ahead` (bool or NULL)
-            where it is known whether rows were stamped later than they arrived.
+        features: what `features_query` gives, one row a phase; and CLOCK_AHEAD where it is
+            known.
 
     Raises:
         BundleRefused: when the model was trained for other features or targets.
@@ -84,8 +87,8 @@ def _with_origin_flags(flags: pd.Series, features: pd.DataFrame, model: Served) 
     """Add the flags that the features alone do not show."""
     if model.cached:
         flags = _add(flags, Flag.CACHED_MODEL)
-    if "clock_ahead" in features:
-        ahead = features["clock_ahead"].fillna(False).astype(bool)
+    if CLOCK_AHEAD in features:
+        ahead = features[CLOCK_AHEAD].fillna(False).astype(bool)
         flags = flags.mask(ahead, _add(flags, Flag.CLOCK_AHEAD))
     return flags
 

@@ -21,7 +21,16 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from src.components.predictor import trees
-from src.components.predictor.bundle import Bundle, Origin, holdout_columns, reference_columns
+from src.components.predictor.bundle import (
+    FOLD,
+    FORMER,
+    MARKS,
+    Bundle,
+    Origin,
+    censored_columns,
+    holdout_columns,
+    reference_columns,
+)
 from src.components.predictor.ensemble import Models, number_of_inputs
 from src.components.predictor.trees import Trees
 from src.errors import BundleRefused
@@ -137,7 +146,7 @@ def load(folder: Path, sha256: str | None = None) -> Bundle:
     spec = contract.params
     reference = _table(folder / REFERENCE, reference_columns(spec), contract)
     holdout = _table(folder / HOLDOUT, holdout_columns(spec), contract)
-    if not reference["fold"].isin(range(contract.folds)).all():
+    if not reference[FOLD].isin(range(contract.folds)).all():
         raise BundleRefused(f"{folder / REFERENCE} names a fold that does not exist")
     return Bundle(
         spec=spec,
@@ -182,8 +191,10 @@ def _floors(contract: Contract) -> pd.DataFrame:
 
 def _table(file: Path, columns: list[str], contract: Contract) -> pd.DataFrame:
     """A table whose text columns stay text: experiment 007 is not 7, and NaN may be a name."""
-    text = [name for name in columns if name in contract.text]
-    numbers = [name for name in columns if name not in contract.text]
+    marks = [name for name in censored_columns(contract.params) if name in columns]
+    former = [FORMER.get(name, name) for name in columns if name not in marks]
+    text = contract.text & {*columns, *former} | {*marks}
+    numbers = {*columns, *former} - text
     try:
         table = pd.read_csv(
             file,
@@ -195,12 +206,20 @@ def _table(file: Path, columns: list[str], contract: Contract) -> pd.DataFrame:
         )
     except (ValueError, OverflowError) as error:
         raise BundleRefused(f"{file} is not a table: {error}") from error
+    if list(table.columns) == former:
+        text |= {name for name in columns if FORMER.get(name) in text}
+        table.columns = pd.Index([name for name in columns if name not in marks])
+        table = table.assign(**dict.fromkeys(marks, "")).astype(dict.fromkeys(marks, "str"))
+        table = table[columns]
     if list(table.columns) != columns:
         raise BundleRefused(f"{file} has other columns than the model's table")
-    if any(table[name].dtype.kind not in "if" for name in numbers) and len(table):
+    measured = table.drop(columns=list(text & set(columns)))
+    if any(kind.kind not in "if" for kind in measured.dtypes) and len(table):
         raise BundleRefused(f"{file} has text where numbers belong")
-    if np.isinf(table[numbers].to_numpy(dtype=float)).any():
+    if np.isinf(measured.to_numpy(dtype=float)).any():
         raise BundleRefused(f"{file} has an infinite number")
+    if not table[marks].isin(MARKS).all(axis=None):
+        raise BundleRefused(f"{file} has a mark of laboratory values that does not exist")
     return table
 
 

@@ -8,17 +8,21 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from src.components.transformation import censoring
+from src.components.transformation.censoring import contained, deviation, deviations
 from src.soft_sensor import SoftSensor, Target
 
 ALL_PHASES = "all"
 
 
 def typical_errors(table: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:
-    """Mean absolute error of always guessing the phase's median: phases by targets."""
-    values = table[spec.target_names]
+    """Mean absolute error of always guessing the phase's median: phases by targets.
+
+    All errors here are `censoring.deviations`.
+    """
     phase = table[spec.columns.phase]
-    median = values.groupby(phase).transform("median")
-    return (values - median).abs().groupby(phase).mean()
+    median = table[spec.target_names].groupby(phase).transform("median")
+    return deviations(median, table, spec).abs().groupby(phase).mean()
 
 
 def relative_errors(
@@ -28,7 +32,7 @@ def relative_errors(
 
     NaN where nothing was measured, and where a target is always the same in a phase.
     """
-    errors = (predicted - table[spec.target_names]).abs()
+    errors = deviations(predicted, table, spec).abs()
     relative = errors.groupby(table[spec.columns.phase]).mean() / typical
     return relative.where(typical > 0)
 
@@ -51,7 +55,8 @@ def metrics(
 
     Args:
         predicted: targets and interval bounds, row by row of `table`.
-        table: measured targets, NaN where not measured; such rows are left out.
+        table: measured targets, NaN where not measured; such rows are left out. A value that is a
+            limit of the assay counts as in `censoring.deviation` and `censoring.contained`.
         training: the rows from which the median guess takes its medians.
 
     Returns:
@@ -67,30 +72,29 @@ def metrics(
         for phase in [ALL_PHASES, *phase_names.values()]:
             chosen = measured & ((phases == phase) | (phase == ALL_PHASES))
             if chosen.any():
-                truth = table.loc[chosen, target.name]
-                measures = _measures(predicted[chosen], truth, median, target)
+                measures = _measures(predicted[chosen], table[chosen], median, target)
                 rows.append({"target": target.name, "phase": phase, **measures})
     return pd.DataFrame(rows)
 
 
 def _measures(
-    predicted: pd.DataFrame, truth: pd.Series, median: float, target: Target
+    predicted: pd.DataFrame, table: pd.DataFrame, median: float, target: Target
 ) -> dict[str, float]:
-    """How far predictions of one target are from the truth; without missing values."""
+    """How far predictions of one target are from the laboratory values; without missing values."""
     # Here, as the command line imports this module on machines that do not train.
-    from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
+    from sklearn.metrics import r2_score
 
-    value, lower, upper = predicted[target.name], predicted[target.lower], predicted[target.upper]
-    covered = (lower <= truth) & (truth <= upper)
+    measured, mark = table[target.name], censoring.marks(table, target)
+    error = deviation(predicted[target.name], measured, mark)
     return {
-        "n": len(truth),
-        "mae": mean_absolute_error(truth, value),
-        "rmse": root_mean_squared_error(truth, value),
-        "bias": float((value - truth).mean()),
-        "r2": r2_score(truth, value) if len(truth) > 1 else float("nan"),
-        "median_mae": mean_absolute_error(truth, np.full(len(truth), median)),
-        "coverage": float(covered.mean()),
-        "width": float((upper - lower).mean()),
+        "n": len(measured),
+        "mae": float(error.abs().mean()),
+        "rmse": float((error**2).mean() ** 0.5),
+        "bias": float(error.mean()),
+        "r2": r2_score(measured, measured + error) if len(measured) > 1 else float("nan"),
+        "median_mae": float(deviation(median, measured, mark).abs().mean()),
+        "coverage": float(contained(predicted, measured, mark, target).mean()),
+        "width": float((predicted[target.upper] - predicted[target.lower]).mean()),
     }
 
 
@@ -118,7 +122,13 @@ def chart(predicted: pd.DataFrame, table: pd.DataFrame, spec: SoftSensor, file: 
             value = predicted.loc[rows, target.name]
             below = (value - predicted.loc[rows, target.lower]).clip(lower=0)
             above = (predicted.loc[rows, target.upper] - value).clip(lower=0)
-            axis.errorbar(measured, value, [below, above], fmt="o", alpha=0.6, label=phase.name)
+            drawn = axis.errorbar(
+                measured, value, [below, above], fmt="o", alpha=0.6, label=phase.name
+            )
+            color = drawn[0].get_color()
+            mark = censoring.marks(table[rows], target)
+            for side in ("<", ">"):  # the tip points to where the value lies
+                axis.plot(measured[mark == side], value[mark == side], side, color=color, ms=10)
         if target.scale == "log":  # or all small values would be one point at 0
             axis.set(xscale="symlog", yscale="symlog", xlim=(0, None), ylim=(0, None))
         ends = [table[target.name].min(), table[target.name].max()]
@@ -135,9 +145,15 @@ def chart(predicted: pd.DataFrame, table: pd.DataFrame, spec: SoftSensor, file: 
 def regression_report(
     predicted: pd.DataFrame, table: pd.DataFrame, spec: SoftSensor, file: Path
 ) -> None:
-    """Write Evidently's regression page of the measured rows, one section per target."""
-    targets = [name for name in spec.target_names if table[name].notna().sum() > 1]
-    frame = table[targets].join(predicted[targets].add_suffix("_predicted"))
+    """Write Evidently's regression page of the measured rows, one section per target.
+
+    Values that are limits of the assay are left out.
+    """
+    known = table[spec.target_names].copy()
+    for target in spec.targets:
+        known[target.name] = known[target.name].where(censoring.marks(table, target) == "")
+    targets = [name for name in spec.target_names if known[name].notna().sum() > 1]
+    frame = known[targets].join(predicted[targets].add_suffix("_predicted"))
     with warnings.catch_warnings():
         warnings.simplefilter(
             "ignore"

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from src.components.predictor.bundle import Bundle
+from src.components.predictor.bundle import FOLD, Bundle
 from src.components.predictor.ensemble import combine, in_units, out_of_fold
 from src.components.trainer.evaluation import relative_errors, typical_errors
 from src.soft_sensor import SoftSensor
@@ -59,7 +59,7 @@ def _out_of_fold_errors(
         copies: the training rows, with their own or other features; predicted together, as a call
             of the models costs more than a row.
     """
-    fold = bundle.reference["fold"]
+    fold = bundle.reference[FOLD]
     folds = pd.concat([fold] * len(copies), ignore_index=True)
     together = pd.concat(copies, ignore_index=True)
     votes, _ = out_of_fold(bundle.folds, together, folds, spec)

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold
 
-from src.components.predictor.bundle import Bundle, Origin, holdout_columns, reference_columns
+from src.components.predictor.bundle import FOLD, Bundle, Origin, holdout_columns, reference_columns
 from src.components.predictor.ensemble import (
     Models,
     Regressors,
@@ -30,7 +30,10 @@ from src.components.predictor.intervals import floored, spread_floors
 from src.components.trainer.evaluation import relative_error, typical_errors
 from src.components.trainer.members import MEMBERS, Params
 from src.components.trainer.search import tune_members
+from src.components.transformation import censoring
+from src.components.transformation.censoring import deviation, substituted
 from src.components.transformation.features import feature_definition, model_inputs
+from src.components.transformation.training_table import GROUP, HOLDOUT
 from src.soft_sensor import SoftSensor
 
 Fold = tuple[np.ndarray, np.ndarray]
@@ -71,25 +74,28 @@ def assemble(table: pd.DataFrame, params: dict[str, Params], spec: SoftSensor) -
     """
     part = _training_part(table)
     phase = part[spec.columns.phase]
-    models, fold = _fit_folds(part, params, spec)
+    models, fold = _fit_folds(substituted(part, spec), params, spec)
     votes, spread = out_of_fold(models, part, fold, spec)
     weights = member_weights(votes, part, spec)
     floors = spread_floors(spread, phase)
     combined = combine(votes, weights)
+    # A value that is a limit counts as the limit itself: see `intervals`.
     scores = (combined - _on_scale(part, spec)).abs() / floored(spread, floors, phase)
 
     measured = {target.name: target.measured for target in spec.targets}
+    marked = {target.censored: censoring.marks(part, target) for target in spec.targets}
     score = {target.name: target.score for target in spec.targets}
     reference = pd.concat(
         [
-            part.drop(columns=spec.target_names).assign(fold=fold),
+            part.drop(columns=spec.target_names).assign(**{FOLD: fold}, **marked),
             in_units(combined, spec),
             part[spec.target_names].rename(columns=measured),
             scores.rename(columns=score),
         ],
         axis=1,
     )
-    holdout = table.loc[table["holdout"], holdout_columns(spec)]
+    marked = {target.censored: censoring.marks(table, target) for target in spec.targets}
+    holdout = table.assign(**marked).loc[table[HOLDOUT], holdout_columns(spec)]
     return Bundle(
         spec=spec,
         definition=feature_definition(spec),
@@ -108,9 +114,9 @@ def make_folds(table: pd.DataFrame, spec: SoftSensor) -> list[Fold]:
     Returns:
         Positions of the training and of the validation rows, fold by fold.
     """
-    count = min(spec.training.folds, table["group"].nunique())
+    count = min(spec.training.folds, table[GROUP].nunique())
     splitter = StratifiedGroupKFold(count, shuffle=True, random_state=spec.training.seed)
-    return list(splitter.split(table, table[spec.columns.phase], table["group"]))
+    return list(splitter.split(table, table[spec.columns.phase], table[GROUP]))
 
 
 def fit_member(member: str, params: Params, table: pd.DataFrame, spec: SoftSensor) -> Regressors:
@@ -136,8 +142,9 @@ def fold_errors(
         table: training rows.
     """
     typical = typical_errors(table, spec)
+    learned = substituted(table, spec)
     for training, validation in make_folds(table, spec):
-        models = {member: fit_member(member, params, table.iloc[training], spec)}
+        models = {member: fit_member(member, params, learned.iloc[training], spec)}
         rows = table.iloc[validation]
         votes, _ = votes_and_spread(models, rows, spec)
         predicted = in_units(votes[member], spec)
@@ -164,7 +171,8 @@ def member_weights(
         measured = table[target.name]
         member_values = np.stack([vote[target.name].to_numpy() for vote in votes.values()])
         combined = from_scale(candidates @ member_values, target)
-        errors = np.abs(combined - measured.to_numpy())  # candidates by rows
+        mark = censoring.marks(table, target).to_numpy()
+        errors = np.abs(deviation(combined, measured.to_numpy(), mark))  # candidates by rows
         relative = []
         for value, typical_error in typical[target.name].items():
             if typical_error > 0:
@@ -183,7 +191,7 @@ def _weight_candidates(members: int) -> np.ndarray:
 
 def _training_part(table: pd.DataFrame) -> pd.DataFrame:
     """The rows that are not held out."""
-    return table[~table["holdout"]].reset_index(drop=True)
+    return table[~table[HOLDOUT]].reset_index(drop=True)
 
 
 def _fit_folds(

@@ -19,6 +19,8 @@ from src.components.database.existing import find
 from src.components.database.tables import tables
 from src.components.predictor.bundle import Bundle
 from src.components.trainer.evaluation import typical_errors
+from src.components.transformation.censoring import deviations
+from src.components.transformation.training_table import GROUP
 from src.errors import BundleRefused
 from src.soft_sensor import SoftSensor
 
@@ -56,10 +58,10 @@ def compare(challenger: Bundle, production: Bundle, spec: SoftSensor) -> Compari
     measured = [name for name in spec.target_names if rows[name].notna().any()]
     present = absolute_errors(production, rows, spec)[measured]
     new = absolute_errors(challenger, rows, spec)[measured]
-    lines = [_line(target, present[[target]], new[[target]], rows["group"]) for target in measured]
+    lines = [_line(target, present[[target]], new[[target]], rows[GROUP]) for target in measured]
     typical = typical_errors(challenger.labels(spec), spec)[measured]
     typical = typical.reindex(rows[spec.columns.phase]).set_axis(rows.index)
-    lines.append(_line(ALL_TARGETS, present / typical, new / typical, rows["group"]))
+    lines.append(_line(ALL_TARGETS, present / typical, new / typical, rows[GROUP]))
     table = pd.DataFrame(lines)
     table["p_holm"] = multipletests(table["p"], method="holm")[1]
     return Comparison(table, table.loc[table["p_holm"] <= LEVEL, "target"].tolist())
@@ -94,8 +96,8 @@ def _refuse_trained_on(rows: pd.DataFrame, bundle: Bundle, name: str, spec: Soft
 
 
 def absolute_errors(bundle: Bundle, rows: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:
-    """Rows by targets, NaN where not measured."""
-    return (bundle.values(rows, spec) - rows[spec.target_names]).abs()
+    """Of `censoring.deviations`: rows by targets, NaN where not measured."""
+    return deviations(bundle.values(rows, spec), rows, spec).abs()
 
 
 def _p_worse(differences: pd.Series) -> float:

@@ -8,6 +8,8 @@ import pandas as pd
 
 from src.components.predictor.bundle import Bundle
 from src.components.trainer.evaluation import ALL_PHASES
+from src.components.transformation import censoring
+from src.components.transformation.training_table import GROUP
 from src.safe_text import safe
 from src.soft_sensor import Limit, Phase, Quantity, SoftSensor, Target
 
@@ -83,12 +85,15 @@ def weaknesses(bundle: Bundle, metrics: pd.DataFrame, spec: SoftSensor) -> list[
         standard_error = (coverage * (1 - coverage) / line["n"]) ** 0.5
         if coverage - line["coverage"] > 2 * standard_error:
             weak.append(f"{label}: intervals cover only {line['coverage']:.0%}")
+    for part, table in (("trained on", bundle.labels(spec)), ("held out", bundle.holdout)):
+        for count, values in censoring.counted(table, spec):
+            weak.append(f"of the phases {part}, {count} {values}")
     fewest = metrics["n"].min()
     if fewest < RARE:
         phases_held_out = "held-out phase" if fewest == 1 else "held-out phases"
         weak.append(f"some figures come from only {fewest} {phases_held_out} and are rough")
     experiments = len(bundle.origin.experiments)
-    groups = bundle.reference["group"].nunique()
+    groups = bundle.reference[GROUP].nunique()
     weak.append(
         f"it extrapolates where {spec.wording.influences} differ from those of its {experiments} "
         f"training experiments ({groups} groups), see the flag `<sensor>_outside_training`"
@@ -105,9 +110,10 @@ def _phase_median_error(
 ) -> float | None:
     """Error on the hold-out of guessing the phase's training median; None if nothing is known."""
     column = spec.columns.phase
-    held_out = bundle.holdout.loc[bundle.holdout[column] == phase.value, target.name]
+    held_out = bundle.holdout[bundle.holdout[column] == phase.value]
     trained = bundle.reference.loc[bundle.reference[column] == phase.value, target.measured]
-    error = (held_out - trained.median()).abs().mean()
+    measured, mark = held_out[target.name], censoring.marks(held_out, target)
+    error = censoring.deviation(trained.median(), measured, mark).abs().mean()
     return float(error) if pd.notna(error) else None
 
 

@@ -17,6 +17,11 @@ from src.soft_sensor import SoftSensor
 WIDE = 1.5  # in units of the median width
 FAR = 0.1  # standard deviations beyond the training range
 
+# Columns of the ranked experiments.
+WIDTH = "impress_width"
+DISTANCE = "impress_distance"
+WHY = "impress_why"
+
 
 def not_analysed(
     engine: Engine, bundle: Bundle, folder: Path, since: float, spec: SoftSensor
@@ -55,19 +60,19 @@ def worth_analysing(
         predicted: newest predictions of phases that were not analysed yet, one row per phase.
 
     Returns:
-        At most `count` rows, most worth first: experiment, width, distance, why.
+        At most `count` rows, most worth first: experiment, WIDTH, DISTANCE, WHY.
     """
     rows = predicted.reset_index(drop=True)
     width = _widths(rows, spec)
     distance = _distances(rows, bundle, spec)
-    phases = pd.DataFrame({"width": width.max(axis=1), "distance": distance.max(axis=1)})
-    phases["why"] = [
+    phases = pd.DataFrame({WIDTH: width.max(axis=1), DISTANCE: distance.max(axis=1)})
+    phases[WHY] = [
         _reasons(rows.loc[row], width.loc[row], distance.loc[row], spec) for row in rows.index
     ]
     by_experiment = phases.groupby(rows[spec.columns.experiment])
-    experiments = by_experiment[["width", "distance"]].max()
+    experiments = by_experiment[[WIDTH, DISTANCE]].max()
     mean_rank = experiments.rank(ascending=False).mean(axis=1).sort_values(kind="stable")
-    experiments["why"] = by_experiment["why"].agg(_joined)
+    experiments[WHY] = by_experiment[WHY].agg(_joined)
     return experiments.loc[mean_rank.index].head(count).reset_index()
 
 

@@ -14,6 +14,8 @@ from src.components.predictor.ensemble import total
 from src.components.trainer import fitting
 from src.components.trainer.evaluation import typical_errors
 from src.components.trainer.members import Params
+from src.components.transformation.censoring import deviations
+from src.components.transformation.training_table import GROUP
 from src.soft_sensor import Sensor, SoftSensor
 
 EVERY_SUBSET_UP_TO = 6  # sensors; with more there are too many subsets to try
@@ -124,10 +126,10 @@ def group_errors(
     reduced = spec.model_copy(update={"sensors": sensors, "training": training})
     bundle = fitting.assemble(table, params, reduced)
     rows, labels = bundle.reference, bundle.labels(spec)
-    errors = (rows[spec.target_names] - labels[spec.target_names]).abs()
+    errors = deviations(rows, labels, spec).abs()
     typical = typical_errors(labels, spec).reindex(rows[spec.columns.phase])
     relative = (errors / typical.set_axis(errors.index)).mean(axis=1)
-    return errors.assign(relative=relative).groupby(rows["group"]).mean()
+    return errors.assign(relative=relative).groupby(rows[GROUP]).mean()
 
 
 def pareto_chart(compared: pd.DataFrame, file: Path) -> None:

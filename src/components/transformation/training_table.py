@@ -6,6 +6,7 @@ import hashlib
 import logging
 from typing import TYPE_CHECKING
 
+from src.components.transformation import censoring
 from src.errors import DataError
 from src.soft_sensor import SoftSensor
 
@@ -14,8 +15,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# Columns of the training table.
+GROUP = "impress_group"  # rows with the same one are never split
+HOLDOUT = "impress_holdout"  # whether no model ever trains on a row
 
-SAMPLE = "sample"  # column that tells the samples of a phase apart
+SAMPLE = "sample"  # column of laboratory values that tells the samples of a phase apart
 
 
 def laboratory_targets(laboratory: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:
@@ -79,15 +83,8 @@ def _sample_names(rows: pd.DataFrame, keys: pd.DataFrame, spec: SoftSensor) -> p
 
 
 def phase_means(table: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:
-    """Samples to one row of targets per phase: replicates are averaged.
-
-    Args:
-        table: see `samples`.
-
-    Returns:
-        Keys and targets, NaN where no replicate was measured.
-    """
-    return table.groupby(spec.columns.keys, as_index=False)[spec.target_names].mean()
+    """Samples to one row of targets per phase: see `censoring.means`."""
+    return censoring.means(table, spec)
 
 
 def training_table(
@@ -96,7 +93,7 @@ def training_table(
     """Join features and targets by phase, and mark which rows belong together and are held out.
 
     Returns:
-        Keys, features, targets, `group` (never split) and `holdout` (bool).
+        Keys, features, targets with `Target.censored`, GROUP and HOLDOUT (bool).
 
     Raises:
         DataError: when fewer experiments than `training.min_experiments` have both, one has no
@@ -113,17 +110,17 @@ def training_table(
             f"{count} experiments have both sensor rows and laboratory values, at least "
             f"{spec.training.min_experiments} are needed: do both files use the same numbers?"
         )
-    table["group"] = experiments if groups is None else experiments.map(groups)
-    without_group = experiments[table["group"].isna()]
+    table[GROUP] = experiments if groups is None else experiments.map(groups)
+    without_group = experiments[table[GROUP].isna()]
     if not without_group.empty:
         raise DataError(f"experiment {without_group.iloc[0]} has no group in the grouping file")
     _refuse_copies(table, spec)
-    table["holdout"] = held_out(table["group"], spec.training.holdout)
-    if table["holdout"].nunique() < 2:
+    table[HOLDOUT] = held_out(table[GROUP], spec.training.holdout)
+    if table[HOLDOUT].nunique() < 2:
         raise DataError("too few groups: all of them fall on one side of the hold-out")
-    _refuse_unlearnable(table[~table["holdout"]], spec)
+    _refuse_unlearnable(table[~table[HOLDOUT]], spec)
     logger.info(
-        "%d phases of %d experiments, %d phases held out", len(table), count, table["holdout"].sum()
+        "%d phases of %d experiments, %d phases held out", len(table), count, table[HOLDOUT].sum()
     )
     return table
 
@@ -132,7 +129,7 @@ def _refuse_copies(table: pd.DataFrame, spec: SoftSensor) -> None:
     """Refuse two groups that have a phase with the same features."""
     copies = table[table.duplicated([*spec.features, spec.columns.phase], keep=False)]
     for _, same in copies.groupby(spec.features, dropna=False):
-        if same["group"].nunique() > 1:
+        if same[GROUP].nunique() > 1:
             first, second = same[spec.columns.experiment].iloc[:2]
             raise DataError(
                 f"experiments {first} and {second} have the same features to the last digit: one "
@@ -150,11 +147,13 @@ def _refuse_unlearnable(training: pd.DataFrame, spec: SoftSensor) -> None:
             f"{spec.training.min_experiments} are needed: measure more or remove it from targets"
         )
     for name in spec.target_names:
-        measured = training[training[name].notna()]
-        if measured["group"].nunique() < 2 or measured[name].nunique() < 2:
+        known = training[name].notna() & (censoring.marks(training, spec.target(name)) == "")
+        measured = training[known]
+        if measured[GROUP].nunique() < 2 or measured[name].nunique() < 2:
             raise DataError(
-                f"{name} was measured in one group only, or is always the same, so nothing can be "
-                "learned about it: measure more or remove it from targets"
+                f"{name} was measured in one group only, is always the same, or always beyond the "
+                "limits of the assay, so nothing can be learned about it: measure more or remove "
+                "it from targets"
             )
 
 

@@ -8,6 +8,7 @@ from sqlalchemy import text
 from src.components.inbox import rejected
 from src.components.inbox.hold import hold
 from src.components.inbox.states import Inbox
+from src.components.inbox.stock import N_ROWS
 from src.components.predictor.reasons import Reason
 from src.errors import DataError
 from tests.integration.workbench import Workbench
@@ -26,7 +27,7 @@ def test_rejected_rows_are_counted_by_reason_and_phase(bench: Workbench) -> None
     bench.score()
     with bench.engine.connect() as connection:
         found = rejected.summary(Inbox(connection, bench.spec))
-    rows = {(r["experimentnummer"], r["waschen"], r["reason"]): r["n_rows"] for r in found}
+    rows = {(r["experimentnummer"], r["waschen"], r["reason"]): r[N_ROWS] for r in found}
     assert rows == {
         (1, 7, "unknown_phase"): 20,
         (None, 1, "no_experiment"): 3,

@@ -9,6 +9,7 @@ from sqlalchemy import text
 from src.components.inbox.hold import hold
 from src.components.inbox.rejected import replay
 from src.components.inbox.states import Inbox
+from src.components.inbox.stock import STATE
 from src.components.predictor.flags import joined, quality_flags
 from src.soft_sensor import SoftSensor
 from tests.integration.workbench import Workbench
@@ -150,4 +151,4 @@ def test_phases_with_a_doubtful_clock_are_named(bench: Workbench) -> None:
     with bench.engine.connect() as connection:
         assert connection.scalar(text("SELECT count(*) FROM archived_data")) == 0
         named = Inbox(connection, bench.spec).doubtful_clocks()
-    assert {(p["experimentnummer"], p["state"]) for p in named} == {(2, "waiting"), (3, "waiting")}
+    assert {(p["experimentnummer"], p[STATE]) for p in named} == {(2, "waiting"), (3, "waiting")}

@@ -15,7 +15,7 @@ from src.components.database.journal import Journal
 from src.components.database.schema import initialise
 from src.components.inbox.hold import hold
 from src.components.inbox.states import Inbox, Window
-from src.components.inbox.stock import STOCK
+from src.components.inbox.stock import STATE, STOCK
 from src.components.inbox.transaction import Outcome, transaction
 from src.components.predictor.scoring import Served
 from src.errors import NoModel
@@ -138,7 +138,7 @@ def test_rows_in_a_state_that_nobody_knows_stay_where_they_are(
         assert connection is not None
         with transaction(Inbox(connection, bench.spec), run_id) as run:
             run.take_stock()
-            connection.execute(text(f"UPDATE {STOCK} SET state = 'invented'"))
+            connection.execute(text(f"UPDATE {STOCK} SET {STATE} = 'invented'"))
             run.set_aside()
             outcome = run.complete(journal)
     assert (outcome.rows, outcome.waiting, outcome.rejected) == (50, 50, 0)

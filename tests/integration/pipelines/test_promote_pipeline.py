@@ -18,6 +18,7 @@ from src.components.registry.cache import fetch
 from src.components.registry.production import history, production, promote, rollback
 from src.components.registry.versions import Registry
 from src.components.trainer import gate
+from src.components.transformation.training_table import HOLDOUT
 from src.errors import NoModel
 from src.settings import Settings
 from src.soft_sensor import SoftSensor
@@ -50,8 +51,8 @@ def fixture_good(table: pd.DataFrame, spec: SoftSensor) -> Bundle:
 @pytest.fixture(name="bad", scope="module")
 def fixture_bad(table: pd.DataFrame, spec: SoftSensor) -> Bundle:
     """A bundle that was taught nonsense and is measured on the same hold-out."""
-    training = table[~table["holdout"]].reset_index(drop=True)
-    taught = pd.concat([shuffled(training, spec), table[table["holdout"]]], ignore_index=True)
+    training = table[~table[HOLDOUT]].reset_index(drop=True)
+    taught = pd.concat([shuffled(training, spec), table[table[HOLDOUT]]], ignore_index=True)
     return made_from(taught, spec)
 
 

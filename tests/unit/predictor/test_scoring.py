@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from src.components.database.tables import tables
 from src.components.predictor.bundle import Bundle
 from src.components.predictor.reasons import Reason
-from src.components.predictor.scoring import Served, score
+from src.components.predictor.scoring import CLOCK_AHEAD, Served, score
 from src.components.trainer import fitting
+from src.components.transformation.training_table import HOLDOUT
 from src.errors import BundleRefused
 from src.soft_sensor import SoftSensor
 from tests.builders.training import FOREST, phase_table
@@ -24,7 +25,7 @@ from tests.builders.training import FOREST, phase_table
 @pytest.fixture(name="table", scope="module")
 def fixture_table(spec: SoftSensor) -> pd.DataFrame:
     """Phases that a model was trained on."""
-    return phase_table(30, spec).assign(holdout=False)
+    return phase_table(30, spec).assign(**{HOLDOUT: False})
 
 
 @pytest.fixture(name="model", scope="module")
@@ -85,7 +86,7 @@ def test_no_feature_of_one_phase_keeps_the_others_from_being_scored(
 def test_the_columns_are_those_of_the_ledger(
     table: pd.DataFrame, model: Served, spec: SoftSensor
 ) -> None:
-    scored = score(table.assign(clock_ahead=None), model, spec)
+    scored = score(table.assign(**{CLOCK_AHEAD: None}), model, spec)
     stamped_by_the_run = {"run_id", "predicted_at", "purged_at"}
     ledger = {column.name for column in tables(spec).archived.columns}
     assert set(scored.ledger) == ledger - stamped_by_the_run
@@ -103,7 +104,7 @@ def test_what_the_features_do_not_show_is_flagged_too(
     table: pd.DataFrame, model: Served, spec: SoftSensor
 ) -> None:
     three = table.head(3).assign(
-        clock_ahead=pd.Series([True, False, None], dtype=object), n_samples=[3, 1000, 1000]
+        **{CLOCK_AHEAD: pd.Series([True, False, None], dtype=object)}, n_samples=[3, 1000, 1000]
     )
     flags = score(three, replace(model, cached=True), spec).ledger["flags"]
     assert flags.tolist() == [

@@ -14,9 +14,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from src.components.predictor.bundle import Bundle
+from src.components.predictor.bundle import FOLD, Bundle
 from src.components.registry import bundle_files
 from src.components.trainer import fitting
+from src.components.transformation.training_table import GROUP, HOLDOUT
 from src.errors import BundleRefused
 from src.soft_sensor import SoftSensor
 from tests.builders.training import FOREST, MEMBERS, phase_table
@@ -25,7 +26,7 @@ from tests.builders.training import FOREST, MEMBERS, phase_table
 @pytest.fixture(name="table", scope="module")
 def fixture_table(spec: SoftSensor) -> pd.DataFrame:
     """Phases whose targets follow conductivity, on the scales of the real ones."""
-    return phase_table(40, spec).assign(holdout=False)
+    return phase_table(40, spec).assign(**{HOLDOUT: False})
 
 
 @pytest.fixture(name="bundle", scope="module")
@@ -64,7 +65,7 @@ def test_a_saved_bundle_predicts_the_same(
 def test_the_hold_out_is_saved_with_the_bundle(spec: SoftSensor, tmp_path: Path) -> None:
     table = phase_table(40, spec)
     bundle = fitting.assemble(table, FOREST, spec)
-    assert len(bundle.holdout) == table["holdout"].sum() > 0
+    assert len(bundle.holdout) == table[HOLDOUT].sum() > 0
     bundle_files.save(bundle, tmp_path / "bundle")
     loaded = bundle_files.load(tmp_path / "bundle")
     pd.testing.assert_frame_equal(bundle.holdout, loaded.holdout, check_exact=True)
@@ -77,7 +78,7 @@ def test_names_of_digits_are_still_names_after_saving(spec: SoftSensor, tmp_path
     named = spec.model_copy(update={"columns": columns, "phases": phases})
     table = phase_table(40, named)
     numbers = table["experimentnummer"].astype(str).str.zfill(3)
-    keys = {"experimentnummer": numbers, "group": numbers, "waschen": table["waschen"].astype(str)}
+    keys = {"experimentnummer": numbers, GROUP: numbers, "waschen": table["waschen"].astype(str)}
     bundle = fitting.assemble(table.assign(**keys), FOREST, named)
     bundle_files.save(bundle, tmp_path / "bundle")
     loaded = bundle_files.load(tmp_path / "bundle")
@@ -235,9 +236,23 @@ def test_a_table_with_wrong_values_is_refused(
         bundle_files.load(folder)
 
 
+def test_a_bundle_with_the_column_names_of_older_versions_is_read(folder: Path) -> None:
+    now = bundle_files.load(folder)
+    for name in ("reference.csv", "holdout.csv"):
+        file = folder / name
+        table = pd.read_csv(file, dtype="str", keep_default_na=False)
+        old = table.drop(columns=[name for name in table if str(name).endswith("_censored")])
+        names = {"impress_group": "group", "impress_fold": "fold"}
+        old.rename(columns=names).to_csv(file, index=False)
+        _rehash(folder, name)
+    then = bundle_files.load(folder)
+    pd.testing.assert_frame_equal(then.reference, now.reference)
+    pd.testing.assert_frame_equal(then.holdout, now.holdout)
+
+
 def test_a_fold_that_does_not_exist_is_refused(folder: Path) -> None:
     table = pd.read_csv(folder / "reference.csv")
-    table.assign(fold=table["fold"] - 1).to_csv(folder / "reference.csv", index=False)
+    table.assign(**{FOLD: table[FOLD] - 1}).to_csv(folder / "reference.csv", index=False)
     _rehash(folder, "reference.csv")
     with pytest.raises(BundleRefused, match="a fold that does not exist"):
         bundle_files.load(folder)

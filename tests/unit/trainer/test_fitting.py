@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from src.components.predictor.bundle import Bundle
+from src.components.predictor.bundle import FOLD, Bundle
 from src.components.predictor.ensemble import to_scale
 from src.components.trainer import fitting
 from src.components.trainer.evaluation import metrics, relative_error, typical_errors
+from src.components.transformation.training_table import GROUP, HOLDOUT
 from src.soft_sensor import SoftSensor
 from tests.builders.training import FOREST, MEMBERS, phase_table, shuffled
 
@@ -26,7 +29,8 @@ def fixture_table(spec: SoftSensor) -> pd.DataFrame:
     for target in spec.target_names:
         table[target] = unrelated[numbers]
     table[[sensor.out_of_bounds for sensor in spec.sensors]] = 0
-    return table.assign(group=numbers, holdout=False, last_timestamp=0.0)
+    columns: dict[str, Any] = {GROUP: numbers, HOLDOUT: False, "last_timestamp": 0.0}
+    return table.assign(**columns)
 
 
 def _error(bundle: Bundle, spec: SoftSensor) -> float:
@@ -38,7 +42,7 @@ def _error(bundle: Bundle, spec: SoftSensor) -> float:
 
 def test_groups_stay_whole_and_phases_in_proportion(table: pd.DataFrame, spec: SoftSensor) -> None:
     for train, validation in fitting.make_folds(table, spec):
-        groups = table["group"]
+        groups = table[GROUP]
         assert not set(groups.iloc[train]) & set(groups.iloc[validation])
         assert table["waschen"].iloc[validation].mean() == pytest.approx(0.5, abs=0.1)
 
@@ -48,26 +52,26 @@ def test_rows_of_one_experiment_do_not_help_each_other(
 ) -> None:
     """With a leak the fingerprint would give the target away and the error be near 0."""
     assert _error(fitting.assemble(table, FOREST, spec), spec) > 0.8
-    leaking = table.assign(group=np.arange(len(table)))
+    leaking = table.assign(**{GROUP: np.arange(len(table))})
     assert _error(fitting.assemble(leaking, FOREST, spec), spec) < 0.3
 
 
 def test_shuffled_labels_leave_nothing_to_learn(spec: SoftSensor) -> None:
-    honest = phase_table(40, spec).assign(holdout=False)
+    honest = phase_table(40, spec).assign(**{HOLDOUT: False})
     assert _error(fitting.assemble(honest, FOREST, spec), spec) < 0.7
     nonsense = shuffled(honest, spec)
     assert _error(fitting.assemble(nonsense, FOREST, spec), spec) > 0.9
 
 
 def test_the_labels_of_a_group_have_no_part_in_its_own_predictions(spec: SoftSensor) -> None:
-    table = phase_table(30, spec).assign(holdout=False)
+    table = phase_table(30, spec).assign(**{HOLDOUT: False})
     changed = table.copy()
-    own = table["group"] == 7
+    own = table[GROUP] == 7
     changed.loc[own, spec.target_names] = 25.0
     before, after = (fitting.assemble(part, FOREST, spec).reference for part in (table, changed))
     same = before.loc[own, spec.target_names]
     pd.testing.assert_frame_equal(after.loc[own, spec.target_names], same)
-    others = ~own & (before["fold"] != before.loc[own, "fold"].iloc[0])
+    others = ~own & (before[FOLD] != before.loc[own, FOLD].iloc[0])
     moved = before.loc[others, spec.target_names] - after.loc[others, spec.target_names]
     assert (moved.abs().max() > 0).all()
 
@@ -75,7 +79,7 @@ def test_the_labels_of_a_group_have_no_part_in_its_own_predictions(spec: SoftSen
 def test_held_out_labels_have_no_part_in_anything(spec: SoftSensor) -> None:
     table = phase_table(40, spec)
     changed = table.copy()
-    changed.loc[table["holdout"], spec.target_names] = 25.0
+    changed.loc[table[HOLDOUT], spec.target_names] = 25.0
     before, after = (fitting.assemble(part, MEMBERS, spec) for part in (table, changed))
     pd.testing.assert_frame_equal(before.reference, after.reference)
     pd.testing.assert_frame_equal(before.weights, after.weights)
@@ -114,7 +118,7 @@ def test_training_twice_gives_the_same_model_and_figures(spec: SoftSensor) -> No
     """Whatever the held-out labels are: the search does not see them either."""
     table = phase_table(20, spec, noise=0.1)
     changed = table.copy()
-    changed.loc[table["holdout"], spec.target_names] = 25.0
+    changed.loc[table[HOLDOUT], spec.target_names] = 25.0
     bundles = [fitting.train(part, 2, fitting.DEFAULTS, spec) for part in (table, changed)]
     assert bundles[0].origin == bundles[1].origin
     pd.testing.assert_frame_equal(bundles[0].reference, bundles[1].reference, check_exact=True)

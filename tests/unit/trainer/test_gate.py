@@ -7,6 +7,7 @@ import pytest
 
 from src.components.predictor.bundle import Bundle
 from src.components.trainer import gate
+from src.components.transformation.training_table import GROUP, HOLDOUT
 from src.errors import BundleRefused
 from src.soft_sensor import SoftSensor
 from tests.builders.training import MEMBERS, made_from, phase_table, shuffled
@@ -35,7 +36,7 @@ def test_a_model_of_shuffled_labels_is_worse_in_everything(
     table: pd.DataFrame, bundle: Bundle, spec: SoftSensor
 ) -> None:
     wrong = table.copy()
-    training = ~table["holdout"]
+    training = ~table[HOLDOUT]
     wrong.loc[training] = shuffled(table[training].reset_index(drop=True), spec).to_numpy()
     wrong = wrong.astype(table.dtypes)
     comparison = gate.compare(made_from(wrong, spec), bundle, spec)
@@ -55,11 +56,11 @@ def test_the_errors_are_those_of_the_same_held_out_phases(
 ) -> None:
     tension = spec.target_names[0]
     sparse = table.copy()
-    sparse.loc[sparse.index[sparse["holdout"]][0], tension] = float("nan")
+    sparse.loc[sparse.index[sparse[HOLDOUT]][0], tension] = float("nan")
     line = gate.compare(made_from(sparse, spec), bundle, spec).table.iloc[0]
-    held_out = sparse[sparse["holdout"]]
+    held_out = sparse[sparse[HOLDOUT]]
     assert line["n"] == held_out[tension].notna().sum()
-    assert line["groups"] == held_out["group"].nunique()
+    assert line["groups"] == held_out[GROUP].nunique()
     error = (bundle.values(held_out, spec)[tension] - held_out[tension]).abs().mean()
     assert line["production"] == pytest.approx(error)
 

@@ -11,7 +11,7 @@ import pytest
 from src.components.predictor.bundle import Bundle
 from src.components.trainer import evaluation, explanation, fitting
 from src.components.trainer.model_card import model_card, weaknesses
-from src.components.transformation.training_table import held_out
+from src.components.transformation.training_table import GROUP, HOLDOUT, held_out
 from src.soft_sensor import SoftSensor, Wording, load_soft_sensor
 from tests.builders.training import FOREST, MEMBERS, made_from, phase_table
 from tests.conftest import ROOT
@@ -77,9 +77,9 @@ def fixture_rig_bundle(rig: SoftSensor) -> Bundle:
     table = pd.concat([numbers, features], axis=1).assign(**targets, last_timestamp=60.0)
     table[rig.columns.phase] = rig.phases[0].value
     table[[sensor.out_of_bounds for sensor in rig.sensors]] = 0
-    table = table.assign(group=numbers, holdout=held_out(numbers, 0.2)).copy()
+    table = table.assign(**{GROUP: numbers, HOLDOUT: held_out(numbers, 0.2)}).copy()
     bundle = fitting.assemble(table, FOREST, rig)
-    return bundle.with_origin(experiments=numbers[~table["holdout"]].tolist())
+    return bundle.with_origin(experiments=numbers[~table[HOLDOUT]].tolist())
 
 
 def test_the_card_of_another_rig_has_no_word_of_the_laundry(

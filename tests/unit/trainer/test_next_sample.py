@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from src.components.predictor.bundle import Bundle
-from src.components.trainer.next_sample import worth_analysing
+from src.components.trainer.next_sample import DISTANCE, WHY, WIDTH, worth_analysing
 from src.soft_sensor import SoftSensor
 from tests.builders.training import made_from, phase_table
 
@@ -35,8 +35,8 @@ def test_the_widest_interval_comes_first_and_says_why(
     found = worth_analysing(waiting, bundle, spec, 3)
     assert len(found) == 3
     assert found["experimentnummer"].iloc[0] == waiting.loc[row, "experimentnummer"]
-    assert found["width"].iloc[0] == pytest.approx(10)
-    assert "anionic surfactant 30 to 130 mg/L, 10.0 x the usual width" in found["why"].iloc[0]
+    assert found[WIDTH].iloc[0] == pytest.approx(10)
+    assert "anionic surfactant 30 to 130 mg/L, 10.0 x the usual width" in found[WHY].iloc[0]
 
 
 def test_what_lies_far_outside_the_training_range_comes_first_and_says_why(
@@ -46,8 +46,8 @@ def test_what_lies_far_outside_the_training_range_comes_first_and_says_why(
     waiting.loc[row, "ph_mean"] = 200.0
     first = worth_analysing(waiting, bundle, spec, 5).iloc[0]
     assert first["experimentnummer"] == waiting.loc[row, "experimentnummer"]
-    assert first["distance"] > 3
-    assert "pH" in first["why"] and "beyond the training range" in first["why"]
+    assert first[DISTANCE] > 3
+    assert "pH" in first[WHY] and "beyond the training range" in first[WHY]
 
 
 def test_nothing_waits_and_nothing_is_listed(

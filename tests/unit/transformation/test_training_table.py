@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from src.components.transformation.features import model_inputs
 from src.components.transformation.training_table import (
+    GROUP,
+    HOLDOUT,
     held_out,
     laboratory_targets,
     training_table,
@@ -74,14 +76,14 @@ def test_fewer_than_ten_experiments_are_refused(spec: SoftSensor) -> None:
 
 def test_phases_of_one_experiment_stay_on_one_side(spec: SoftSensor) -> None:
     table = training_table(*_tables(60, spec), None, spec)
-    assert (table.groupby("experimentnummer")["holdout"].nunique() == 1).all()
-    assert 0.1 < table["holdout"].mean() < 0.3
+    assert (table.groupby("experimentnummer")[HOLDOUT].nunique() == 1).all()
+    assert 0.1 < table[HOLDOUT].mean() < 0.3
 
 
 def test_a_group_stays_on_one_side(spec: SoftSensor) -> None:
     groups = pd.Series(np.arange(60) // 4, index=np.arange(1, 61))
     table = training_table(*_tables(60, spec), groups, spec)
-    assert (table.groupby("group")["holdout"].nunique() == 1).all()
+    assert (table.groupby(GROUP)[HOLDOUT].nunique() == 1).all()
     with pytest.raises(DataError, match="experiment 60 has no group"):
         training_table(*_tables(60, spec), groups.drop(60), spec)
 
@@ -140,7 +142,7 @@ def test_what_one_version_holds_out_no_other_version_was_trained_on(
         features, targets = _tables(len(known), spec)
         features, targets = (part.assign(experimentnummer=names) for part in (features, targets))
         table = training_table(features, targets, None, spec)
-        trained |= set(table.loc[~table["holdout"], "experimentnummer"])
-        kept_out |= set(table.loc[table["holdout"], "experimentnummer"])
+        trained |= set(table.loc[~table[HOLDOUT], "experimentnummer"])
+        kept_out |= set(table.loc[table[HOLDOUT], "experimentnummer"])
     assert trained | kept_out == known
     assert not trained & kept_out
