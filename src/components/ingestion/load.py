@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import Boolean, Connection, DateTime, Engine, Integer, inspect
-from sqlalchemy.types import TypeEngine
+from sqlalchemy import Connection, Engine
 
 from src.components.database.connection import run_copy
+from src.components.database.existing import Existing
 from src.components.database.journal import Journal
+from src.components.database.schema import require_fit
 from src.components.database.tables import tables
 from src.components.ingestion import data_set, table_file
 from src.components.ingestion.account import Account
@@ -19,6 +19,9 @@ from src.components.ingestion.cells import literal
 from src.components.ingestion.table_file import TableFile
 from src.errors import DataError
 from src.soft_sensor import SoftSensor
+
+TIMES = ("timestamp with time zone", "timestamp without time zone")
+WHOLE_NUMBERS = ("smallint", "integer", "bigint")
 
 
 def load_sensor_rows(
@@ -35,7 +38,7 @@ def load_sensor_rows(
     Raises:
         DataError: naming the line and the column that is wrong; or when the file was loaded before.
     """
-    inbox = tables(spec, prefix).online.name
+    online = tables(spec, prefix).online
     journal = Journal(engine, spec, prefix)
     digest = digest_of(file)
     account = Account()
@@ -44,8 +47,9 @@ def load_sensor_rows(
         data_set.note_sensor_rows(table, spec, account)
         if not again:
             _refuse_known(journal, connection, file, digest)
+        (inbox,) = require_fit(connection, [online])
         _copy(table, connection, inbox)
-        account.note(table.rows, f"rows loaded into {inbox}")
+        account.note(table.rows, f"rows loaded into {online.name}")
         details = {"file": file.name, "sha256": digest, "rows": table.rows}
         journal.note_load(connection, details)
     account.log()
@@ -74,38 +78,39 @@ def _refuse_known(journal: Journal, connection: Connection, file: Path, digest: 
         )
 
 
-def _copy(table: TableFile, connection: Connection, inbox: str) -> None:
+def _copy(table: TableFile, connection: Connection, inbox: Existing) -> None:
     """Copy the rows of a file into the inbox, whose columns may be of other types than ours."""
-    there = {column["name"]: column["type"] for column in inspect(connection).get_columns(inbox)}
-    cells = [_as_there(table, name, there[name], inbox) for name in table.columns]
-    names = ", ".join(f'"{name}"' for name in table.columns)
+    name = inbox.table.name
+    cells = [_as_there(table, column, inbox) for column in table.columns]
+    columns = ", ".join(f'"{column}"' for column in table.columns)
     with tempfile.NamedTemporaryFile(suffix=".csv") as scratch:
         # The rows come in the order of the file.
         table.connection.execute(
             f"COPY (SELECT {', '.join(cells)} FROM rows) TO {literal(scratch.name)} "
             "(FORMAT csv, HEADER false, DELIMITER ',')"
         )
-        statement = f"COPY \"{inbox}\" ({names}) FROM STDIN WITH (FORMAT csv, ENCODING 'UTF8')"
+        statement = f"COPY \"{name}\" ({columns}) FROM STDIN WITH (FORMAT csv, ENCODING 'UTF8')"
         with open(scratch.name, "rb") as source:
             run_copy(connection, statement, source)
 
 
-def _as_there(table: TableFile, name: str, kind: TypeEngine[Any], inbox: str) -> str:
+def _as_there(table: TableFile, name: str, inbox: Existing) -> str:
     """SQL: a column of the file as its column of the inbox takes it.
 
     Raises:
         DataError: when a column of whole numbers cannot hold a value.
     """
     column = f'"{name}"'
-    if isinstance(kind, DateTime):
+    kind = inbox.columns[name].kind if name in inbox.columns else None
+    if kind in TIMES:
         return f"strftime(to_timestamp({column}), '%Y-%m-%d %H:%M:%S.%f') || '+00'"
-    if isinstance(kind, Boolean):
+    if kind == "boolean":
         return f"{column} <> 0"
-    if isinstance(kind, Integer):
+    if kind in WHOLE_NUMBERS:
         whole = f"try_cast({column} AS BIGINT)"
         # NaN means the same as no value.
         broken = f"NOT isnan(CAST({column} AS DOUBLE)) AND {whole} IS DISTINCT FROM {column}"
-        _refuse_broken(table, column, broken, inbox)
+        _refuse_broken(table, column, broken, inbox.table.name)
         return whole
     return column
 
