@@ -203,7 +203,8 @@ def analysed(connection: Connection, spec: SoftSensor, until: pd.Timestamp) -> p
 
     Returns:
         The ledger's columns of the newest prediction, laboratory values as `Target.measured`
-        and `Target.censored`, and `loaded_at`, the arrival of the first value of the phase; oldest first.
+        and `Target.censored`, and `loaded_at`, the arrival of the first value of the phase;
+        oldest first.
     """
     keys = spec.columns.keys
     ledger, laboratory = tables(spec).archived, tables(spec).laboratory
@@ -224,7 +225,8 @@ def analysed(connection: Connection, spec: SoftSensor, until: pd.Timestamp) -> p
     table = _ledger_rows(connection, predictions)
     table = table[possible(table, spec)].merge(measured, on=keys)
     table = table.merge(read_rows(connection, arrival), on=keys)
-    return table.sort_values("loaded_at", kind="stable", ignore_index=True)
+    # The copy puts columns that came from several tables into one block of memory.
+    return table.sort_values("loaded_at", kind="stable", ignore_index=True).copy()
 
 
 def arrivals(

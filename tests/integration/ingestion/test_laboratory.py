@@ -30,7 +30,8 @@ def _means(engine: Engine, spec: SoftSensor) -> list[list[float]]:
     """What counts as measured: experiment, phase and targets."""
     with engine.connect() as connection:
         values = pd.read_sql(newest_values(tables(spec).laboratory, spec), connection)
-    return phase_means(values, spec).to_numpy(dtype=float).tolist()
+    columns = [*spec.columns.keys, *spec.target_names]
+    return phase_means(values, spec)[columns].to_numpy(dtype=float).tolist()
 
 
 def test_a_file_that_grows_adds_what_is_new(

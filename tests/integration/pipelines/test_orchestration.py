@@ -74,7 +74,7 @@ def test_train_is_a_completed_flow_run(
     run = newest_run(prefect, "train")
     assert run["state_type"] == "COMPLETED"
     asked = {"folder": str(small_dataset), "trials": 1}
-    assert run["parameters"] == {**asked, "retrain": False, "cold": False}
+    assert run["parameters"] == {**asked, "retrain": False, "cold": False, "accept_outliers": None}
     completed_tasks(prefect, run, {"prepare", "evaluate_and_register"})
     assert "errors on the hold-out" in log_of(prefect, run)
     assert secrets_in(prefect, run, secrets) == []

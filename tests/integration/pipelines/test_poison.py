@@ -63,9 +63,10 @@ def fixture_named(engine: Engine, home: Path, small_dataset: Path, impress: Impr
     registry = Registry(settings, spec.name)
     promote(registry, registry.log(bundle, {}, {}, small_dataset), "the first")
     bench = Workbench(engine, spec)
-    bench.execute(
-        "DROP TABLE online_data, archived_data, rejected_data, runs, laboratory_data CASCADE"
-    )
+    for prefix in ("", "test_"):
+        for table in ("online_data", "archived_data", "rejected_data", "laboratory_data"):
+            bench.execute(f"DROP TABLE {prefix}{table} CASCADE")
+    bench.execute("DROP TABLE runs")
     assert impress("init").returncode == 0
     month = home / "month"
     simulator.simulate(
