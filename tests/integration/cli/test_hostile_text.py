@@ -47,6 +47,7 @@ def fixture_wide(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(name="named")
 def fixture_named(engine: Engine, home: Path, impress: Impress) -> Workbench:
+    titles = ("\x1b[31mturb\u202eidity [bold]", "surface\a tension\n[/]")
     """A rig whose experiments have names, and whose titles are hostile, too."""
     params = home / "params.yaml"
     content = params.read_text(encoding="utf-8")
