@@ -47,7 +47,6 @@ def fixture_wide(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(name="named")
 def fixture_named(engine: Engine, home: Path, impress: Impress) -> Workbench:
-    titles = ("\x1b[31mturb\u202eidity [bold]", "surface\a tension\n[/]")
     """A rig whose experiments have names, and whose titles are hostile, too."""
     params = home / "params.yaml"
     content = params.read_text(encoding="utf-8")
@@ -165,6 +164,7 @@ def test_names_in_the_database_are_shown(
 
     assert_shown(run("rejected"), *NAMES)
     assert_shown(run("status"), *NAMES)
+    titles = ("\x1b[31mturb\u202eidity [bold]", "surface\a tension\n[/]")
     assert_shown(run("why", NAMES[0]), NAMES[0], *titles)
 
 
