@@ -64,8 +64,8 @@ def fixture_named(engine: Engine, home: Path, small_dataset: Path, impress: Impr
     promote(registry, registry.log(bundle, {}, {}, small_dataset), "the first")
     bench = Workbench(engine, spec)
     for prefix in ("", "test_"):
-        for table in ("online_data", "archived_data", "rejected_data", "laboratory_data"):
-            bench.execute(f"DROP TABLE {prefix}{table} CASCADE")
+        for name in ("online_data", "archived_data", "rejected_data", "laboratory_data"):
+            bench.execute(f"DROP TABLE {prefix}{name} CASCADE")
     bench.execute("DROP TABLE runs")
     assert impress("init").returncode == 0
     month = home / "month"
