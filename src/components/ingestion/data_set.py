@@ -50,7 +50,8 @@ def note_sensor_rows(table: TableFile, spec: SoftSensor, account: Account) -> No
     account.note(table.rows, f"rows in {table.file.name}")
     _note_left_out(table, account)
     valid = valid_rows(spec)
-    account.note_left_out(table.count(f"NOT {valid}"), "rows that the rig has marked as invalid")
+    if spec.valid_rows:
+        account.note(table.count(f"NOT {valid}"), "rows that the rig has marked as invalid")
     for sensor in spec.sensors:
         name = f'"{sensor.name}"'
         outside = table.count(f"{name} NOT BETWEEN {sensor.low} AND {sensor.high} AND {valid}")
