@@ -94,7 +94,7 @@ class Bench:
         initialise(self.engine, self.spec)
         if not rows:
             return
-        # By a process of its own: the peak memory of a child includes that of this one at its start.
+        # In a process of its own: the peak memory of a child includes what this one has by then.
         run([*IMPRESS, "load", str(self.folder / "base" / "sensors.csv")])
         with self.engine.connect() as connection:
             base = int(connection.scalar(text("SELECT count(*) FROM online_data")) or 0)
