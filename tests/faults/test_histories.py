@@ -73,9 +73,9 @@ class Place:
 
 
 class History(RuleBasedStateMachine):
-    """An inbox, its runs, and what can happen to them. The name of a rule is its sentence."""
+    """An inbox, its runs, and what can happen to them."""
 
-    # pylint: disable=missing-function-docstring  # as said
+    # pylint: disable=missing-function-docstring  # the name of a rule is its sentence
 
     place: Place
 

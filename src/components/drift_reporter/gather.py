@@ -24,7 +24,7 @@ from src.components.predictor.bundle import Bundle
 from src.components.predictor.flags import Flag, has_flag
 from src.components.predictor.judgement import Judgement
 from src.components.predictor.scoring import Served
-from src.components.transformation.training_table import phase_means
+from src.components.transformation import censoring
 from src.errors import DataError
 from src.soft_sensor import FARTHEST_STAMP, Sensor, SoftSensor
 
@@ -219,7 +219,7 @@ def analysed(connection: Connection, spec: SoftSensor, until: pd.Timestamp) -> p
     loaded_at = laboratory.c.loaded_at
     arrival = select(*phase, func.min(loaded_at).label("loaded_at")).group_by(*phase)
     arrival = arrival.where(loaded_at.between(BEGINNING, until), names_phase(laboratory, spec))
-    measured = phase_means(values, spec).rename(
+    measured = censoring.means(values, spec).rename(
         columns={target.name: target.measured for target in spec.targets}
     )
     table = _ledger_rows(connection, predictions)

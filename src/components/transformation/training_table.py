@@ -23,12 +23,12 @@ SAMPLE = "sample"  # column of laboratory values that tells the samples of a pha
 
 
 def laboratory_targets(laboratory: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:
-    """What `phase_means` gives, provided that every target was measured.
+    """What `censoring.means` gives, provided that every target was measured.
 
     Raises:
         DataError: when no row names a phase, or a target has no value at all.
     """
-    means = phase_means(samples(laboratory, spec), spec)
+    means = censoring.means(samples(laboratory, spec), spec)
     never_measured = [name for name in spec.target_names if means[name].isna().all()]
     if never_measured:
         raise DataError(
@@ -80,11 +80,6 @@ def _sample_names(rows: pd.DataFrame, keys: pd.DataFrame, spec: SoftSensor) -> p
         names = rows[spec.laboratory.sample_column].fillna("").astype(str)
     number = keys.assign(**{SAMPLE: names}).groupby([*spec.columns.keys, SAMPLE]).cumcount() + 1
     return names.where((number == 1) & (names != ""), names + "#" + number.astype(str))
-
-
-def phase_means(table: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:
-    """Samples to one row of targets per phase: see `censoring.means`."""
-    return censoring.means(table, spec)
 
 
 def training_table(

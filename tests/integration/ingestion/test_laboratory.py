@@ -10,7 +10,7 @@ from sqlalchemy import Engine, text
 
 from src.components.database.tables import newest_values, tables
 from src.components.ingestion.laboratory import load
-from src.components.transformation.training_table import phase_means
+from src.components.transformation import censoring
 from src.errors import DataError
 from src.soft_sensor import SoftSensor
 
@@ -31,7 +31,7 @@ def _means(engine: Engine, spec: SoftSensor) -> list[list[float]]:
     with engine.connect() as connection:
         values = pd.read_sql(newest_values(tables(spec).laboratory, spec), connection)
     columns = [*spec.columns.keys, *spec.target_names]
-    return phase_means(values, spec)[columns].to_numpy(dtype=float).tolist()
+    return censoring.means(values, spec)[columns].to_numpy(dtype=float).tolist()
 
 
 def test_a_file_that_grows_adds_what_is_new(
