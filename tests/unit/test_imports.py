@@ -23,7 +23,8 @@ COMPONENTS: dict[str, set[str]] = {
     "drift_reporter": {"database", "predictor", "transformation"},
 }
 ALLOWED: dict[str, set[str]] = {
-    "soft_sensor": {"errors"},
+    "params_file": {"errors"},
+    "soft_sensor": {"errors", "params_file"},
     "settings": {"errors", "safe_text"},
     "errors": set(),
     "files": set(),
