@@ -153,7 +153,7 @@ def main(hydraulics: Path | None) -> None:
     print(f"{len(worlds)} simulated worlds, {REPEATS} x {FOLDS} folds; se: between worlds\n")
     print(compare(worlds, REPEATS, spec).round(4).to_string(), flush=True)
     if hydraulics:
-        rig = soft_sensor(Path("examples/hydraulics/params.yaml"))
+        rig = soft_sensor(params=Path("examples/hydraulics/params.yaml"))
         table = training_data(hydraulics, rig)
         table = table.groupby(GROUP).head(CYCLES).reset_index(drop=True)
         print(f"\nhydraulic rig, {len(table)} cycles of {table[GROUP].nunique()} blocks\n")
