@@ -307,6 +307,18 @@ class Limit(_Record):
             raise ValueError("a limit has either min or max")
         return self
 
+    @property
+    def bound(self) -> float:
+        """The value that still keeps it."""
+        bound = self.min if self.max is None else self.max
+        assert bound is not None
+        return bound
+
+    @property
+    def side(self) -> int:
+        """1 for the most that is clean, -1 for the least."""
+        return -1 if self.max is None else 1
+
 
 class Target(Quantity):
     """What the laboratory measures and we predict; the range is what is physically possible.
@@ -354,13 +366,18 @@ class Target(Quantity):
     def columns(self) -> list[str]:
         """All columns that belong to it."""
         interval = [self.lower, self.upper]
-        checked = [self.measured, self.censored, self.inside, self.off, self.score]
+        checked = [self.measured, self.censored, self.inside, self.off, self.score, self.spread]
         return [self.name, *interval, *checked]
 
     @property
     def score(self) -> str:
         """Column of the out-of-fold error in units of the trees' disagreement, see `intervals`."""
         return f"{self.name}_score"
+
+    @property
+    def spread(self) -> str:
+        """Column of that disagreement itself, on the working scale."""
+        return f"{self.name}_spread"
 
     @model_validator(mode="after")
     def _zero_is_lowest(self) -> Self:
@@ -392,6 +409,13 @@ class Training(_Record):
     seed: int = 0
     min_experiments: Annotated[int, Field(ge=10)] = 10
     group: Group | None = None
+
+
+class Budget(_Record):
+    """Which share of all judged phases a verdict may at most get wrong, see `predictor.risk`."""
+
+    wrong_clean: Annotated[float, Field(gt=0, lt=0.5)] = 0.03
+    wrong_not_clean: Annotated[float, Field(gt=0, lt=0.5)] = 0.03
 
 
 class Prediction(_Record):
@@ -466,6 +490,7 @@ class SoftSensor(_Record):
     statistics: Annotated[tuple[Statistic, ...], Field(min_length=1)]
     targets: Annotated[tuple[Target, ...], Field(min_length=1)]
     training: Training = Training()
+    verdict: Budget = Budget()
     prediction: Prediction = Prediction()
     monitoring: Monitoring = Monitoring()
     wording: Wording = Wording()

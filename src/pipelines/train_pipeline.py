@@ -23,6 +23,7 @@ from src.components.registry.versions import Registry
 from src.components.trainer import evaluation, explanation, fitting
 from src.components.trainer.members import Params
 from src.components.trainer.model_card import model_card
+from src.components.trainer.verdict_figures import verdict_figures
 from src.components.transformation import censoring
 from src.components.transformation.training_table import (
     HOLDOUT,
@@ -152,9 +153,25 @@ def evaluate_and_register(
         version = Registry(settings, spec.name).log(bundle, scores, tags, pages)
     write_whole(settings.artifacts / "metrics.json", json.dumps(scores, indent=1).encode())
     logger.info("version %s of %s; errors on the hold-out:", version, spec.name)
-    for line in errors.round(3).to_string(index=False).splitlines():
-        logger.info("%s", line)
+    _log_table(errors.round(3).to_string(index=False))
+    _log_verdicts(bundle, spec)
     return version
+
+
+def _log_verdicts(bundle: Bundle, spec: SoftSensor) -> None:
+    """How the training phases would be judged, and what is promised."""
+    figures = verdict_figures(bundle.reference, spec)
+    if figures is None:
+        return
+    logger.info("verdicts on the training phases, by what the laboratory says:")
+    _log_table(figures.counts.to_string())
+    for sentence in figures.sentences:
+        logger.info("%s", sentence)
+
+
+def _log_table(text: str) -> None:
+    for line in text.splitlines():
+        logger.info("%s", line)
 
 
 if __name__ == "__main__":

@@ -36,8 +36,6 @@ from src.soft_sensor import SoftSensor, Target
 
 FOLD = "impress_fold"  # column of the training rows: position of the fold that a row is in
 MARKS = ("", BELOW, ABOVE)  # of laboratory values, see `censoring`
-# What columns were called in bundles of version 0.4 and before.
-FORMER = {GROUP: "group", FOLD: "fold"}
 
 
 @dataclass(frozen=True)
@@ -75,8 +73,8 @@ class Bundle:  # pylint: disable=too-many-instance-attributes  # all that a pred
         weights: members by targets; each column sums to 1.
         floors: phase values by targets, the least spread that counts (see `intervals`).
         reference: the training rows, see `reference_columns`: the targets' own names have the
-            out-of-fold predictions, `Target.measured` the laboratory values, `Target.score` the
-            errors in units of the spread.
+            out-of-fold predictions, `Target.measured` the laboratory values, `Target.spread` the
+            disagreement between the trees, `Target.score` the errors in units of it.
         holdout: the rows that no model has seen, see `holdout_columns`: the targets' own names have
             the laboratory values.
         origin: where it comes from and how good it is.
@@ -106,9 +104,9 @@ class Bundle:  # pylint: disable=too-many-instance-attributes  # all that a pred
         """
         predicted = self.estimate(features, spec)
         flagged = flags.quality_flags(features, self.reference, spec)
-        verdict = verdicts(predicted, features[spec.columns.phase], spec)
+        verdict = verdicts(predicted, features[spec.columns.phase], self.reference, spec)
         open_verdict = flags.unreliable(flagged, spec) & (verdict != "")
-        return predicted.assign(
+        return predicted.drop(columns=[target.spread for target in spec.targets]).assign(
             flags=flags.joined(flagged),
             verdict=verdict.mask(open_verdict, Judgement.UNCERTAIN),
         )
@@ -116,7 +114,8 @@ class Bundle:  # pylint: disable=too-many-instance-attributes  # all that a pred
     def estimate(self, features: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:
         """Targets with intervals, for rows of which only keys and features are known.
 
-        The prediction is the mean over the folds; an interval always contains it.
+        The prediction is the mean over the folds; an interval always contains it. `Target.spread`
+        is the mean disagreement between the trees, on the working scale.
 
         Raises:
             BundleRefused: when the bundle was trained for other features or targets.
@@ -131,6 +130,7 @@ class Bundle:  # pylint: disable=too-many-instance-attributes  # all that a pred
             spread = np.stack([fold[target.name].to_numpy() for fold in spreads])
             lower, upper = self._interval(centre, spread, phase, target, spec)
             value = predicted[target.name]
+            predicted[target.spread] = spread.mean(axis=0)
             predicted[target.lower] = np.fmin(lower, value).clip(target.low, target.high)
             predicted[target.upper] = np.fmax(upper, value).clip(target.low, target.high)
         return predicted
@@ -249,8 +249,9 @@ def reference_columns(spec: SoftSensor) -> list[str]:
     counts = [sensor.out_of_bounds for sensor in spec.sensors]
     measured = [target.measured for target in spec.targets]
     scores = [target.score for target in spec.targets]
+    spreads = [target.spread for target in spec.targets]
     own = [*spec.columns.keys, GROUP, "last_timestamp", *spec.features, *counts, FOLD]
-    return [*own, *spec.target_names, *measured, *censored_columns(spec), *scores]
+    return [*own, *spec.target_names, *measured, *censored_columns(spec), *scores, *spreads]
 
 
 def censored_columns(spec: SoftSensor) -> list[str]:

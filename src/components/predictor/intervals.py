@@ -86,6 +86,19 @@ def lower_bound(centres: Array, spreads: Array, calibration: Calibration) -> Arr
     return -upper_bound(-centres, spreads, calibration)
 
 
+def half_width(scores: Array, weights: Array, coverage: float) -> float:
+    """Half the width of the interval that one fold gives, in units of its spread.
+
+    Args:
+        scores, weights, coverage: see `Calibration`.
+
+    Returns:
+        Infinite as in `upper_bound`.
+    """
+    one_fold = Calibration(scores, np.zeros(len(scores), dtype=int), weights, coverage)
+    return float(upper_bound(np.zeros((1, 1)), np.ones((1, 1)), one_fold)[0])
+
+
 def beyond_limits(lower: Array, upper: Array, calibration: Calibration) -> tuple[Array, Array]:
     """Ends of intervals, infinite where they reach a limit beyond which nothing was told apart."""
     return (

@@ -8,8 +8,9 @@ from enum import StrEnum
 import numpy as np
 import pandas as pd
 
+from src.components.predictor import risk
 from src.components.predictor.reasons import Reason
-from src.soft_sensor import SoftSensor, Target
+from src.soft_sensor import Limit, SoftSensor, Target
 
 OVERSHOOT = 0.02  # of a target's range: 1 mN/m, 20 mg/L
 
@@ -22,38 +23,71 @@ class Judgement(StrEnum):
     UNCERTAIN = "uncertain: take a laboratory sample"
 
 
-def verdicts(predicted: pd.DataFrame, phase: pd.Series, spec: SoftSensor) -> pd.Series:
-    """Judge phases by their intervals: clean only when every limit is kept by the whole interval.
+def verdicts(
+    predicted: pd.DataFrame, phase: pd.Series, reference: pd.DataFrame, spec: SoftSensor
+) -> pd.Series:
+    """Judge phases by the risk of a wrong verdict, see `risk`.
+
+    Where the training rows are too few for a promise, by the intervals: clean only when every limit
+    is kept by the whole interval.
+
+    Args:
+        predicted: targets, intervals and `Target.spread`.
+        reference: see `Bundle.reference`.
 
     Returns:
         One verdict a row; empty for phases that params.yaml does not judge.
     """
-    limited = [target for target in spec.targets if target.limit]
-    if not limited:
-        return pd.Series("", index=predicted.index)
-    kept = pd.concat([_keeps_limit(predicted, target) for target in limited], axis=1)
-    broken = pd.concat([_breaks_limit(predicted, target) for target in limited], axis=1)
+    judged = risk.judged(phase, spec)
+    verdict = pd.Series("", index=predicted.index, dtype=object)
+    if not judged.any():
+        return verdict
+    rows = predicted.assign(**{spec.columns.phase: phase})[judged]
+    law = risk.error_law(reference, spec)
+    score = risk.scores(risk.log_chances(rows, law, spec))
+    thresholds = risk.thresholds(risk.known_rows(reference, law, spec), spec)
+    verdict[judged] = decide(score, *thresholds, *by_intervals(rows, spec))
+    return verdict
+
+
+def decide(
+    score: pd.Series,
+    clean_above: float | pd.Series,
+    not_clean_below: float | pd.Series,
+    kept: pd.Series,
+    broken: pd.Series,
+) -> pd.Series:
+    """Verdicts from scores, or from intervals where a threshold is NaN.
+
+    Args:
+        clean_above, not_clean_below: see `risk.Thresholds`; one for all rows, or one a row.
+        kept, broken: whether all intervals keep their limits, and whether one breaks it.
+    """
+    clean = (score > clean_above) | (kept & np.isnan(clean_above))
+    not_clean = (score < not_clean_below) | (broken & np.isnan(not_clean_below))
     verdict = np.select(
-        [broken.any(axis=1), kept.all(axis=1)],
-        [Judgement.NOT_CLEAN, Judgement.CLEAN],
+        [clean & ~not_clean, not_clean & ~clean],
+        [Judgement.CLEAN, Judgement.NOT_CLEAN],
         Judgement.UNCERTAIN,
     )
-    judged = phase.isin([each.value for each in spec.phases if each.judged])
-    return pd.Series(verdict, index=predicted.index, dtype=object).where(judged, "")
+    return pd.Series(verdict, index=score.index, dtype=object)
 
 
-def _keeps_limit(predicted: pd.DataFrame, target: Target) -> pd.Series:
-    assert target.limit is not None
-    if target.limit.max is not None:
-        return predicted[target.upper] <= target.limit.max
-    return predicted[target.lower] >= target.limit.min
+def by_intervals(predicted: pd.DataFrame, spec: SoftSensor) -> tuple[pd.Series, pd.Series]:
+    """Whether all intervals keep their limits, and whether one of them breaks its limit."""
+    ends = [keep_and_break(predicted, target, limit) for target, limit in risk.limited(spec)]
+    kept = pd.concat([keeps for keeps, _ in ends], axis=1).all(axis=1)
+    return kept, pd.concat([breaks for _, breaks in ends], axis=1).any(axis=1)
 
 
-def _breaks_limit(predicted: pd.DataFrame, target: Target) -> pd.Series:
-    assert target.limit is not None
-    if target.limit.max is not None:
-        return predicted[target.lower] > target.limit.max
-    return predicted[target.upper] < target.limit.min
+def keep_and_break(
+    predicted: pd.DataFrame, target: Target, limit: Limit
+) -> tuple[pd.Series, pd.Series]:
+    """Whether the whole interval of a target keeps its limit, and whether it breaks it."""
+    lower, upper = predicted[target.lower], predicted[target.upper]
+    if limit.side > 0:
+        return upper <= limit.bound, lower > limit.bound
+    return lower >= limit.bound, upper < limit.bound
 
 
 def moved_to_bounds(values: pd.Series, target: Target) -> pd.Series:

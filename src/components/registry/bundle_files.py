@@ -23,7 +23,6 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from src.components.predictor import trees
 from src.components.predictor.bundle import (
     FOLD,
-    FORMER,
     MARKS,
     Bundle,
     Origin,
@@ -192,9 +191,8 @@ def _floors(contract: Contract) -> pd.DataFrame:
 def _table(file: Path, columns: list[str], contract: Contract) -> pd.DataFrame:
     """A table whose text columns stay text: experiment 007 is not 7, and NaN may be a name."""
     marks = [name for name in censored_columns(contract.params) if name in columns]
-    former = [FORMER.get(name, name) for name in columns if name not in marks]
-    text = contract.text & {*columns, *former} | {*marks}
-    numbers = {*columns, *former} - text
+    text = contract.text & set(columns) | {*marks}
+    numbers = set(columns) - text
     try:
         table = pd.read_csv(
             file,
@@ -206,14 +204,12 @@ def _table(file: Path, columns: list[str], contract: Contract) -> pd.DataFrame:
         )
     except (ValueError, OverflowError) as error:
         raise BundleRefused(f"{file} is not a table: {error}") from error
-    if list(table.columns) == former:
-        text |= {name for name in columns if FORMER.get(name) in text}
-        table.columns = pd.Index([name for name in columns if name not in marks])
-        table = table.assign(**dict.fromkeys(marks, "")).astype(dict.fromkeys(marks, "str"))
-        table = table[columns]
     if list(table.columns) != columns:
-        raise BundleRefused(f"{file} has other columns than the model's table")
-    measured = table.drop(columns=list(text & set(columns)))
+        raise BundleRefused(
+            f"{file} has other columns than the model's table: it was altered, or made by another "
+            "version of impress: train and promote a new model"
+        )
+    measured = table.drop(columns=list(text))
     if any(kind.kind not in "if" for kind in measured.dtypes) and len(table):
         raise BundleRefused(f"{file} has text where numbers belong")
     if np.isinf(measured.to_numpy(dtype=float)).any():

@@ -78,19 +78,22 @@ def assemble(table: pd.DataFrame, params: dict[str, Params], spec: SoftSensor) -
     votes, spread = out_of_fold(models, part, fold, spec)
     weights = member_weights(votes, part, spec)
     floors = spread_floors(spread, phase)
+    spread = floored(spread, floors, phase)
     combined = combine(votes, weights)
     # A value that is a limit counts as the limit itself: see `intervals`.
-    scores = (combined - _on_scale(part, spec)).abs() / floored(spread, floors, phase)
+    scores = (combined - _on_scale(part, spec)).abs() / spread
 
     measured = {target.name: target.measured for target in spec.targets}
     marked = {target.censored: censoring.marks(part, target) for target in spec.targets}
     score = {target.name: target.score for target in spec.targets}
+    own_spread = {target.name: target.spread for target in spec.targets}
     reference = pd.concat(
         [
             part.drop(columns=spec.target_names).assign(**{FOLD: fold}, **marked),
             in_units(combined, spec),
             part[spec.target_names].rename(columns=measured),
             scores.rename(columns=score),
+            spread.rename(columns=own_spread),
         ],
         axis=1,
     )

@@ -8,6 +8,7 @@ import pandas as pd
 
 from src.components.predictor.bundle import Bundle
 from src.components.trainer.evaluation import ALL_PHASES
+from src.components.trainer.verdict_figures import verdict_figures
 from src.components.transformation import censoring
 from src.components.transformation.training_table import GROUP
 from src.safe_text import safe
@@ -40,6 +41,7 @@ def model_card(
         "of always guessing the training median.",
         "## Limits of a verdict",
         _table(_limit_rows(spec)),
+        *_verdict_paragraphs(bundle, spec),
         "## Known weaknesses",
         "\n".join(f"- {weakness}" for weakness in weaknesses(bundle, metrics, spec)),
         "## Importance of the sensors",
@@ -66,6 +68,17 @@ def _purpose(spec: SoftSensor) -> str:
         f"Predicts {targets} at the end of a phase ({phases}) from the series of {sensors}. "
         "It does not replace the laboratory where the verdict is `uncertain` or a flag is set."
     )
+
+
+def _verdict_paragraphs(bundle: Bundle, spec: SoftSensor) -> list[str]:
+    """How the training phases would be judged; nothing where no phase is judged."""
+    figures = verdict_figures(bundle.reference, spec)
+    if figures is None:
+        return []
+    rows = [["in the laboratory", *figures.counts]]
+    for truth, counts in figures.counts.iterrows():
+        rows.append([str(truth), *(str(count) for count in counts)])
+    return [_table(rows), "\n".join(f"- {sentence}" for sentence in figures.sentences)]
 
 
 def weaknesses(bundle: Bundle, metrics: pd.DataFrame, spec: SoftSensor) -> list[str]:
