@@ -8,6 +8,7 @@ import pandas as pd
 from sqlalchemy import Connection, Double, Engine, select, text
 
 from src.cli.console import show_line, show_rule, show_table, stamp
+from src.cli.why_verdict import explained
 from src.components.database.schema import require_fit
 from src.components.database.tables import NEWEST_FIRST, tables
 from src.components.predictor.bundle import Bundle
@@ -51,8 +52,9 @@ def show_why(engine: Engine, settings: Settings, spec: SoftSensor, experiment: s
     for prediction in read_predictions(engine, spec, experiment):
         show_rule(f"experiment {experiment}, {prediction.phase.name}")
         _show_origin(prediction)
-        _show_flags(prediction, spec)
         bundle = _fetch_bundle(registry, prediction, spec)
+        _show_verdict(prediction, bundle, spec)
+        _show_flags(prediction, spec)
         _show_targets(prediction, bundle, spec)
         if bundle:
             _show_contributions(prediction, bundle, spec)
@@ -128,10 +130,16 @@ def _show_origin(prediction: Prediction) -> None:
         show_line(f"supersedes {prediction.older} older {plural} of this phase")
 
 
+def _show_verdict(prediction: Prediction, bundle: Bundle | None, spec: SoftSensor) -> None:
+    verdict = prediction.values["verdict"]
+    show_line(f"verdict    {verdict or 'none: this phase is not judged'}")
+    if verdict and bundle:
+        for sentence in explained(prediction.row, bundle, spec):
+            show_line(f"           {sentence}")
+
+
 def _show_flags(prediction: Prediction, spec: SoftSensor) -> None:
-    row = prediction.values
-    flags = row["flags"] or ""
-    show_line(f"verdict    {row['verdict'] or 'none: this phase is not judged'}")
+    flags = prediction.values["flags"] or ""
     show_line(f"flags      {flags or 'none'}")
     for code, meaning in describe(flags, spec).items():
         show_line(f"           {code}: {meaning}")

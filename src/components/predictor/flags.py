@@ -88,8 +88,12 @@ def number_reused(features: pd.DataFrame, spec: SoftSensor) -> pd.Series:
 
 def unreliable(flags: pd.DataFrame, spec: SoftSensor) -> pd.Series:
     """Rows whose interval promises nothing: it was calibrated on whole phases with all sensors."""
-    codes = [Flag.FEW_SAMPLES, *(Flag.MISSING.of(sensor) for sensor in spec.sensors)]
-    return flags[codes].any(axis=1)
+    return flags[unreliable_codes(spec)].any(axis=1)
+
+
+def unreliable_codes(spec: SoftSensor) -> list[str]:
+    """Flags with which a verdict is always uncertain."""
+    return [Flag.FEW_SAMPLES, *(Flag.MISSING.of(sensor) for sensor in spec.sensors)]
 
 
 def joined(flags: pd.DataFrame) -> pd.Series:

@@ -44,7 +44,9 @@ def track_record(reference: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:
     truth = truth.mask(risk.broken(rows, spec), Judgement.NOT_CLEAN)
     return pd.DataFrame(
         {
-            VERDICT: decide(score, without_group["clean"], without_group["not_clean"], kept, broken),
+            VERDICT: decide(
+                score, without_group["clean"], without_group["not_clean"], kept, broken
+            ),
             BY_INTERVALS: decide(score, math.nan, math.nan, kept, broken),
             TRUTH: truth,
             WEAKEST: chances.idxmin(axis=1),

@@ -55,9 +55,7 @@ def _counts(record: pd.DataFrame) -> pd.DataFrame:
     return table.set_axis(list(TRUTHS.values())).set_axis(list(WORDS.values()), axis=1)
 
 
-def _promise(
-    verdict: str, record: pd.DataFrame, reference: pd.DataFrame, spec: SoftSensor
-) -> str:
+def _promise(verdict: str, record: pd.DataFrame, reference: pd.DataFrame, spec: SoftSensor) -> str:
     """What is promised of one verdict, or that the phases are too few for it."""
     other = "not clean" if verdict == "clean" else "clean"
     budget = spec.verdict.wrong_clean if verdict == "clean" else spec.verdict.wrong_not_clean
@@ -91,15 +89,20 @@ def _wrong(own: pd.DataFrame, verdict: Judgement) -> str:
 def _blocked(record: pd.DataFrame, spec: SoftSensor) -> str:
     """Which target holds back how many of the uncertain phases."""
     uncertain = record.loc[record[VERDICT] == Judgement.UNCERTAIN, WEAKEST]
-    parts = [f"{spec.target(n).title} {count}" for n, count in uncertain.value_counts().items()]
-    return f"uncertain phases by the target that holds them back: {', '.join(parts)}" if parts else ""
+    parts = [
+        f"{spec.target(str(name)).title} {count}"
+        for name, count in uncertain.value_counts().items()
+    ]
+    return f"uncertain phases by what holds them back: {', '.join(parts)}" if parts else ""
 
 
 def _unreachable(record: pd.DataFrame, spec: SoftSensor) -> str:
     """That `clean` is practically never said, and what would help; empty if it is said."""
     clean = record[record[TRUTH] == Judgement.CLEAN]
+    if clean.empty:
+        return "`clean` cannot be learned: the laboratory found no training phase that keeps all limits"
     called = (clean[VERDICT] == Judgement.CLEAN).sum()
-    if clean.empty or called >= SELDOM * len(clean):
+    if called >= SELDOM * len(clean):
         return ""
     name = clean[WEAKEST].mode().iloc[0]
     return (
