@@ -36,6 +36,8 @@ def track_record(reference: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:
     rows = reference[risk.judged(reference[spec.columns.phase], spec)]
     law = risk.error_law(reference, spec)
     chances = risk.log_chances(rows, law, spec).dropna()
+    if chances.empty:
+        return pd.DataFrame(columns=[VERDICT, BY_INTERVALS, TRUTH, WEAKEST])
     rows, score = rows.loc[chances.index], risk.scores(chances)
     kept, broken = _intervals(rows, reference, spec)
     without_group = _thresholds(rows[GROUP], risk.known_rows(reference, law, spec), spec)

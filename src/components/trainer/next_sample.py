@@ -1,4 +1,7 @@
-"""Which experiments are most worth a laboratory analysis: those the model knows least about."""
+"""Which experiments are most worth a laboratory analysis.
+
+First those that could decide most open verdicts, then those the model knows least about.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,15 @@ from src.components.database.schema import require_fit
 from src.components.database.tables import newest_predictions, read_rows, tables
 from src.components.ingestion import data_set
 from src.components.predictor.bundle import Bundle
+from src.components.predictor.judgement import Judgement
+from src.components.trainer.verdict_gain import (
+    CHANCE,
+    GAIN,
+    NEAREST,
+    SIMILAR,
+    VERDICT,
+    verdict_gain,
+)
 from src.soft_sensor import SoftSensor
 
 # From here on an interval or a feature is named as a reason.
@@ -18,6 +30,7 @@ WIDE = 1.5  # in units of the median width
 FAR = 0.1  # standard deviations beyond the training range
 
 # Columns of the ranked experiments.
+VERDICTS = "impress_verdicts"
 WIDTH = "impress_width"
 DISTANCE = "impress_distance"
 WHY = "impress_why"
@@ -49,31 +62,38 @@ def not_analysed(
 def worth_analysing(
     predicted: pd.DataFrame, bundle: Bundle, spec: SoftSensor, count: int
 ) -> pd.DataFrame:
-    """Rank experiments by how wide their intervals and how unusual their features are.
+    """Rank experiments by the verdicts that their analysis could decide, see `verdict_gain`.
 
-    Width is that of the interval in units of the median one of its phase and target; distance is
+    Those that could decide none follow, by how wide their intervals and how unusual their features
+    are. Width is that of the interval in units of the median one of its phase and target; distance is
     how far a feature is beyond the range of the training rows of its phase, in their standard
-    deviations. Each counts by its largest value in the experiment; experiments are ranked by both,
-    and ordered by the mean of the two ranks.
+    deviations; experiments are ordered by the mean of the two ranks. Each figure counts by its
+    largest value in the experiment.
 
     Args:
         predicted: newest predictions of phases that were not analysed yet, one row per phase.
 
     Returns:
-        At most `count` rows, most worth first: experiment, WIDTH, DISTANCE, WHY.
+        At most `count` rows, most worth first: experiment, VERDICTS, WIDTH, DISTANCE, WHY.
     """
     rows = predicted.reset_index(drop=True)
     width = _widths(rows, spec)
     distance = _distances(rows, bundle, spec)
+    gain = verdict_gain(rows, bundle, spec)
     phases = pd.DataFrame({WIDTH: width.max(axis=1), DISTANCE: distance.max(axis=1)})
+    phases[VERDICTS] = gain[GAIN].reindex(rows.index).fillna(0)
     phases[WHY] = [
-        _reasons(rows.loc[row], width.loc[row], distance.loc[row], spec) for row in rows.index
+        _reasons(rows.loc[row], _open_verdict(row, gain), width.loc[row], distance.loc[row], spec)
+        for row in rows.index
     ]
     by_experiment = phases.groupby(rows[spec.columns.experiment])
-    experiments = by_experiment[[WIDTH, DISTANCE]].max()
-    mean_rank = experiments.rank(ascending=False).mean(axis=1).sort_values(kind="stable")
+    experiments = by_experiment[[VERDICTS, WIDTH, DISTANCE]].max()
+    mean_rank = experiments[[WIDTH, DISTANCE]].rank(ascending=False).mean(axis=1)
+    order = experiments.assign(rank=-mean_rank).sort_values(
+        [VERDICTS, "rank"], ascending=False, kind="stable"
+    )
     experiments[WHY] = by_experiment[WHY].agg(_joined)
-    return experiments.loc[mean_rank.index].head(count).reset_index()
+    return experiments.loc[order.index].head(count).reset_index()
 
 
 def _joined(reasons: pd.Series) -> str:
@@ -104,9 +124,27 @@ def _distances(rows: pd.DataFrame, bundle: Bundle, spec: SoftSensor) -> pd.DataF
     return pd.DataFrame(largest)
 
 
-def _reasons(row: pd.Series, width: pd.Series, distance: pd.Series, spec: SoftSensor) -> str:
-    """The widest interval and the most unusual sensor of one phase, in words; may be empty."""
-    reasons = []
+def _open_verdict(row: int, gain: pd.DataFrame) -> str:
+    """What the analysis of one phase could decide, in words; empty if it has its verdict."""
+    if row not in gain.index:
+        return ""
+    near = gain.loc[row]
+    side = "above" if near[VERDICT] == Judgement.CLEAN else "below"
+    words = (
+        f"uncertain with a chance of {near[CHANCE]:.0%} to keep all limits "
+        f"({near[VERDICT]} {side} {near[NEAREST]:.0%})"
+    )
+    similar = int(near[SIMILAR])
+    if not similar:
+        return words
+    return f"{words}, as {similar} similar {'phase is' if similar == 1 else 'phases are'}"
+
+
+def _reasons(
+    row: pd.Series, open_verdict: str, width: pd.Series, distance: pd.Series, spec: SoftSensor
+) -> str:
+    """Open verdict, widest interval and most unusual sensor of a phase, in words; may be empty."""
+    reasons = [open_verdict] if open_verdict else []
     target = max(spec.targets, key=lambda target: width[target.name])
     if width[target.name] > WIDE:
         interval = f"{row[target.lower]:.3g} to {row[target.upper]:.3g} {target.unit}"

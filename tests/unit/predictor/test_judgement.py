@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 
-from src.components.predictor.judgement import Judgement, moved_to_bounds, reject_reasons, verdicts
+from src.components.predictor.judgement import (
+    Judgement,
+    by_intervals,
+    decide,
+    moved_to_bounds,
+    reject_reasons,
+)
 from src.soft_sensor import SoftSensor
 
 
@@ -21,25 +29,42 @@ def test_a_little_beyond_the_bound_is_the_bound_and_far_beyond_is_refused(
     assert reasons.tolist() == ["", "impossible_prediction", ""]
 
 
-def test_verdicts_need_the_whole_interval(spec: SoftSensor) -> None:
-    tension, anionic, nonionic = spec.target_names
+def _row(tension_at: float, anionic_at: float, width: float, spec: SoftSensor) -> dict[str, float]:
+    values = dict(zip(spec.target_names, (tension_at, anionic_at, 2.0)))
+    return {
+        f"{name}_{end}": value + sign * width
+        for name, value in values.items()
+        for end, sign in (("lower", -1), ("upper", 1))
+    }
 
-    def row(tension_at: float, anionic_at: float, width: float) -> dict[str, float]:
-        values = {tension: tension_at, anionic: anionic_at, nonionic: 2.0}
-        return {
-            f"{name}_{end}": value + sign * width
-            for name, value in values.items()
-            for end, sign in (("lower", -1), ("upper", 1))
-        }
 
-    predicted = pd.DataFrame(
-        [row(70, 2, 1), row(70, 9.5, 1), row(70, 30, 1), row(40, 2, 1), row(70, 2, 1)]
-    )
-    found = verdicts(predicted, pd.Series([0, 0, 0, 0, 1]), spec)
+def test_without_thresholds_a_verdict_needs_the_whole_interval(spec: SoftSensor) -> None:
+    levels = ((70, 2), (70, 9.5), (70, 30), (40, 2))
+    predicted = pd.DataFrame([_row(*level, 1, spec) for level in levels])
+    surest = pd.Series(0.0, predicted.index)  # which does not matter
+    found = decide(surest, math.nan, math.nan, *by_intervals(predicted, spec))
     assert found.tolist() == [
         Judgement.CLEAN,
         Judgement.UNCERTAIN,
         Judgement.NOT_CLEAN,
         Judgement.NOT_CLEAN,
-        "",
     ]
+
+
+def test_with_thresholds_the_score_decides_and_not_the_interval() -> None:
+    score = pd.Series([-0.1, -0.2, -1.0, -1.1, math.nan])
+    kept, broken = pd.Series([False] * 5), pd.Series([True] * 5)
+    assert decide(score, -0.2, -1.0, kept, broken).tolist() == [
+        Judgement.CLEAN,
+        Judgement.UNCERTAIN,
+        Judgement.UNCERTAIN,
+        Judgement.NOT_CLEAN,
+        Judgement.UNCERTAIN,
+    ]
+
+
+def test_where_score_and_interval_contradict_each_other_nothing_is_decided() -> None:
+    """One promise can be kept and the other cannot: one side by the score, one by the interval."""
+    score, yes = pd.Series([-0.1]), pd.Series([True])
+    assert decide(score, -0.2, math.nan, ~yes, yes).tolist() == [Judgement.UNCERTAIN]
+    assert decide(score, -0.2, math.nan, ~yes, ~yes).tolist() == [Judgement.CLEAN]
