@@ -34,7 +34,7 @@ from scipy.optimize import brentq
 
 from benchmarks.worlds import LAUNDRIES, soft_sensor, world
 from src.components.predictor.bundle import Bundle
-from src.components.predictor.ensemble import Array, Regressor, in_units, to_scale
+from src.components.predictor.ensemble import Array, Models, Regressor, in_units, to_scale
 from src.components.trainer import fitting, gate
 from src.components.trainer.evaluation import relative_error, typical_errors
 from src.components.transformation.features import model_inputs
@@ -67,7 +67,7 @@ def noise(inputs: NDArray[np.float32], seed: int) -> Array:
 
 def noisy(bundle: Bundle, sizes: dict[str, float], seeds: dict[str, int]) -> Bundle:
     """A bundle all members of which have the same noise, of a size and a seed for each target."""
-    folds = [
+    folds: list[Models] = [
         {
             member: {
                 target: Noisy(regressor, sizes[target], seeds[target])
@@ -192,7 +192,7 @@ def one_world(laundry: str, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     columns = ["version", "outcome", "change", "detectable", "groups"]
     found = pd.DataFrame(verdicts(table, seed, spec), columns=columns)
     ways = pd.DataFrame(held_out(table, fresh, spec))
-    keys = {"laundry": laundry, "seed": seed}
+    keys: dict[str, Any] = {"laundry": laundry, "seed": seed}
     return found.assign(**keys), ways.assign(**keys)
 
 
