@@ -190,7 +190,7 @@ def _combined_out_of_fold(
 ) -> pd.DataFrame:
     """Combined votes on the working scale, those of a fold by weights chosen on the others.
 
-    So the labels of a row have no part in its own prediction.
+    With weights that were chosen on all folds the errors would look smaller than they are.
     """
     parts = []
     for number in sorted(fold.unique()):

@@ -68,7 +68,7 @@ def test_the_labels_of_a_group_have_no_part_in_its_own_predictions(spec: SoftSen
     changed = table.copy()
     own = table[GROUP] == 7
     changed.loc[own, spec.target_names] = 25.0
-    before, after = (fitting.assemble(part, MEMBERS, spec).reference for part in (table, changed))
+    before, after = (fitting.assemble(part, FOREST, spec).reference for part in (table, changed))
     same = before.loc[own, spec.target_names]
     pd.testing.assert_frame_equal(after.loc[own, spec.target_names], same)
     others = ~own & (before[FOLD] != before.loc[own, FOLD].iloc[0])
