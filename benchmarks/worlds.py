@@ -10,6 +10,7 @@ from __future__ import annotations
 import tempfile
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import pandas as pd
@@ -26,7 +27,7 @@ LAUNDRY, OTHER_LAUNDRY = "laundry", "other laundry"
 LAUNDRIES = (LAUNDRY, OTHER_LAUNDRY)
 
 # Constants of the simulator that differ in the other laundry, see there for their units.
-OTHER_CONSTANTS = {
+OTHER_CONSTANTS: dict[str, Any] = {
     "RECIPES": (
         Recipe("a", column(90, 60, 9, 20, 90), 0.0, 3.6, (190, 60), (2.2, 0.50)),
         Recipe("b", column(210, 150, 18, 30, 140), 3.5, 4.0, (160, 70), (1.5, 0.60)),

@@ -42,7 +42,7 @@ def explained(row: pd.DataFrame, bundle: Bundle, spec: SoftSensor) -> list[str]:
     lines.append(_chance(estimated, verdict, bundle.reference, spec))
     intervals = _by_intervals(estimated, spec)
     if verdict != intervals:
-        lines.append(_contradiction(estimated, verdict, intervals, bundle.reference, spec))
+        lines.append(_contradiction(estimated, verdict, intervals, bundle, spec))
     return lines
 
 
@@ -74,11 +74,11 @@ def _contradiction(
     estimated: pd.DataFrame,
     verdict: str,
     intervals: str,
-    reference: pd.DataFrame,
+    bundle: Bundle,
     spec: SoftSensor,
 ) -> str:
     """How often the training phases with the same verdict against their intervals were wrong."""
-    record = track_record(reference, spec)
+    record = track_record(bundle, spec)
     same = record[(record[VERDICT] == verdict) & (record[BY_INTERVALS] == intervals)]
     known = same[same[TRUTH] != ""]
     decided = intervals if verdict == Judgement.UNCERTAIN else verdict

@@ -17,7 +17,7 @@ range (see `beyond_limits`). Then its coverage holds for the true values, whatev
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -86,17 +86,13 @@ def lower_bound(centres: Array, spreads: Array, calibration: Calibration) -> Arr
     return -upper_bound(-centres, spreads, calibration)
 
 
-def half_width(scores: Array, weights: Array, coverage: float) -> float:
-    """Half the width of the interval that one fold gives, in units of its spread.
+def score_quantile(calibration: Calibration) -> float:
+    """The score that an error exceeds with a probability of 1 - coverage, at most.
 
-    Args:
-        scores, weights, coverage: see `Calibration`.
-
-    Returns:
-        Infinite as in `upper_bound`.
+    Infinite where the groups are too few for the coverage.
     """
-    one_fold = Calibration(scores, np.zeros(len(scores), dtype=int), weights, coverage)
-    return float(upper_bound(np.zeros((1, 1)), np.ones((1, 1)), one_fold)[0])
+    alone = replace(calibration, fold=np.zeros_like(calibration.fold, dtype=int))
+    return float(upper_bound(np.zeros((1, 1)), np.ones((1, 1)), alone)[0])
 
 
 def beyond_limits(lower: Array, upper: Array, calibration: Calibration) -> tuple[Array, Array]:

@@ -6,6 +6,7 @@ First those that could decide most open verdicts, then those the model knows lea
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from sqlalchemy import Engine, select
@@ -41,8 +42,7 @@ def not_analysed(
 ) -> pd.DataFrame:
     """Newest predictions of experiments without laboratory values, one row per phase.
 
-    An experiment counts as analysed when the bundle has it in training or hold-out, or when it is
-    in the laboratory file of the data set folder, if there is one.
+    An experiment counts as analysed when the bundle was trained on it, or when it is in the laboratory file of the data set folder, if there is one.
 
     Args:
         since: Unix seconds; only phases that ended then or later.
@@ -52,7 +52,7 @@ def not_analysed(
         require_fit(connection, [tables(spec).archived])
         rows = read_rows(connection, select(newest).where(newest.c.last_timestamp >= since))
     experiment = spec.columns.experiment
-    analysed = set(bundle.origin.experiments) | set(bundle.holdout[experiment])
+    analysed = set(bundle.origin.experiments)
     laboratory = folder / spec.files.laboratory
     if laboratory.is_file():
         analysed |= set(data_set.read_laboratory(laboratory, spec)[experiment])
@@ -128,7 +128,7 @@ def _open_verdict(row: int, gain: pd.DataFrame) -> str:
     """What the analysis of one phase could decide, in words; empty if it has its verdict."""
     if row not in gain.index:
         return ""
-    near = gain.loc[row]
+    near: dict[str, Any] = gain.loc[row].to_dict()
     side = "above" if near[VERDICT] == Judgement.CLEAN else "below"
     words = (
         f"uncertain with a chance of {near[CHANCE]:.0%} to keep all limits "

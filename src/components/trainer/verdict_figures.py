@@ -7,6 +7,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from src.components.predictor import risk
+from src.components.predictor.bundle import Bundle
 from src.components.predictor.judgement import Judgement
 from src.components.predictor.track_record import TRUTH, VERDICT, WEAKEST, track_record
 from src.components.transformation.training_table import GROUP
@@ -35,16 +36,14 @@ class VerdictFigures(NamedTuple):
     sentences: list[str]
 
 
-def verdict_figures(reference: pd.DataFrame, spec: SoftSensor) -> VerdictFigures | None:
-    """The figures of a bundle's training rows; None where no phase is judged.
-
-    Args:
-        reference: see `Bundle.reference`.
-    """
-    record = track_record(reference, spec)
+def verdict_figures(bundle: Bundle, spec: SoftSensor) -> VerdictFigures | None:
+    """The figures of a bundle's training rows; None where no phase is judged."""
+    record = track_record(bundle, spec)
     if record.empty:
         return None
-    lines = [_promise(verdict, record, reference, spec) for verdict in ("clean", "not clean")]
+    lines = [
+        _promise(verdict, record, bundle.reference, spec) for verdict in ("clean", "not clean")
+    ]
     lines += [_shares(record), _blocked(record, spec), _unreachable(record, spec)]
     return VerdictFigures(_counts(record), [line for line in lines if line])
 

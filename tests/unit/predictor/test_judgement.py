@@ -40,7 +40,7 @@ def _row(tension_at: float, anionic_at: float, width: float, spec: SoftSensor) -
 
 def test_without_thresholds_a_verdict_needs_the_whole_interval(spec: SoftSensor) -> None:
     levels = ((70, 2), (70, 9.5), (70, 30), (40, 2))
-    predicted = pd.DataFrame([_row(*level, 1, spec) for level in levels])
+    predicted = pd.DataFrame([_row(tension, anionic, 1, spec) for tension, anionic in levels])
     surest = pd.Series(0.0, predicted.index)  # which does not matter
     found = decide(surest, math.nan, math.nan, *by_intervals(predicted, spec))
     assert found.tolist() == [

@@ -15,7 +15,7 @@ from src.components.predictor import risk
 from src.components.predictor.bundle import Bundle
 from src.components.predictor.intervals import group_weights
 from src.components.predictor.judgement import Judgement, verdicts
-from src.components.transformation.training_table import GROUP, HOLDOUT
+from src.components.transformation.training_table import GROUP
 from src.soft_sensor import Budget, SoftSensor
 from tests.builders.training import limited_to, made_from, phase_table
 
@@ -144,7 +144,7 @@ def test_one_broken_limit_is_enough_whatever_else_was_measured(spec: SoftSensor)
 @pytest.fixture(name="bundle", scope="module")
 def fixture_bundle(spec: SoftSensor) -> Bundle:
     """A small bundle, some of whose rinses were clean."""
-    table = phase_table(60, spec, noise=0.05).assign(**{HOLDOUT: False})
+    table = phase_table(60, spec, noise=0.05)
     return made_from(table, limited_to(spec, 54.5))
 
 

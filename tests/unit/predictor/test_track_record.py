@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -35,7 +37,7 @@ def test_each_judged_row_has_its_verdict_and_what_the_laboratory_says(
     bundle: Bundle, limited: SoftSensor
 ) -> None:
     reference = bundle.reference
-    record = track_record(reference, limited)
+    record = track_record(replace(bundle, reference=reference), limited)
     rinses = reference[reference["waschen"] == 0]
     assert record.index.tolist() == rinses.index.tolist()
     clean = rinses["oberflaechenspannung_measured"] >= 54.5
@@ -54,7 +56,9 @@ def test_the_own_laboratory_value_of_a_row_does_not_move_its_verdict(
     surest = reference.loc[rinses, "oberflaechenspannung"].idxmax()
     reference.loc[surest, "oberflaechenspannung_measured"] = 50.0
     none_wrong = Budget(wrong_clean=0.015)  # fewer than 1 of the groups
-    record = track_record(reference, limited.model_copy(update={"verdict": none_wrong}))
+    record = track_record(
+        replace(bundle, reference=reference), limited.model_copy(update={"verdict": none_wrong})
+    )
     assert record.loc[surest, VERDICT] == Judgement.CLEAN
     assert record.loc[surest, TRUTH] == Judgement.NOT_CLEAN
     others = record.drop(surest)
@@ -65,7 +69,7 @@ def test_too_few_groups_are_judged_by_their_intervals(bundle: Bundle, limited: S
     strict = limited.model_copy(
         update={"verdict": Budget(wrong_clean=0.001, wrong_not_clean=0.001)}
     )
-    record = track_record(bundle.reference, strict)
+    record = track_record(bundle, strict)
     assert (record[VERDICT] == record[BY_INTERVALS]).all()
 
 
@@ -75,11 +79,11 @@ def test_a_row_without_laboratory_values_is_judged_and_its_truth_is_open(
     reference = bundle.reference.copy()
     first = reference.index[reference["waschen"] == 0][0]
     reference.loc[first, "oberflaechenspannung_measured"] = np.nan
-    record = track_record(reference, limited)
+    record = track_record(replace(bundle, reference=reference), limited)
     assert record.loc[first, TRUTH] == "" and record.loc[first, VERDICT] != ""
 
 
 def test_where_nothing_is_judged_there_is_no_record(bundle: Bundle, spec: SoftSensor) -> None:
     free = tuple(target.model_copy(update={"limit": None}) for target in spec.targets)
-    record = track_record(bundle.reference, spec.model_copy(update={"targets": free}))
+    record = track_record(bundle, spec.model_copy(update={"targets": free}))
     assert isinstance(record, pd.DataFrame) and record.empty

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from src.components.predictor.bundle import Bundle
@@ -17,7 +19,7 @@ def fixture_bundle(spec: SoftSensor) -> Bundle:
 
 
 def _figures(bundle: Bundle, spec: SoftSensor) -> VerdictFigures:
-    figures = verdict_figures(bundle.reference, spec)
+    figures = verdict_figures(bundle, spec)
     assert figures is not None
     return figures
 
@@ -30,7 +32,7 @@ def test_the_counts_are_those_of_the_judged_training_phases(
     clean = (rinses["oberflaechenspannung_measured"] >= 54.5).sum()
     assert counts.sum(axis=1).tolist() == [clean, len(rinses) - clean, 0]
     text = "\n".join(sentences)
-    wrong, called = counts.loc["not clean", "clean"], counts["clean"].sum()
+    wrong, called = counts["clean"]["not clean"], counts["clean"].sum()
     share = called / len(rinses)
     assert f"of {len(rinses)} training phases" in text
     assert f"clean {share:.0%} ({wrong} of {called} wrongly)" in text
@@ -57,7 +59,7 @@ def test_a_clean_that_is_never_said_is_named_with_what_would_help(
     rinses = reference.index[reference["waschen"] == 0]
     surest = reference.loc[rinses, "oberflaechenspannung"].nlargest(2).index
     reference.loc[surest, "oberflaechenspannung_measured"] = 30.0
-    figures = verdict_figures(reference, limited_to(spec, 54.5))
+    figures = verdict_figures(replace(bundle, reference=reference), limited_to(spec, 54.5))
     assert figures is not None
     last = figures.sentences[-1]
     assert last.startswith("`clean` is practically unreachable with these limits: 0 of")
@@ -71,4 +73,4 @@ def test_a_limit_that_no_training_phase_keeps_is_named(bundle: Bundle, spec: Sof
 
 def test_a_rig_without_judged_phases_has_no_such_figures(bundle: Bundle, spec: SoftSensor) -> None:
     phases = tuple(phase.model_copy(update={"judged": False}) for phase in spec.phases)
-    assert verdict_figures(bundle.reference, spec.model_copy(update={"phases": phases})) is None
+    assert verdict_figures(bundle, spec.model_copy(update={"phases": phases})) is None
