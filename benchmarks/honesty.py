@@ -1,8 +1,9 @@
 """Do intervals cover what they say, and how often is a verdict wrong? On fresh experiments.
 
-python -m benchmarks.honesty [TRIALS] [SEEDS]: in each of 20 simulated worlds a model is trained on
-50 experiments, with a search of TRIALS trials for each member (default 0: the default
-hyperparameters), and predicts 200 others.
+python -m benchmarks.honesty [TRIALS] [SEEDS]: in each of 20 simulated worlds of each of two
+laundries a model is trained on 50 experiments, with a search of TRIALS trials for each member
+(default 0: the default hyperparameters), and predicts 200 others. Verdicts are judged by what was
+simulated: by the rule of the intervals, and by the shares of wrong verdicts that are promised.
 """
 
 from __future__ import annotations
@@ -13,19 +14,24 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.worlds import soft_sensor, world
+from benchmarks.worlds import LAUNDRIES, soft_sensor, world
+from src.components.predictor import risk
+from src.components.predictor.bundle import Bundle
 from src.components.predictor.judgement import Judgement
 from src.components.trainer import fitting
-from src.soft_sensor import SoftSensor
+from src.soft_sensor import Budget, SoftSensor
 
 FIRST_SEED = 1001
 
+# Promised shares of wrong verdicts; one that needs more groups than there are leaves the intervals.
+RULES = {"intervals": 1e-6, "3 %": 0.03, "5 %": 0.05}
 
-def one_world(
-    seed: int, trials: int, spec: SoftSensor
-) -> tuple[list[dict[str, Any]], pd.DataFrame]:
-    """Errors and coverage, a line for each target and phase; and verdicts by what is true."""
-    table, fresh = world(seed, spec)
+Lines = list[dict[str, Any]]
+
+
+def one_world(seed: int, trials: int, spec: SoftSensor, laundry: str) -> tuple[Lines, Lines]:
+    """Errors and coverage, a line for each target and phase; and shares of verdicts by rule."""
+    table, fresh = world(seed, spec, laundry)
     bundle = fitting.train(table, trials, fitting.DEFAULTS, spec)
     predicted = bundle.predict(fresh, spec)
     lines = []
@@ -48,49 +54,70 @@ def one_world(
                     "median_width": (upper - lower).median(),
                 }
             )
-    judged = fresh[spec.columns.phase].isin([p.value for p in spec.phases if p.judged])
-    clean = is_clean(fresh[judged], spec).map({True: "clean", False: "not clean"})
-    return lines, pd.DataFrame({"truth": clean, "verdict": predicted.loc[judged, "verdict"]})
+    shares = [
+        {"rule": rule, **verdict_shares(bundle, fresh, share, spec)}
+        for rule, share in RULES.items()
+    ]
+    return lines, shares
+
+
+def verdict_shares(
+    bundle: Bundle, fresh: pd.DataFrame, share: float, spec: SoftSensor
+) -> dict[str, float]:
+    """How the judged phases of a world fare with a promise.
+
+    Returns:
+        Shares of all judged phases: wrong clean, wrong not clean and uncertain. And of those that
+        are clean in truth, the share that is called so.
+    """
+    budget = Budget(wrong_clean=share, wrong_not_clean=share)
+    predicted = bundle.predict(fresh, spec.model_copy(update={"verdict": budget}))
+    judged = risk.judged(fresh[spec.columns.phase], spec)
+    verdict, clean = predicted.loc[judged, "verdict"], is_clean(fresh[judged], spec)
+    return {
+        "wrong clean": ((verdict == Judgement.CLEAN) & ~clean).mean(),
+        "wrong not clean": ((verdict == Judgement.NOT_CLEAN) & clean).mean(),
+        "uncertain": (verdict == Judgement.UNCERTAIN).mean(),
+        "clean found": (verdict[clean] == Judgement.CLEAN).mean(),
+    }
 
 
 def is_clean(fresh: pd.DataFrame, spec: SoftSensor) -> pd.Series:
     """Whether the truth keeps every limit."""
     kept = pd.Series(True, fresh.index)
-    for target in spec.targets:
-        if target.limit is not None:
-            true = fresh[f"{target.name}_true"]
-            most, least = target.limit.max, target.limit.min
-            kept &= true <= most if most is not None else true >= least
+    for target, limit in risk.limited(spec):
+        kept &= limit.side * (limit.bound - fresh[f"{target.name}_true"]) >= 0
     return kept
 
 
-def main(trials: int, seeds: int) -> None:
-    """Print both tables."""
-    spec = soft_sensor()
-    worlds = [one_world(FIRST_SEED + at, trials, spec) for at in range(seeds)]
-    lines = pd.DataFrame([line for lines, _ in worlds for line in lines])
+def show_coverage(lines: pd.DataFrame) -> None:
+    """Print errors, coverage and widths by target and phase: means over the worlds."""
     grouped = lines.groupby(["target", "phase"], sort=False)
-    found = grouped[["mae", "median_mae", "coverage", "width", "median_width"]].mean()
-    found.insert(3, "lowest", grouped["coverage"].min())
-    found.insert(4, "highest", grouped["coverage"].max())
-    print(f"{seeds} worlds, {trials} trials for each member\n")
-    print(found.round(3).to_string())
-    judged = pd.concat([verdicts for _, verdicts in worlds], ignore_index=True)
-    table = pd.crosstab(judged["truth"], judged["verdict"])
-    table = table.reindex(
-        ["clean", "not clean"],
-        columns=[Judgement.CLEAN, Judgement.UNCERTAIN, Judgement.NOT_CLEAN],
-        fill_value=0,
-    )
-    print(f"\n{table.to_string()}\n")
-    counts = table.to_numpy()
-    for at, verdict, wrong in ((0, Judgement.CLEAN, 1), (2, Judgement.NOT_CLEAN, 0)):
-        share = counts[wrong, at] / max(counts[:, at].sum(), 1)
-        every = counts[wrong, at] / counts[wrong].sum()
-        rinses = table.index[wrong]
-        print(
-            f"{verdict!r} and wrong: {share:.1%} of these verdicts, {every:.1%} of {rinses} rinses"
-        )
+    means = grouped[["mae", "median_mae", "coverage", "width", "median_width"]].mean()
+    means.insert(3, "lowest", grouped["coverage"].min())
+    means.insert(4, "highest", grouped["coverage"].max())
+    print(means.round(3).to_string())
+
+
+def show_verdicts(shares: pd.DataFrame) -> None:
+    """Print the shares of verdicts by rule, in percent: means over the worlds, and their range."""
+    grouped = (100 * shares.set_index("rule")).groupby("rule", sort=False)
+    means, least, most = grouped.mean(), grouped.min(), grouped.max()
+    cells = {}
+    for name in means:
+        ends = zip(means[name], least[name], most[name])
+        cells[name] = [f"{mean:.1f} ({low:.0f} to {high:.0f})" for mean, low, high in ends]
+    print(f"\n{pd.DataFrame(cells, means.index).to_string()}\n")
+
+
+def main(trials: int, seeds: int) -> None:
+    """Print both tables for each laundry."""
+    for laundry in LAUNDRIES:
+        spec = soft_sensor(laundry)
+        worlds = [one_world(FIRST_SEED + at, trials, spec, laundry) for at in range(seeds)]
+        print(f"{laundry}: {seeds} worlds, {trials} trials for each member\n")
+        show_coverage(pd.DataFrame([line for lines, _ in worlds for line in lines]))
+        show_verdicts(pd.DataFrame([line for _, lines in worlds for line in lines]))
 
 
 if __name__ == "__main__":

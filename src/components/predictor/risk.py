@@ -1,12 +1,13 @@
 """Verdicts with a promise: which share of the judged phases may at most be judged wrongly.
 
 A judged phase has one score, the logarithm of the chance that it keeps every limit, if the errors
-of each target are logistic, with the mean and the deviation of the out-of-fold errors. A phase is clean above one threshold of it and not clean
-below another one. The thresholds are chosen so that, for experiments like those of the training,
-the expected share of phases that are called clean and are not stays within `verdict.wrong_clean`
-of params.yaml, and likewise `verdict.wrong_not_clean`: conformal risk control (Angelopoulos, Bates,
-Fisch, Lei and Schuster, arXiv 2208.02814). Only the order of the scores counts for that, so the
-promise does not depend on whether the chances are right.
+of each target are logistic, with the mean and the deviation of the out-of-fold errors. A phase is
+clean above one threshold of it and not clean below another one. The thresholds are chosen so that,
+for experiments like those of the training, the expected share of phases that are called clean and
+are not stays within `verdict.wrong_clean` of params.yaml, and likewise `verdict.wrong_not_clean`:
+conformal risk control (Angelopoulos, Bates, Fisch, Lei and Schuster, arXiv 2208.02814). Only the
+order of the scores counts for that, so the promise does not depend on whether the chances are
+right.
 
 All judged phases have the same thresholds: a promise needs about 1 / share groups with laboratory
 values, and few rigs have as many for each phase alone.

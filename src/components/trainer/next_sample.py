@@ -42,7 +42,8 @@ def not_analysed(
 ) -> pd.DataFrame:
     """Newest predictions of experiments without laboratory values, one row per phase.
 
-    An experiment counts as analysed when the bundle was trained on it, or when it is in the laboratory file of the data set folder, if there is one.
+    An experiment counts as analysed when the bundle was trained on it, or when it is in the
+    laboratory file of the data set folder, if there is one.
 
     Args:
         since: Unix seconds; only phases that ended then or later.
@@ -65,10 +66,10 @@ def worth_analysing(
     """Rank experiments by the verdicts that their analysis could decide, see `verdict_gain`.
 
     Those that could decide none follow, by how wide their intervals and how unusual their features
-    are. Width is that of the interval in units of the median one of its phase and target; distance is
-    how far a feature is beyond the range of the training rows of its phase, in their standard
-    deviations; experiments are ordered by the mean of the two ranks. Each figure counts by its
-    largest value in the experiment.
+    are: by the mean of their ranks in both. Width is that of the interval in units of the median
+    one of its phase and target; distance is how far a feature is beyond the range of the training
+    rows of its phase, in their standard deviations. Each figure counts by its largest value in the
+    experiment.
 
     Args:
         predicted: newest predictions of phases that were not analysed yet, one row per phase.

@@ -99,7 +99,7 @@ def _unreachable(record: pd.DataFrame, spec: SoftSensor) -> str:
     """That `clean` is practically never said, and what would help; empty if it is said."""
     clean = record[record[TRUTH] == Judgement.CLEAN]
     if clean.empty:
-        return "`clean` cannot be learned: the laboratory found no training phase that keeps all limits"
+        return "`clean` cannot be learned: no training phase keeps all limits in the laboratory"
     called = (clean[VERDICT] == Judgement.CLEAN).sum()
     if called >= SELDOM * len(clean):
         return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import numpy as np
 import pandas as pd
@@ -68,7 +69,7 @@ def _nearness(estimated: pd.DataFrame, reference: pd.DataFrame, spec: SoftSensor
     not_clean = 0.0 if math.isnan(not_clean) else not_clean
     to_clean, to_not_clean = clean - chance, chance - not_clean
     cleaner = to_clean <= to_not_clean
-    half_way = max((clean - not_clean) / 2, np.finfo(float).eps)
+    half_way = max((clean - not_clean) / 2, sys.float_info.epsilon)
     return pd.DataFrame(
         {
             GAIN: (1 - np.minimum(to_clean, to_not_clean) / half_way).clip(0, 1),
