@@ -40,7 +40,7 @@ from src.components.trainer import fitting
 from src.components.transformation import censoring
 from src.components.transformation.censoring import ABOVE, BELOW, marks
 from src.components.transformation.training_table import GROUP
-from src.soft_sensor import SoftSensor, Target
+from src.soft_sensor import Budget, SoftSensor, Target
 
 EXPERIMENTS, FRESH, SECONDS, FIRST_SEED, FOLDS, ROUNDS = 50, 200, 300, 2001, 3, 2
 # Side of the limit: value of the phase that is cut off, shares of it, rules.
@@ -170,7 +170,11 @@ def one_world(kind: str, side: str, share: float, seed: int) -> list[dict[str, A
     spec = soft_sensor()
     tension = spec.targets[0].model_copy(update={"limit": None})
     training = spec.training.model_copy(update={"folds": FOLDS})
-    spec = spec.model_copy(update={"training": training, "targets": (tension, *surfactants(spec))})
+    by_intervals = Budget(wrong_clean=1e-6, wrong_not_clean=1e-6)  # which is what a rule changes
+    targets = (tension, *surfactants(spec))
+    spec = spec.model_copy(
+        update={"training": training, "targets": targets, "verdict": by_intervals}
+    )
     phase, _, rules = SIDES[side]
     truth = WORLDS[kind](seed, spec)
     fresh = truth[(truth["experimentnummer"] > EXPERIMENTS) & (truth["waschen"] == phase)]

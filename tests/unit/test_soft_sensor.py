@@ -54,6 +54,8 @@ def test_features_are_named_sensor_by_sensor(spec: SoftSensor) -> None:
         ("limit: {min: 60}", "limit: {}", "either min or max"),
         ("coverage: 0.9 ", "coverage: 1.2 ", "less than 1"),
         ("seed: 0", "holdout: 0.2", "all experiments train"),
+        ("wrong_clean: 0.03 ", "wrong_clean: 3 ", "less than 0.5"),
+        ("wrong_not_clean: 0.03 ", "wrong_not_clean: 0 ", "greater than 0"),
     ],
 )
 def test_a_fault_is_named_by_its_line(home: Path, old: str, new: str, complaint: str) -> None:

@@ -43,6 +43,8 @@ def test_the_card_says_how_good_from_what_and_where_not(spec: SoftSensor) -> Non
         "scikit-learn 1",
         "extra_trees (n_estimators 5",
         ", ".join(map(str, bundle.origin.experiments[:5])),
+        "| in the laboratory | clean | uncertain | not clean |",
+        "training phases, judged without their group",
         "## Known weaknesses",
         "conductivity",
     ):
