@@ -49,7 +49,7 @@ def explained(row: pd.DataFrame, bundle: Bundle, spec: SoftSensor) -> list[str]:
 def _chance(
     estimated: pd.DataFrame, verdict: str, reference: pd.DataFrame, spec: SoftSensor
 ) -> str:
-    """The estimated chance of keeping all limits, the thresholds, and which target is in the way."""
+    """The estimated chance of keeping all limits, the thresholds, and what is in the way."""
     law = risk.error_law(reference, spec)
     chances = risk.log_chances(estimated, law, spec)
     clean, not_clean = risk.thresholds(risk.known_rows(reference, law, spec), spec)

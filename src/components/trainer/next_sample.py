@@ -129,7 +129,7 @@ def _open_verdict(row: int, gain: pd.DataFrame) -> str:
     """What the analysis of one phase could decide, in words; empty if it has its verdict."""
     if row not in gain.index:
         return ""
-    near: dict[str, Any] = gain.loc[row].to_dict()
+    near: dict[Any, Any] = gain.loc[row].to_dict()
     side = "above" if near[VERDICT] == Judgement.CLEAN else "below"
     words = (
         f"uncertain with a chance of {near[CHANCE]:.0%} to keep all limits "

@@ -118,7 +118,7 @@ def test_what_could_decide_most_verdicts_comes_first_and_says_why(
     found = worth_analysing(ledger, judge, limited, len(ledger))
     assert found[VERDICTS].is_monotonic_decreasing
     gain = verdict_gain(ledger, judge, limited)
-    best = ledger["experimentnummer"][gain[GAIN].idxmax()]
+    (best,) = ledger.loc[[gain[GAIN].idxmax()], "experimentnummer"]
     assert found[VERDICTS].iloc[0] == gain[GAIN].max()
     assert best in found.loc[found[VERDICTS] == gain[GAIN].max(), "experimentnummer"].tolist()
     assert re.search(
