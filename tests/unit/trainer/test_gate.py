@@ -139,6 +139,15 @@ def test_a_phase_that_a_version_may_have_seen_is_left_out(
     assert _overall(comparison)["groups"] == 40 - split
 
 
+def test_versions_that_share_no_comparable_group_are_not_compared(
+    table: pd.DataFrame, spec: SoftSensor
+) -> None:
+    apart = made_from(table.assign(**{GROUP: table["experimentnummer"] % 10}), spec)
+    comparison = gate.compare(apart, made_from(table, spec), spec)
+    assert comparison.outcome == Outcome.TOO_FEW and comparison.left_out == len(table)
+    assert comparison.in_words("1").endswith("worse than version 1: 0 can be compared")
+
+
 def test_a_group_that_goes_on_is_not_new_to_the_version_that_has_its_beginning(
     table: pd.DataFrame, spec: SoftSensor
 ) -> None:
