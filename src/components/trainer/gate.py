@@ -71,11 +71,13 @@ class Comparison:
     def in_words(self, present: str) -> str:
         """The outcome and its numbers, with the number of the version in production."""
         overall = self.table.iloc[-1]
-        numbers = (
-            f"error {overall['change']:+.0%} ({overall['low']:+.0%} to {overall['high']:+.0%}) in "
-            f"{overall['groups']} groups, where a loss of {overall['detectable']:.0%} can be "
-            "detected"
-        )
+        numbers = f"{overall['groups']} can be compared"
+        if overall["groups"] > 1:
+            numbers = (
+                f"error {overall['change']:+.0%} ({overall['low']:+.0%} to {overall['high']:+.0%}) "
+                f"in {overall['groups']} groups, where a loss of {overall['detectable']:.0%} can "
+                "be detected"
+            )
         sentences = {
             Outcome.NOT_WORSE: f"not worse than version {present}: {numbers}",
             Outcome.WORSE: f"worse than version {present} in {', '.join(self.worse)}: {numbers}",
@@ -108,7 +110,7 @@ def no_better_than_guessing(challenger: Bundle, spec: SoftSensor) -> str:
     return (
         "it is not shown to be better than always guessing the median of the phase: error "
         f"{line['change']:+.0%} ({line['low']:+.0%} to {line['high']:+.0%}) in {line['groups']} "
-        "groups; do laboratory values and experiments match?"
+        "groups, so check that laboratory values and experiments belong together"
     )
 
 
@@ -227,7 +229,7 @@ def _line(
         present, new: errors of Production and of the challenger, phases by targets.
     """
     errors = _group_means(present.mean(axis=1), groups)
-    usual = errors.mean()
+    usual = errors.mean() if len(errors) else np.nan
     losses = _group_means((new - present).mean(axis=1), groups) / usual
     change, low, high = _interval(losses)
     return {
@@ -244,8 +246,9 @@ def _line(
 
 
 def _interval(values: Array) -> tuple[float, float, float]:
-    """Mean and the ends of its interval at CONFIDENCE."""
-    mean, half = float(values.mean()), _margin((1 + CONFIDENCE) / 2, values)
+    """Mean and the ends of its interval at CONFIDENCE; NaN without a value."""
+    mean = float(values.mean()) if len(values) else np.nan
+    half = _margin((1 + CONFIDENCE) / 2, values)
     return mean, mean - half, mean + half
 
 
@@ -257,7 +260,7 @@ def _detectable(losses: Array) -> float:
 def _margin(probability: float, values: Array) -> float:
     """How far a mean of such values lies above its expectation, at most, with a probability.
 
-    Infinite with a single value.
+    Infinite with less than two values.
     """
     if len(values) < 2:
         return np.inf

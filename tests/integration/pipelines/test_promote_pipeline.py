@@ -50,7 +50,7 @@ def fixture_good(table: pd.DataFrame, spec: SoftSensor) -> Bundle:
 @pytest.fixture(name="bad", scope="module")
 def fixture_bad(table: pd.DataFrame, spec: SoftSensor) -> Bundle:
     """A bundle that has learned little, from noisy laboratory values of other experiments."""
-    return made_from(phase_table(40, spec, seed=3, noise=0.3, first=200), spec)
+    return made_from(phase_table(20, spec, seed=3, noise=0.1, first=200), spec)
 
 
 def _register(registry: Registry, bundle: Bundle) -> str:

@@ -33,7 +33,8 @@ def _experiments(table: pd.DataFrame, first: int, end: int) -> pd.DataFrame:
 
 
 def _overall(comparison: gate.Comparison) -> pd.Series:
-    return comparison.table.set_index("target").loc[ALL_TARGETS]
+    assert comparison.table["target"].iloc[-1] == ALL_TARGETS
+    return comparison.table.iloc[-1]
 
 
 def test_a_model_is_not_worse_than_itself(bundle: Bundle, spec: SoftSensor) -> None:
@@ -102,9 +103,9 @@ def test_one_corrected_value_is_counted_and_stops_the_promotion(
     table: pd.DataFrame, bundle: Bundle, spec: SoftSensor
 ) -> None:
     corrected = table.copy()
-    corrected.loc[3, "anionischetenside"] += 1
-    corrected.loc[4, "nichtionischentenside"] = np.nan
-    corrected.loc[len(table) - 1, "anionischetenside"] += 1  # which Production did not know
+    # The last row is one that Production does not know.
+    corrected.loc[[3, len(table) - 1], "anionischetenside"] += 1
+    corrected.loc[[4], "nichtionischentenside"] = np.nan
     comparison = gate.compare(made_from(corrected, spec), bundle, spec)
     assert comparison.outcome == Outcome.NOT_WORSE
     assert comparison.changed == 1 and not comparison.good
@@ -137,6 +138,15 @@ def test_a_phase_that_a_version_may_have_seen_is_left_out(
     split = int((fold[::2].to_numpy() != fold[1::2].to_numpy()).sum())
     assert split > 10 and comparison.left_out == 4 * split
     assert _overall(comparison)["groups"] == 40 - split
+
+
+def test_versions_that_share_no_comparable_group_are_not_compared(
+    table: pd.DataFrame, spec: SoftSensor
+) -> None:
+    apart = made_from(table.assign(**{GROUP: table["experimentnummer"] % 10}), spec)
+    comparison = gate.compare(apart, made_from(table, spec), spec)
+    assert comparison.outcome == Outcome.TOO_FEW and comparison.left_out == len(table)
+    assert comparison.in_words("1").endswith("worse than version 1: 0 can be compared")
 
 
 def test_a_group_that_goes_on_is_not_new_to_the_version_that_has_its_beginning(
