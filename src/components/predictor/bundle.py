@@ -234,8 +234,8 @@ class Bundle:  # pylint: disable=too-many-instance-attributes  # all that a pred
 
 
 def _scales(spec: SoftSensor) -> list[str]:
-    """The scale on which each target is learned."""
-    return [target.scale for target in spec.targets]
+    """The scales on which models see the sensors and the targets."""
+    return [quantity.scale for quantity in (*spec.sensors, *spec.targets)]
 
 
 def holdout_columns(spec: SoftSensor) -> list[str]:

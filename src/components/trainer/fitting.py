@@ -127,8 +127,7 @@ def fit_member(member: str, params: Params, table: pd.DataFrame, spec: SoftSenso
         measured = table[target.name].notna()
         values = to_scale(table.loc[measured, target.name], target).to_numpy()
         kind = MEMBERS[member]
-        fitted = kind.build(**params, random_state=spec.training.seed, n_jobs=1)
-        fitted.fit(inputs[measured], values)
+        fitted = kind.build(params, spec).fit(inputs[measured], values)
         regressors[target.name] = kind.export(fitted, inputs)
     return regressors
 
