@@ -32,7 +32,8 @@ OWN_SHARE = 0.01
 
 # The stored arrays: one entry per regressor, per regressor and input, per regressor and training
 # row; and the distinct training rows, one entry per row and input.
-REGRESSORS = {"size": "<i4", "base": "<f8", "smooth": "<f8", "linear": "<f8", "noise": "<f8"}
+NUMBERS = ("base", "low", "high", "smooth", "linear", "noise")
+REGRESSORS = {"size": "<i4", **dict.fromkeys(NUMBERS, "<f8")}
 INPUTS = {"centre": "<f8", "scale": "<f8", "relevance": "<f8"}
 ROWS = {"row": "<i4", "coefficient": "<f8"}
 ARRAYS = {**REGRESSORS, **INPUTS, **ROWS, "distinct": "<f4"}
@@ -48,6 +49,7 @@ class GaussianProcess:  # pylint: disable=too-many-instance-attributes  # what d
         centre, scale: (inputs,) mean and standard deviation by which inputs are scaled.
         relevance: (inputs,) weight of the squared difference of a scaled input.
         base: prediction where no training row counts.
+        low, high: the least and the largest value that was learned; predictions stay between them.
         smooth, linear, noise: variance of the smooth part, of the linear part for each scaled
             input, and of the measured values around both.
     """
@@ -58,6 +60,8 @@ class GaussianProcess:  # pylint: disable=too-many-instance-attributes  # what d
     scale: Array
     relevance: Array
     base: float
+    low: float
+    high: float
     smooth: float
     linear: float
     noise: float
@@ -85,7 +89,7 @@ class GaussianProcess:  # pylint: disable=too-many-instance-attributes  # what d
                 above, _ = self._posterior(rows + step)
                 below, _ = self._posterior(rows - step)
                 variance[of_pattern] += ((above - below) / 2) ** 2
-        return prediction, np.sqrt(variance)
+        return np.clip(prediction, self.low, self.high), np.sqrt(variance)
 
     def _posterior(self, asked: Array) -> tuple[Array, Array]:
         """Mean and variance of complete scaled rows, (rows,) each."""
@@ -183,7 +187,7 @@ def pack(regressors: Sequence[GaussianProcess]) -> dict[str, NDArray[Any]]:
         "row": row.ravel(),
         "distinct": distinct.ravel(),
     }
-    for name in ("base", "smooth", "linear", "noise"):
+    for name in NUMBERS:
         lists[name] = [getattr(process, name) for process in regressors]
     for name in (*INPUTS, "coefficient"):
         lists[name] = np.concatenate([getattr(process, name) for process in regressors])
@@ -222,10 +226,7 @@ def unpack(arrays: Arrays, regressors: int, inputs: int) -> list[GaussianProcess
             centre=arrays["centre"][own],
             scale=arrays["scale"][own],
             relevance=arrays["relevance"][own],
-            base=float(arrays["base"][number]),
-            smooth=float(arrays["smooth"][number]),
-            linear=float(arrays["linear"][number]),
-            noise=float(arrays["noise"][number]),
+            **{name: float(arrays[name][number]) for name in NUMBERS},
         )
         check(process, inputs)
         found.append(process)
@@ -251,7 +252,8 @@ def check(process: GaussianProcess, inputs: int) -> None:
         require(getattr(process, name).shape == (inputs,), f"an input has no {name}")
     require((process.scale > 0).all(), "a scale is not positive")
     require((process.relevance >= 0).all(), "a relevance is negative")
-    variances = np.array([process.smooth, process.linear, process.noise])
-    require_numbers(np.append(variances, process.base), "a variance")
-    require((variances >= 0).all() and process.noise > 0, "a variance is negative, or no noise")
+    require_numbers(np.array([getattr(process, name) for name in NUMBERS]), "a value")
+    require(process.low <= process.high, "the least value is not below the largest")
+    variances = (process.smooth, process.linear, process.noise)
+    require(min(variances) >= 0 and process.noise > 0, "a variance is negative, or no noise")
     process.predict(process.rows[:1])  # raises when the covariance of the rows is impossible

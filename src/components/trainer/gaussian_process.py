@@ -90,6 +90,8 @@ class SensorProcess:
             scale=scale,
             relevance=found.relevance[self.sensors],
             base=float(base),
+            low=float(values[chosen].min()),
+            high=float(values[chosen].max()),
             smooth=float(found.smooth * unit**2),
             linear=float(found.linear * unit**2),
             noise=float(found.noise * unit**2),
@@ -112,7 +114,8 @@ class FittedProcess:
     def predict(self, inputs: NDArray[np.float32]) -> Array:
         """What scikit-learn predicts for rows of which no input is missing, (rows,)."""
         scaled = scaled_inputs(inputs, self.arrays.centre, self.arrays.scale)
-        return np.asarray(self.arrays.base + self.unit * self.library.predict(scaled))
+        prediction = self.arrays.base + self.unit * self.library.predict(scaled)
+        return np.clip(prediction, self.arrays.low, self.arrays.high)
 
 
 def most_probable(scaled: Array, targets: Array, sensors: NDArray[np.intp]) -> Hyperparameters:
