@@ -1,8 +1,8 @@
 """Gaussian processes as flat arrays: training rows, and how far each of them counts elsewhere.
 
 A prediction is a weighted sum over the training rows, by how alike they are to the row in question
-(Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, ch. 2). Likeness has a
-smooth part, which fades with the distance (Matern, 5/2), and a linear part, which does not.
+(Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, ch. 2). Likeness fades with
+the distance (Matern, 5/2).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ OWN_SHARE = 0.01
 
 # The stored arrays: one entry per regressor, per regressor and input, per regressor and training
 # row; and the distinct training rows, one entry per row and input.
-NUMBERS = ("base", "low", "high", "smooth", "linear", "noise")
+NUMBERS = ("base", "low", "high", "variance", "noise")
 REGRESSORS = {"size": "<i4", **dict.fromkeys(NUMBERS, "<f8")}
 INPUTS = {"centre": "<f8", "scale": "<f8", "relevance": "<f8"}
 ROWS = {"row": "<i4", "coefficient": "<f8"}
@@ -50,8 +50,8 @@ class GaussianProcess:  # pylint: disable=too-many-instance-attributes  # what d
         relevance: (inputs,) weight of the squared difference of a scaled input.
         base: prediction where no training row counts.
         low, high: the least and the largest value that was learned; predictions stay between them.
-        smooth, linear, noise: variance of the smooth part, of the linear part for each scaled
-            input, and of the measured values around both.
+        variance, noise: variance of the predicted quantity where no training row is near, and of
+            measured values around it.
     """
 
     rows: NDArray[np.float32]
@@ -62,8 +62,7 @@ class GaussianProcess:  # pylint: disable=too-many-instance-attributes  # what d
     base: float
     low: float
     high: float
-    smooth: float
-    linear: float
+    variance: float
     noise: float
 
     def predict(self, inputs: NDArray[np.float32]) -> tuple[Array, Array]:
@@ -95,9 +94,8 @@ class GaussianProcess:  # pylint: disable=too-many-instance-attributes  # what d
         """Mean and variance of complete scaled rows, (rows,) each."""
         covariance = self._covariance(asked)
         mean = self.base + (covariance * self.coefficient).sum(axis=1)
-        prior = self.smooth + self.linear * (asked**2).sum(axis=1)
         explained = (_products(covariance, self._whitening) ** 2).sum(axis=1)
-        return mean, np.maximum(prior - explained, 0)
+        return mean, np.maximum(self.variance - explained, 0)
 
     def _covariance(self, asked: Array) -> Array:
         """Of scaled rows with the training rows, (rows, training rows)."""
@@ -106,8 +104,7 @@ class GaussianProcess:  # pylint: disable=too-many-instance-attributes  # what d
         squares = (rows**2).sum(axis=1)[:, np.newaxis] + (known**2).sum(axis=1)
         distance = np.sqrt(5 * np.maximum(squares - 2 * _products(rows, known), 0))
         likeness = (1 + distance + distance**2 / 3) * np.exp(-distance)
-        linear = self.linear * _products(asked, self._scaled_rows)
-        return np.asarray(self.smooth * likeness + linear)
+        return np.asarray(self.variance * likeness)
 
     @cached_property
     def _scaled_rows(self) -> Array:
@@ -254,6 +251,5 @@ def check(process: GaussianProcess, inputs: int) -> None:
     require((process.relevance >= 0).all(), "a relevance is negative")
     require_numbers(np.array([getattr(process, name) for name in NUMBERS]), "a value")
     require(process.low <= process.high, "the least value is not below the largest")
-    variances = (process.smooth, process.linear, process.noise)
-    require(min(variances) >= 0 and process.noise > 0, "a variance is negative, or no noise")
+    require(process.variance >= 0 and process.noise > 0, "a variance is negative, or no noise")
     process.predict(process.rows[:1])  # raises when the covariance of the rows is impossible

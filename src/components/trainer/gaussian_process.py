@@ -1,7 +1,7 @@
 """Fit a Gaussian process to which some sensors matter more than others.
 
 The inputs of a sensor share a relevance, so there are few hyperparameters: one for each sensor, and
-the variances of the two parts and of the noise. They maximise the posterior density: the marginal
+the variances of the process and of the noise. They maximise the posterior density: the marginal
 likelihood (Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, ch. 5), times a
 wide prior that holds them where few rows say nothing about them.
 """
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.optimize import minimize
 from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import DotProduct, Kernel, Matern
+from sklearn.gaussian_process.kernels import Kernel, Matern
 
 from src.components.predictor.gaussian_process import (
     MOST_ROWS,
@@ -27,11 +27,10 @@ from src.components.predictor.gaussian_process import (
 )
 from src.components.predictor.stored import LARGEST, Array
 
-# Prior of the logarithms. Medians of the variances of the smooth part, the linear part and the
-# noise, as shares of the target's variance; that of the sum of all relevances is 1.
-SHARES = np.array([1.0, 0.3, 0.05])
-DEVIATIONS = np.array([1.5, 2.0, 1.5])
-DEVIATION_OF_RELEVANCE = 3.0
+# Prior of the logarithms. Medians of the variances of process and noise, as shares of the target's
+# variance; that of the sum of all relevances is 1.
+SHARES = np.array([1.0, 0.05])
+DEVIATION_OF_SHARES, DEVIATION_OF_RELEVANCE = 1.5, 6.0
 # Distances from the medians that are searched; beyond, covariances are hard to invert.
 WIDEST_RELEVANCE, WIDEST_SHARE = 9.0, 5.0
 ITERATIONS = 80
@@ -43,12 +42,11 @@ class Hyperparameters:
 
     Attributes:
         relevance: weight of the squared differences of a sensor's inputs, (sensors,).
-        smooth, linear, noise: variances as in `GaussianProcess`, in those of the target.
+        variance, noise: as in `GaussianProcess`, as shares of the target's variance.
     """
 
     relevance: Array
-    smooth: float
-    linear: float
+    variance: float
     noise: float
 
 
@@ -92,8 +90,7 @@ class SensorProcess:
             base=float(base),
             low=float(values[chosen].min()),
             high=float(values[chosen].max()),
-            smooth=float(found.smooth * unit**2),
-            linear=float(found.linear * unit**2),
+            variance=float(found.variance * unit**2),
             noise=float(found.noise * unit**2),
         )
         return FittedProcess(library, arrays, unit)
@@ -129,7 +126,9 @@ def most_probable(scaled: Array, targets: Array, sensors: NDArray[np.intp]) -> H
     count = sensors.max() + 1
     inputs_of = np.bincount(sensors, minlength=count)
     median = np.log([*np.full(count, 1 / count), *SHARES])
-    deviation = np.array([*np.full(count, DEVIATION_OF_RELEVANCE), *DEVIATIONS])
+    deviation = np.array(
+        [*np.full(count, DEVIATION_OF_RELEVANCE), *np.full(len(SHARES), DEVIATION_OF_SHARES)]
+    )
     widest = np.array([*np.full(count, WIDEST_RELEVANCE), *np.full(len(SHARES), WIDEST_SHARE)])
     loss = _negative_log_likelihood(scaled, targets, sensors)
 
@@ -147,37 +146,35 @@ def most_probable(scaled: Array, targets: Array, sensors: NDArray[np.intp]) -> H
         options={"maxiter": ITERATIONS},
     )
     relevance = np.exp(best.x[:count])
-    smooth, linear, noise = np.exp(best.x[count:])
-    return Hyperparameters(relevance / inputs_of, smooth, linear / len(sensors), noise)
+    variance, noise = np.exp(best.x[count:])
+    return Hyperparameters(relevance / inputs_of, variance, noise)
 
 
 def _negative_log_likelihood(
     scaled: Array, targets: Array, sensors: NDArray[np.intp]
 ) -> Callable[[Array], tuple[float, Array]]:
-    """A function of the logarithms of relevances and parts, with its gradient."""
+    """A function of the logarithms of relevances, variance and noise, with its gradient."""
     squares = np.stack([_mean_squares(scaled[:, sensors == at]) for at in range(sensors.max() + 1)])
-    linear_part = scaled @ scaled.T / len(sensors)
     identity = np.eye(len(targets))
 
     def loss(parameters: Array) -> tuple[float, Array]:
         relevance = np.exp(parameters[: len(squares)])
-        smooth, linear, noise = np.exp(parameters[len(squares) :])
+        variance, noise = np.exp(parameters[len(squares) :])
         distance = np.sqrt(5 * np.tensordot(relevance, squares, 1))
         fading = np.exp(-distance)
-        smooth_part = smooth * (1 + distance + distance**2 / 3) * fading
-        covariance = smooth_part + linear * linear_part + noise * identity
+        smooth = variance * (1 + distance + distance**2 / 3) * fading
         try:
-            factor = cho_factor(covariance, lower=True)
+            factor = cho_factor(smooth + noise * identity, lower=True)
         except LinAlgError:
             return 1e10, np.zeros_like(parameters)
         inverse = cho_solve(factor, identity)
         weights = inverse @ targets
         value = targets @ weights / 2 + np.log(np.diag(factor[0])).sum()
         slope = (inverse - np.outer(weights, weights)) / 2
-        by_square = slope * smooth * (-5 / 6) * (1 + distance) * fading
-        parts = [(slope * smooth_part).sum(), linear * (slope * linear_part).sum()]
+        by_square = slope * variance * (-5 / 6) * (1 + distance) * fading
         by_relevance = relevance * np.tensordot(squares, by_square, 2)
-        return value, np.array([*by_relevance, *parts, noise * np.trace(slope)])
+        by_shares = [(slope * smooth).sum(), noise * np.trace(slope)]
+        return value, np.array([*by_relevance, *by_shares])
 
     return loss
 
@@ -192,9 +189,8 @@ def _mean_squares(inputs: Array) -> Array:
 def _kernel(found: Hyperparameters, sensors: NDArray[np.intp]) -> Kernel:
     """The covariance without noise, of scikit-learn."""
     lengths = found.relevance[sensors] ** -0.5
-    smooth = Matern(lengths, length_scale_bounds="fixed", nu=2.5)
-    linear = DotProduct(0, sigma_0_bounds="fixed")
-    return found.smooth * smooth + found.linear * linear
+    kernel: Kernel = found.variance * Matern(lengths, length_scale_bounds="fixed", nu=2.5)
+    return kernel
 
 
 def _some(rows: int, seed: int) -> NDArray[np.intp]:

@@ -135,8 +135,7 @@ def test_whatever_is_asked_is_answered_within_what_was_learned(value: float) -> 
         ({"base": np.nan}, "a value is not a number"),
         ({"low": np.inf}, "a value is not a number"),
         ({"low": 5.0, "high": 4.0}, "least value"),
-        ({"smooth": -1.0}, "a variance is negative"),
-        ({"linear": -1.0}, "a variance is negative"),
+        ({"variance": -1.0}, "a variance is negative"),
         ({"noise": 0.0}, "no noise"),
         ({"rows": np.float32(np.nan)}, "a row is not a number"),
         ({"rows": np.float32(1e31)}, "too large"),
@@ -161,7 +160,7 @@ def test_a_process_that_predicts_no_number_is_refused(change: dict[str, Any], fa
 
 
 def test_training_rows_that_cannot_be_told_apart_are_refused() -> None:
-    changes = {"relevance": np.zeros(INPUTS), "linear": 0.0, "noise": 1e-300}
+    changes: dict[str, Any] = {"relevance": np.zeros(INPUTS), "noise": 1e-300}
     with pytest.raises(BundleRefused, match="a covariance is not a number"):
         check(replace(made(1), **changes), INPUTS)
 
