@@ -112,7 +112,7 @@ class FittedProcess:
         """What scikit-learn predicts for rows of which no input is missing, (rows,)."""
         scaled = scaled_inputs(inputs, self.arrays.centre, self.arrays.scale)
         prediction = self.arrays.base + self.unit * self.library.predict(scaled)
-        return np.clip(prediction, self.arrays.low, self.arrays.high)
+        return np.asarray(np.clip(prediction, self.arrays.low, self.arrays.high))
 
 
 def most_probable(scaled: Array, targets: Array, sensors: NDArray[np.intp]) -> Hyperparameters:
