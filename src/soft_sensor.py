@@ -368,7 +368,7 @@ class Target(Quantity):
 
     @property
     def score(self) -> str:
-        """Column of the out-of-fold error in units of the trees' disagreement, see `intervals`."""
+        """Column of the out-of-fold error in units of the spread, see `intervals`."""
         return f"{self.name}_score"
 
     @model_validator(mode="after")

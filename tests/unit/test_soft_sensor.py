@@ -52,7 +52,11 @@ def test_features_are_named_sensor_by_sensor(spec: SoftSensor) -> None:
         ("median, percentile25", "median, percentil25", "not one of mean"),
         ("name: ph,", 'name: "p; DROP TABLE x",', "not a column name"),
         ("limit: {min: 60}", "limit: {}", "either min or max"),
-        ("unit: NTU, low: 0,", "unit: NTU, low: -1,", "truebung: scale log needs low of at least 0"),
+        (
+            "unit: NTU, low: 0,",
+            "unit: NTU, low: -1,",
+            "truebung: scale log needs low of at least 0",
+        ),
         ("title: pH,", "title: pH, scale: cubic,", "'linear' or 'log'"),
         ("holdout: 0.2 ", "holdout: 1.2 ", "less than 1"),
     ],

@@ -74,7 +74,7 @@ def assemble(table: pd.DataFrame, params: dict[str, Params], spec: SoftSensor) -
     """
     part = _training_part(table)
     phase = part[spec.columns.phase]
-    models, fold = _fit_folds(substituted(part, spec), params, spec)
+    models, fold = fit_folds(substituted(part, spec), params, spec)
     votes, spread = out_of_fold(models, part, fold, spec)
     weights = member_weights(votes, part, spec)
     floors = spread_floors(spread, phase)
@@ -193,7 +193,7 @@ def _training_part(table: pd.DataFrame) -> pd.DataFrame:
     return table[~table[HOLDOUT]].reset_index(drop=True)
 
 
-def _fit_folds(
+def fit_folds(
     part: pd.DataFrame, params: dict[str, Params], spec: SoftSensor
 ) -> tuple[list[Models], pd.Series]:
     """All members fitted with each fold left out, and the number of the fold that has each row."""
