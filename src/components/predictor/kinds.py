@@ -33,7 +33,7 @@ KINDS = (
 
 def pack(regressors: Sequence[Regressor]) -> dict[str, NDArray[Any]]:
     """All regressors of a member, which are of one kind, as one set of arrays."""
-    kind = next(kind for kind in KINDS if isinstance(regressors[0], kind.regressor))
+    kind = next(kind for kind in KINDS if type(regressors[0]) is kind.regressor)
     return kind.pack(regressors)
 
 
