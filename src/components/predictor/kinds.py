@@ -17,24 +17,22 @@ from src.components.predictor.trees import Trees
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind: its class, the names of its arrays, and the way to them and back."""
+    """One kind: the names of its arrays, and the way to them and back."""
 
-    regressor: type
     arrays: Kinds
     pack: Callable[[Sequence[Any]], dict[str, NDArray[Any]]]
     unpack: Callable[[Arrays, int, int], Sequence[Regressor]]
 
 
-KINDS = (
-    Kind(Trees, trees.ARRAYS, trees.pack, trees.unpack),
-    Kind(GaussianProcess, gaussian_process.ARRAYS, gaussian_process.pack, gaussian_process.unpack),
-)
+KINDS: dict[type, Kind] = {
+    Trees: Kind(trees.ARRAYS, trees.pack, trees.unpack),
+    GaussianProcess: Kind(gaussian_process.ARRAYS, gaussian_process.pack, gaussian_process.unpack),
+}
 
 
 def pack(regressors: Sequence[Regressor]) -> dict[str, NDArray[Any]]:
     """All regressors of a member, which are of one kind, as one set of arrays."""
-    kind = next(kind for kind in KINDS if type(regressors[0]) is kind.regressor)
-    return kind.pack(regressors)
+    return KINDS[type(regressors[0])].pack(regressors)
 
 
 def unpack(arrays: Arrays, regressors: int, inputs: int) -> Sequence[Regressor]:
@@ -47,6 +45,6 @@ def unpack(arrays: Arrays, regressors: int, inputs: int) -> Sequence[Regressor]:
     Raises:
         BundleRefused: for anything that `pack` does not make.
     """
-    fitting = [kind for kind in KINDS if kind.arrays.keys() == arrays.keys()]
+    fitting = [kind for kind in KINDS.values() if kind.arrays.keys() == arrays.keys()]
     require(bool(fitting), f"has the arrays {', '.join(sorted(arrays))}")
     return fitting[0].unpack(arrays, regressors, inputs)
