@@ -1,5 +1,7 @@
 """Is each part of the model worth having? Repeated grouped cross-validation with and without it.
 
+For the members, their inputs' scales and their weights see benchmarks.members, which is quicker.
+
 python -m benchmarks.choices [HYDRAULICS]: on six simulated worlds of each laundry, and with the
 folder of the hydraulic rig (see examples/hydraulics) on that, by block. Each variant is trained as
 a whole, weights included, on four fifths of the groups and predicts the rest; all variants on the
@@ -20,16 +22,12 @@ from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
-from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import GroupKFold
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from benchmarks.worlds import LAUNDRIES, soft_sensor, training_data, world
 from src.components.predictor import ensemble
 from src.components.trainer import fitting, members
 from src.components.trainer.evaluation import relative_error, typical_errors
-from src.components.trainer.members import MEMBERS, Member
 from src.components.transformation.features import model_inputs
 from src.components.transformation.training_table import GROUP, HOLDOUT
 from src.soft_sensor import SoftSensor
@@ -49,53 +47,18 @@ class Variant:
     sensor_scales: bool = True
     skewness: bool = True
     impute: bool = False
-    equal: bool = False
     multiply: int = 1  # of the number of trees
-
-
-def without(member: str) -> tuple[str, ...]:
-    """All members but one."""
-    return tuple(name for name in ALL if name != member)
 
 
 VARIANTS = {
     "as it is": Variant(),
     "trees alone, linear inputs": Variant(members=TREES, sensor_scales=False),
-    "without the Gaussian process": Variant(members=without("gaussian_process")),
-    "the Gaussian process alone": Variant(members=("gaussian_process",)),
-    "with a ridge regression": Variant(members=(*ALL, "ridge")),
-    "linear inputs": Variant(sensor_scales=False),
-    "without extra trees": Variant(members=without("extra_trees")),
-    "without random forest": Variant(members=without("random_forest")),
-    "without XGBoost": Variant(members=without("xgboost")),
     "without skewness": Variant(skewness=False),
     "without the log scale of targets": Variant(scales=False),
-    "equal weights": Variant(equal=True),
     "missing labels imputed": Variant(impute=True),
     "four times the trees": Variant(multiply=4),
     "the original pair, plain": Variant(("random_forest", "xgboost"), False, False, False),
 }
-
-
-@dataclass(frozen=True)
-class Library:
-    """A regressor of scikit-learn that stays what it is; a bundle could not store it."""
-
-    fitted: Pipeline
-
-    def predict(self, inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Prediction, and no spread."""
-        prediction = self.fitted.predict(inputs)
-        return prediction, np.full_like(prediction, np.nan)
-
-
-RIDGE = Member(
-    name="ridge",
-    build=lambda *_: make_pipeline(StandardScaler(), RidgeCV(np.geomspace(0.1, 1000, 13))),
-    start={},
-    space=None,
-    export=lambda pipeline, _: Library(pipeline),
-)
 
 
 def plain_inputs(features: pd.DataFrame, spec: SoftSensor) -> np.ndarray:
@@ -114,11 +77,6 @@ def linear(spec: SoftSensor, part: str) -> SoftSensor:
     return spec.model_copy(update={part: tuple(plain)})
 
 
-def equal_weights(votes: dict[str, pd.DataFrame], *_: object) -> pd.DataFrame:
-    """The same weight for each member."""
-    return pd.DataFrame(1 / len(votes), list(votes), next(iter(votes.values())).columns)
-
-
 def cross_validate(table: pd.DataFrame, variant: Variant, repeat: int, spec: SoftSensor) -> float:
     """Relative error of a variant over all folds of one repeat."""
     if not variant.scales:
@@ -135,12 +93,10 @@ def cross_validate(table: pd.DataFrame, variant: Variant, repeat: int, spec: Sof
             (fitting, "model_inputs", plain_inputs, not variant.skewness),
             (ensemble, "model_inputs", plain_inputs, not variant.skewness),
             (members, "input_sensors", plain_sensors, not variant.skewness),
-            (fitting, "member_weights", equal_weights, variant.equal),
         ]
         for where, name, instead, wanted in replaced:
             if wanted:
                 changes.enter_context(patch.object(where, name, instead))
-        changes.enter_context(patch.dict(MEMBERS, {RIDGE.name: RIDGE}))
         for training, validation in splitter.split(table, groups=table[GROUP]):
             part = table.iloc[training].assign(**{HOLDOUT: False})
             if variant.impute:
