@@ -250,13 +250,14 @@ class ValidRows(_Record):
 
 
 class Quantity(_Record):
-    """Something measured, with the range that is possible."""
+    """Something measured, with the range that is possible, and the scale on which models see it."""
 
     name: Identifier
     title: str
     unit: str
     low: float
     high: float
+    scale: Literal["linear", "log"] = "linear"
 
     @model_validator(mode="after")
     def _range(self) -> Self:
@@ -264,9 +265,18 @@ class Quantity(_Record):
             raise ValueError(f"{self.name}: low {self.low} is not below high {self.high}")
         return self
 
+    @model_validator(mode="after")
+    def _positive(self) -> Self:
+        if self.scale == "log" and self.low < 0:
+            raise ValueError(f"{self.name}: scale log needs low of at least 0, not {self.low}")
+        return self
+
 
 class Sensor(Quantity):
-    """What the rig measures in-line; the range is what its instrument can report."""
+    """What the rig measures in-line; the range is what its instrument can report.
+
+    On the scale `log`, models see log(1 + value), see `features.model_inputs`.
+    """
 
     price: float = 0.0
 
@@ -328,7 +338,6 @@ class Target(Quantity):
     """
 
     limit: Limit | None = None
-    scale: Literal["linear", "log"] = "linear"
     below_detection: Literal["half", "limit", "zero", "missing"] = "half"
     above_range: Literal["limit", "missing"] = "limit"
 
@@ -371,7 +380,7 @@ class Target(Quantity):
 
     @property
     def score(self) -> str:
-        """Column of the out-of-fold error in units of the trees' disagreement, see `intervals`."""
+        """Column of the out-of-fold error in units of the spread, see `intervals`."""
         return f"{self.name}_score"
 
     @property
@@ -383,12 +392,6 @@ class Target(Quantity):
     def _zero_is_lowest(self) -> Self:
         if self.below_detection == "zero" and self.low != 0:
             raise ValueError(f"{self.name}: below_detection zero needs low: 0, not {self.low}")
-        return self
-
-    @model_validator(mode="after")
-    def _positive(self) -> Self:
-        if self.scale == "log" and self.low < 0:
-            raise ValueError(f"{self.name}: scale log needs low of at least 0, not {self.low}")
         return self
 
 

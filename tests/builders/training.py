@@ -18,6 +18,7 @@ MEMBERS: dict[str, dict[str, Any]] = {
     "random_forest": {"n_estimators": 4, "max_depth": 4},
     **FOREST,
     "xgboost": {"n_estimators": 8, "max_depth": 2},
+    "gaussian_process": {},
 }
 
 

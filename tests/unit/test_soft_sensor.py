@@ -56,6 +56,12 @@ def test_features_are_named_sensor_by_sensor(spec: SoftSensor) -> None:
         ("seed: 0", "holdout: 0.2", "all experiments train"),
         ("wrong_clean: 0.03 ", "wrong_clean: 3 ", "less than 0.5"),
         ("wrong_not_clean: 0.03 ", "wrong_not_clean: 0 ", "greater than 0"),
+        (
+            "unit: NTU, low: 0,",
+            "unit: NTU, low: -1,",
+            "truebung: scale log needs low of at least 0",
+        ),
+        ("title: pH,", "title: pH, scale: cubic,", "'linear' or 'log'"),
     ],
 )
 def test_a_fault_is_named_by_its_line(home: Path, old: str, new: str, complaint: str) -> None:

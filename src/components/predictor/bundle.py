@@ -267,8 +267,8 @@ def _add_interval(predicted: pd.DataFrame, lower: Array, upper: Array, target: T
 
 
 def _scales(spec: SoftSensor) -> list[str]:
-    """The scale on which each target is learned."""
-    return [target.scale for target in spec.targets]
+    """The scales on which models see the sensors and the targets."""
+    return [quantity.scale for quantity in (*spec.sensors, *spec.targets)]
 
 
 def reference_columns(spec: SoftSensor) -> list[str]:

@@ -65,7 +65,8 @@ def votes_and_spread(
 
     Returns:
         The votes, member to rows by targets on the working scale; and the spread, rows by targets:
-        the standard deviation between the trees of a forest, averaged over the forests.
+        how uncertain the members that know it are, on average: the standard deviation between the
+        trees of each forest, and that of the Gaussian process.
     """
     inputs = model_inputs(features, spec)
     votes, spreads = {}, []

@@ -1,9 +1,9 @@
 """Prediction intervals by CV+, scaled with difficulty.
 
 Each training row was predicted by models that had not seen its group. Its score is that error in
-units of the disagreement between the trees. A new row gets a candidate from every training row of
-its phase: the prediction of the models that were fitted without that row, plus and minus its score
-times their disagreement about the new row. The interval reaches from one quantile of these
+units of the ensemble's spread (see `votes_and_spread`). A new row gets a candidate from every
+training row of its phase: the prediction of the models that were fitted without that row, plus and
+minus its score times their spread at the new row. The interval reaches from one quantile of these
 candidates to the other (CV+: Barber, Candes, Ramdas and Tibshirani, Annals of Statistics 49, 2021,
 which guarantees a coverage of 1 - 2 alpha and usually reaches 1 - alpha). The rows of a group count
 as one, by weights (Lee, Barber and Willett, arXiv 2306.06342).

@@ -7,7 +7,7 @@ says where the children of the others are: no stored index can lead out of the a
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,18 +15,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from src.errors import BundleRefused
-
-Array = NDArray[np.float64]
+from src.components.predictor.stored import (
+    Array,
+    Arrays,
+    require,
+    require_length,
+    require_lists,
+    require_numbers,
+)
 
 LEAF = -1  # the feature of a leaf
 MAX_DEPTH = 100
-LARGEST = 1e30  # magnitude of a value; the sum of all trees stays within single precision
 BLOCK = 1 << 15  # trees times rows that are followed at once: what fits into the cache of a core
 
 # The stored arrays: one entry per node, and one per regressor.
 NODES = {"feature": "<i2", "threshold": "<f4", "missing_right": "|b1", "value": "<f8"}
 REGRESSORS = {"nodes": "<i4", "trees": "<i4", "averaged": "|b1", "base": "<f8"}
+ARRAYS = {**NODES, **REGRESSORS}
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +152,7 @@ def pack(regressors: Sequence[Trees]) -> dict[str, NDArray[Any]]:
     return arrays
 
 
-def unpack(arrays: Mapping[str, NDArray[Any]], regressors: int, inputs: int) -> list[Trees]:
+def unpack(arrays: Arrays, regressors: int, inputs: int) -> list[Trees]:
     """What `pack` made, after everything in it was checked.
 
     Args:
@@ -157,17 +162,11 @@ def unpack(arrays: Mapping[str, NDArray[Any]], regressors: int, inputs: int) -> 
     Raises:
         BundleRefused: for anything that `pack` does not make.
     """
-    kinds = {**NODES, **REGRESSORS}
-    _require(arrays.keys() == kinds.keys(), f"has the arrays {', '.join(sorted(arrays))}")
-    for name, kind in kinds.items():
-        array = arrays[name]
-        _require(array.dtype == kind and array.ndim == 1, f"{name} is not a list of {kind}")
-    for name in REGRESSORS:
-        _require(len(arrays[name]) == regressors, f"{name} is not given for each regressor")
+    require_lists(arrays, ARRAYS)
+    require_length(arrays, REGRESSORS, regressors, "regressor")
     sizes = arrays["nodes"].astype(int)
-    _require((sizes > 0).all(), "a regressor has no nodes")
-    for name in NODES:
-        _require(len(arrays[name]) == sizes.sum(), f"{name} is not given for each node")
+    require((sizes > 0).all(), "a regressor has no nodes")
+    require_length(arrays, NODES, sizes.sum(), "node")
     found = []
     ends = np.cumsum(sizes)
     for number, (size, end) in enumerate(zip(sizes, ends)):
@@ -196,17 +195,16 @@ def check(trees: Trees, inputs: int) -> None:
         BundleRefused: with the reason.
     """
     feature, nodes = trees.feature, len(trees.feature)
-    _require(0 < trees.count <= nodes, f"has {trees.count} trees in {nodes} nodes")
-    _require((feature >= LEAF).all() and (feature < inputs).all(), "a node asks for another input")
+    require(0 < trees.count <= nodes, f"has {trees.count} trees in {nodes} nodes")
+    require((feature >= LEAF).all() and (feature < inputs).all(), "a node asks for another input")
     inner = np.flatnonzero(feature != LEAF)
     complete = nodes == trees.count + 2 * len(inner)
-    _require(complete, "the number of nodes does not fit the number of leaves")
+    require(complete, "the number of nodes does not fit the number of leaves")
     forward = left_children(feature, trees.count)[inner] > inner
-    _require(forward.all(), "a child comes before its parent")
-    _require(depth(feature, trees.count) <= MAX_DEPTH, f"a tree is deeper than {MAX_DEPTH}")
-    _require(not np.isnan(trees.threshold).any(), "a threshold is not a number")
-    numbers = np.append(trees.value, trees.base)
-    _require((np.abs(numbers) < LARGEST).all(), "a value is not a number, or too large")
+    require(forward.all(), "a child comes before its parent")
+    require(depth(feature, trees.count) <= MAX_DEPTH, f"a tree is deeper than {MAX_DEPTH}")
+    require(not np.isnan(trees.threshold).any(), "a threshold is not a number")
+    require_numbers(np.append(trees.value, trees.base), "a value")
 
 
 def depth(feature: NDArray[np.int16], count: int) -> int:
@@ -222,8 +220,3 @@ def depth(feature: NDArray[np.int16], count: int) -> int:
             return level
         start, width = start + width, children
     return MAX_DEPTH + 1
-
-
-def _require(condition: bool | np.bool_, fault: str) -> None:
-    if not condition:
-        raise BundleRefused(f"the model is damaged or was altered: {fault}")

@@ -13,14 +13,14 @@ import zipfile
 import zlib
 from collections.abc import Set as AbstractSet
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from src.components.predictor import trees
+from src.components.predictor import kinds
 from src.components.predictor.bundle import (
     FOLD,
     MARKS,
@@ -30,7 +30,6 @@ from src.components.predictor.bundle import (
     reference_columns,
 )
 from src.components.predictor.ensemble import Models, number_of_inputs
-from src.components.predictor.trees import Trees
 from src.errors import BundleRefused
 from src.soft_sensor import SoftSensor
 
@@ -107,8 +106,7 @@ def save(bundle: Bundle, folder: Path) -> str:
         regressors = [
             models[member][target] for models in bundle.folds for target in bundle.spec.target_names
         ]
-        # All members of today are trees.
-        for name, array in trees.pack(cast(list[Trees], regressors)).items():
+        for name, array in kinds.pack(regressors).items():
             arrays[f"{member}.{name}"] = array
     np.savez_compressed(folder / MEMBERS, allow_pickle=False, **arrays)
     contract = Contract(
@@ -228,7 +226,7 @@ def _folds(file: Path, contract: Contract) -> list[Models]:
             for name, array in arrays.items()
             if name.startswith(f"{member}.")
         }
-        regressors = trees.unpack(own, contract.folds * len(targets), number_of_inputs(spec))
+        regressors = kinds.unpack(own, contract.folds * len(targets), number_of_inputs(spec))
         for number, models in enumerate(folds):
             of_fold = regressors[number * len(targets) : (number + 1) * len(targets)]
             models[member] = dict(zip(targets, of_fold))

@@ -74,7 +74,7 @@ def assemble(table: pd.DataFrame, params: dict[str, Params], spec: SoftSensor) -
     """
     rows = table.reset_index(drop=True)
     phase = rows[spec.columns.phase]
-    models, fold = _fit_folds(substituted(rows, spec), params, spec)
+    models, fold = fit_folds(substituted(rows, spec), params, spec)
     votes, spread = out_of_fold(models, rows, fold, spec)
     floors = spread_floors(spread, phase)
     spread = floored(spread, floors, phase)
@@ -126,8 +126,7 @@ def fit_member(member: str, params: Params, table: pd.DataFrame, spec: SoftSenso
         measured = table[target.name].notna()
         values = to_scale(table.loc[measured, target.name], target).to_numpy()
         kind = MEMBERS[member]
-        fitted = kind.build(**params, random_state=spec.training.seed, n_jobs=1)
-        fitted.fit(inputs[measured], values)
+        fitted = kind.build(params, spec).fit(inputs[measured], values)
         regressors[target.name] = kind.export(fitted, inputs)
     return regressors
 
@@ -204,7 +203,7 @@ def _combined_out_of_fold(
     return pd.concat(parts).loc[table.index]
 
 
-def _fit_folds(
+def fit_folds(
     table: pd.DataFrame, params: dict[str, Params], spec: SoftSensor
 ) -> tuple[list[Models], pd.Series]:
     """All members fitted with each fold left out, and the number of the fold that has each row."""

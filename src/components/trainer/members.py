@@ -18,8 +18,12 @@ from xgboost import XGBRegressor
 
 from src.components.predictor.ensemble import Regressor
 from src.components.trainer import export
+from src.components.trainer.gaussian_process import SensorProcess
+from src.components.transformation.features import input_sensors
+from src.soft_sensor import SoftSensor
 
 Params = dict[str, Any]  # hyperparameters of one member
+Build = Callable[[Params, SoftSensor], Any]  # makes an unfitted regressor
 
 
 class Trial(Protocol):
@@ -37,18 +41,28 @@ class Member:
     """One kind of regressor.
 
     Attributes:
-        build: makes an unfitted regressor from hyperparameters, `random_state` and `n_jobs`.
+        build: makes an unfitted regressor from hyperparameters.
         start: hyperparameters that serve without a search, and its first trial.
-        space: draws the searched hyperparameters; the others stay as in `start`.
+        space: draws the searched hyperparameters; the others stay as in `start`. None for a
+            regressor that finds all of them while it is fitted.
         export: makes arrays of a fitted regressor; raises ExportFailed when they do not predict the
             same for given inputs, (rows, inputs).
     """
 
     name: str
-    build: Callable[..., Any]
+    build: Build
     start: Params
-    space: Callable[[Trial], Params]
+    space: Callable[[Trial], Params] | None
     export: Callable[[Any, NDArray[np.float32]], Regressor]
+
+
+def of_library(kind: Callable[..., Any]) -> Build:
+    """Build a regressor of scikit-learn or XGBoost, which draws numbers and uses one thread."""
+    return lambda params, spec: kind(**params, random_state=spec.training.seed, n_jobs=1)
+
+
+def _sensor_process(params: Params, spec: SoftSensor) -> SensorProcess:
+    return SensorProcess(**params, sensors=input_sensors(spec), seed=spec.training.seed)
 
 
 def _forest_space(trial: Trial) -> Params:
@@ -77,7 +91,7 @@ MEMBERS: dict[str, Member] = {
     for member in (
         Member(
             name="random_forest",
-            build=RandomForestRegressor,
+            build=of_library(RandomForestRegressor),
             start={
                 "n_estimators": 20,
                 "max_depth": 20,
@@ -89,7 +103,7 @@ MEMBERS: dict[str, Member] = {
         ),
         Member(
             name="extra_trees",
-            build=ExtraTreesRegressor,
+            build=of_library(ExtraTreesRegressor),
             start={
                 "n_estimators": 20,
                 "max_depth": 20,
@@ -101,7 +115,7 @@ MEMBERS: dict[str, Member] = {
         ),
         Member(
             name="xgboost",
-            build=XGBRegressor,
+            build=of_library(XGBRegressor),
             start={
                 "n_estimators": 150,
                 "learning_rate": 0.07,
@@ -113,6 +127,13 @@ MEMBERS: dict[str, Member] = {
             },
             space=_boosting_space,
             export=export.boosting,
+        ),
+        Member(
+            name="gaussian_process",
+            build=_sensor_process,
+            start={},
+            space=None,
+            export=export.process,
         ),
     )
 }

@@ -24,7 +24,7 @@ FoldErrors = Callable[[str, Params], Iterator[float]]
 def tune_members(
     fold_errors: FoldErrors, trials: int, start: dict[str, Params], seed: int
 ) -> dict[str, Params]:
-    """Search the hyperparameters of all members, each in a process of its own.
+    """Search hyperparameters, each member that has a space in a process of its own.
 
     Args:
         trials: per member.
@@ -33,33 +33,38 @@ def tune_members(
     Returns:
         The best hyperparameters by member.
     """
-    logger.info("tuning %s, %d trials each, in parallel", ", ".join(MEMBERS), trials)
+    searched = [name for name, member in MEMBERS.items() if member.space]
+    logger.info("tuning %s, %d trials each, in parallel", ", ".join(searched), trials)
     tune_one = partial(tune, fold_errors=fold_errors, trials=trials, start=start, seed=seed)
     # Processes, because fitting a forest holds the interpreter lock. Each fit uses one thread,
     # which keeps results the same whatever the number of cores.
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
-        best = dict(zip(MEMBERS, pool.map(tune_one, MEMBERS)))
+        best = dict(zip(searched, pool.map(tune_one, searched)))
     logger.info("best hyperparameters: %s", best)
-    return best
+    return {name: best.get(name, start[name]) for name in MEMBERS}
 
 
 def tune(
     member: str, fold_errors: FoldErrors, trials: int, start: dict[str, Params], seed: int
 ) -> Params:
-    """Search the hyperparameters of one member by TPE (Bergstra et al., NeurIPS 2011).
+    """Search the space of one member by TPE (Bergstra et al., NeurIPS 2011).
 
     A trial is pruned when its errors on the folds so far are significantly larger than those of the
     best trial (Wilcoxon's signed-rank test).
 
     Args:
+        member: one that has a space.
         start: hyperparameters by member; those of `member` are the first trial.
 
     Returns:
         The hyperparameters with the least mean error.
     """
 
+    space = MEMBERS[member].space
+    assert space is not None
+
     def objective(trial: optuna.Trial) -> float:
-        params = {**MEMBERS[member].start, **MEMBERS[member].space(trial)}
+        params = {**MEMBERS[member].start, **space(trial)}
         trial.set_user_attr("params", params)
         errors = []
         for fold, error in enumerate(fold_errors(member, params)):

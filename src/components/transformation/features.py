@@ -111,19 +111,55 @@ def model_inputs(features: pd.DataFrame, spec: SoftSensor) -> np.ndarray:
     Mathematical Statistics 3, 1932): on which side of a phase a reading spends its time, for
     example how fast it falls, free of units and offsets.
 
+    A sensor on the scale `log` shows log(1 + value) of its mean and percentiles, and its standard
+    deviation divided by 1 + median, which is about that of log(1 + value). Its skewness stays that
+    of the values: it has no unit.
+
     Returns:
-        (rows, features + sensors) or (rows, features), single precision.
+        (rows, features + sensors) or (rows, features), single precision; `input_sensors` says which
+        belong together.
     """
     import numpy as np
 
     values = features[spec.features].to_numpy(dtype=float)
-    if "mean" not in spec.statistics:
-        return values.astype(np.float32)
     by_sensor = values.reshape(len(values), len(spec.sensors), len(spec.statistics))
-    mean = by_sensor[:, :, spec.statistics.index("mean")]
-    median = by_sensor[:, :, spec.statistics.index("median")]
-    std = by_sensor[:, :, spec.statistics.index("std")]
     # Where numbers are too large for the division or for single precision, infinity is as good.
     with np.errstate(over="ignore"):
-        skewness = np.clip((mean - median) / np.where(std == 0, 1, std), -1, 1)
-        return np.hstack([values, skewness]).astype(np.float32)
+        inputs = _on_scales(by_sensor, spec).reshape(values.shape)
+        if "mean" in spec.statistics:
+            inputs = np.hstack([inputs, _skewness(by_sensor, spec)])
+        return inputs.astype(np.float32)
+
+
+def input_sensors(spec: SoftSensor) -> np.ndarray:
+    """The position of the sensor that each column of `model_inputs` is about."""
+    import numpy as np
+
+    sensors = np.arange(len(spec.sensors))
+    of_features = np.repeat(sensors, len(spec.statistics))
+    return np.append(of_features, sensors) if "mean" in spec.statistics else of_features
+
+
+def _on_scales(by_sensor: np.ndarray, spec: SoftSensor) -> np.ndarray:
+    """Features on the scales of their sensors, (rows, sensors, statistics)."""
+    import numpy as np
+
+    median, std = (spec.statistics.index(name) for name in ("median", "std"))
+    scaled = by_sensor.copy()
+    for number, sensor in enumerate(spec.sensors):
+        if sensor.scale == "log":
+            # No reading within the range is negative; features of another origin may be.
+            values = np.maximum(by_sensor[:, number], 0)
+            scaled[:, number] = np.log1p(values)
+            scaled[:, number, std] = values[:, std] / (1 + values[:, median])
+    return scaled
+
+
+def _skewness(by_sensor: np.ndarray, spec: SoftSensor) -> np.ndarray:
+    """(rows, sensors) from (rows, sensors, statistics)."""
+    import numpy as np
+
+    mean, median, std = (
+        by_sensor[:, :, spec.statistics.index(name)] for name in ("mean", "median", "std")
+    )
+    return np.asarray(np.clip((mean - median) / np.where(std == 0, 1, std), -1, 1))

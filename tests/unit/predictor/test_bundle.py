@@ -112,6 +112,23 @@ def test_another_scale_of_a_target_is_refused(bundle: Bundle, spec: SoftSensor) 
     _refused(bundle, spec.model_copy(update={"targets": (*others, linear)}))
 
 
+def test_another_scale_of_a_sensor_is_refused(bundle: Bundle, spec: SoftSensor) -> None:
+    first, *others = spec.sensors
+    linear = first.model_copy(update={"scale": "linear"})
+    _refused(bundle, spec.model_copy(update={"sensors": (linear, *others)}))
+
+
+def test_without_a_sensor_that_matters_intervals_are_wider(
+    bundle: Bundle, table: pd.DataFrame, spec: SoftSensor
+) -> None:
+    conductivity = spec.features_of(spec.sensor("leitfaehigkeit"))
+    lacking = table.assign(**dict.fromkeys(conductivity, np.nan))
+    before, after = (bundle.estimate(rows, spec) for rows in (table, lacking))
+    for target in spec.targets:
+        widths = [(part[target.upper] - part[target.lower]).mean() for part in (before, after)]
+        assert widths[1] > 1.2 * widths[0]
+
+
 def _refused(bundle: Bundle, changed: SoftSensor) -> None:
     with pytest.raises(BundleRefused, match="has since redefined.*train and promote") as error:
         bundle.check_contract(changed)

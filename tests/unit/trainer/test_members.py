@@ -12,13 +12,15 @@ from sklearn.ensemble import ExtraTreesRegressor
 
 from src.components.registry import bundle_files
 from src.components.trainer import export, fitting
-from src.components.trainer.members import MEMBERS, Member, Params, Trial
+from src.components.trainer.members import MEMBERS, Member, Params, Trial, of_library
 from src.soft_sensor import SoftSensor
 from tests.builders.training import FOREST, phase_table
 
 
-@pytest.mark.parametrize("member", MEMBERS.values(), ids=MEMBERS)
-def test_a_search_can_begin_with_the_start_and_covers_its_parameters(member: Member) -> None:
+@pytest.mark.parametrize("name", [name for name, member in MEMBERS.items() if member.space])
+def test_a_search_can_begin_with_the_start_and_covers_its_parameters(name: str) -> None:
+    member = MEMBERS[name]
+    assert member.space is not None
     study = optuna.create_study()
     study.enqueue_trial(member.start)
     trial = study.ask()
@@ -34,7 +36,7 @@ def test_one_more_record_is_one_more_member(
         return {"max_features": trial.suggest_float("max_features", 0.1, 1.0)}
 
     start = {"n_estimators": 5, "max_features": 0.5}
-    stumps = Member("stumps", ExtraTreesRegressor, start, space, export.forest)
+    stumps = Member("stumps", of_library(ExtraTreesRegressor), start, space, export.forest)
     monkeypatch.setitem(MEMBERS, "stumps", stumps)
     table = phase_table(30, spec)
     bundle = fitting.assemble(table, {**FOREST, "stumps": start}, spec)

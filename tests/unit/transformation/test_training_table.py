@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from src.components.transformation.features import model_inputs
+from src.components.transformation.features import input_sensors, model_inputs
 from src.components.transformation.training_table import (
     GROUP,
     laboratory_targets,
@@ -105,3 +105,42 @@ def test_model_inputs_tell_on_which_side_of_a_phase_a_reading_was(spec: SoftSens
     assert np.isnan(model_inputs(missing, spec)[:, 28]).all()
     only = spec.model_copy(update={"statistics": ("median", "std")})
     assert model_inputs(features, only).shape == (4, 10)
+
+
+def test_a_sensor_on_the_log_scale_is_seen_so_by_models_alone(spec: SoftSensor) -> None:
+    features, _ = _tables(2, spec)
+    turbidity, ph = spec.sensor("truebung"), spec.sensor("ph")
+    assert (turbidity.scale, ph.scale) == ("log", "linear")
+    names = ["mean", "std", "median", "percentile25", "percentile75"]
+    for sensor in (turbidity, ph):
+        for name, value in zip(names, (9.0, 4.0, 7.0, 3.0, 0.0)):
+            features[sensor.feature(name)] = value
+    before = features.copy()
+    inputs = dict(zip(spec.features, model_inputs(features, spec)[0]))
+    pd.testing.assert_frame_equal(features, before)
+    for name, value in zip(names, np.log([10, np.exp(0.5), 8, 4, 1])):
+        assert inputs[turbidity.feature(name)] == pytest.approx(value)
+    for name, value in zip(names, (9.0, 4.0, 7.0, 3.0, 0.0)):
+        assert inputs[ph.feature(name)] == value
+
+
+@pytest.mark.parametrize("value", [0.0, 1e30, 1e308, -1e6, np.nan])
+def test_model_inputs_are_numbers_or_missing_on_either_scale(
+    spec: SoftSensor, value: float
+) -> None:
+    features, _ = _tables(2, spec)
+    features[spec.features] = value
+    inputs = model_inputs(features, spec)
+    assert (np.isnan(inputs) == np.isnan(value)).all()
+
+
+def test_each_input_is_about_the_sensor_whose_readings_change_it(spec: SoftSensor) -> None:
+    features, _ = _tables(2, spec)
+    features[spec.features] += np.random.default_rng(0).uniform(1, 2, len(spec.features))
+    for number, sensor in enumerate(spec.sensors):
+        names = spec.features_of(sensor)
+        changed = features.assign(**{name: features[name] ** 1.5 for name in names})
+        moved = (model_inputs(changed, spec) != model_inputs(features, spec)).any(axis=0)
+        assert moved.tolist() == (input_sensors(spec) == number).tolist()
+    only = spec.model_copy(update={"statistics": ("median", "std")})
+    assert input_sensors(only).tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
