@@ -385,7 +385,7 @@ class Target(Quantity):
 
     @property
     def spread(self) -> str:
-        """Column of that disagreement itself, on the working scale."""
+        """Column of that spread itself, on the working scale, see `votes_and_spread`."""
         return f"{self.name}_spread"
 
     @model_validator(mode="after")

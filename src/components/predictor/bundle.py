@@ -76,7 +76,7 @@ class Bundle:  # pylint: disable=too-many-instance-attributes  # all that a pred
         floors: phase values by targets, the least spread that counts (see `intervals`).
         reference: the training rows, see `reference_columns`: the targets' own names have the
             out-of-fold predictions, `Target.measured` the laboratory values, `Target.spread` the
-            disagreement between the trees, `Target.score` the errors in units of it.
+            spread of the members, `Target.score` the errors in units of it.
         origin: where it comes from and how good it is.
     """
 
@@ -114,7 +114,7 @@ class Bundle:  # pylint: disable=too-many-instance-attributes  # all that a pred
         """Targets with intervals, for rows of which only keys and features are known.
 
         The prediction is the mean over the folds; an interval always contains it. `Target.spread`
-        is the mean disagreement between the trees, on the working scale.
+        is the mean spread of the members, on the working scale.
 
         Raises:
             BundleRefused: when the bundle was trained for other features or targets.
