@@ -16,6 +16,7 @@ from src.components.predictor.flags import describe
 from src.components.registry.cache import fetch
 from src.components.registry.versions import Registry
 from src.components.trainer.explanation import BASE_VALUE, shapley_values
+from src.components.trainer.model_card import bias
 from src.errors import DataError, ImpressError
 from src.settings import Settings
 from src.soft_sensor import Phase, SoftSensor
@@ -171,6 +172,11 @@ def _show_targets(prediction: Prediction, bundle: Bundle | None, spec: SoftSenso
                 cells.append(f"{votes[name].iloc[0]:.4g} x {bundle.weights[name][member]:.2f}")
             rows.append([member, *cells])
     show_table(heading, ["", *(target.title for target in spec.targets)], rows)
+    if bundle:
+        for line in bundle.origin.metrics:
+            target = spec.target(line["target"])
+            if line["phase"] == prediction.phase.name and (sentence := bias(line, target)):
+                show_line(f"usually, {sentence}")
 
 
 def _show_contributions(prediction: Prediction, bundle: Bundle, spec: SoftSensor) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -13,7 +13,7 @@ from src.components.trainer.verdict_figures import verdict_figures
 from src.components.transformation import censoring
 from src.components.transformation.training_table import GROUP
 from src.safe_text import safe
-from src.soft_sensor import Limit, Phase, Quantity, SoftSensor, Target
+from src.soft_sensor import Limit, Quantity, SoftSensor, Target
 
 POOR = 0.3  # share of the median's error that a useful model saves at least
 CLEAR = 2  # standard errors, from which on a bias is hardly chance
@@ -88,17 +88,16 @@ def weaknesses(bundle: Bundle, metrics: pd.DataFrame, spec: SoftSensor) -> list[
     """What the figures say against the model, one sentence each."""
     weak = []
     coverage = spec.training.coverage
-    phases = {phase.name: phase for phase in spec.phases}
     for line in metrics[metrics["phase"] != ALL_PHASES].to_dict("records"):
-        target, phase = spec.target(line["target"]), phases[line["phase"]]
-        label = f"{target.title}, {phase.name}"
+        target = spec.target(line["target"])
+        label = f"{target.title}, {line['phase']}"
         if line["mae"] > (1 - POOR) * line["median_mae"] > 0:
             weak.append(
                 f"{label}: the error ({line['mae']:.3g}) is hardly smaller than that of always "
                 f"guessing the phase's median ({line['median_mae']:.3g})"
             )
-        if biased := bias(line, target, phase):
-            weak.append(biased)
+        if biased := bias(line, target):
+            weak.append(f"{label}: {biased}")
         standard_error = (coverage * (1 - coverage) / line["n"]) ** 0.5
         if coverage - line["coverage"] > 2 * standard_error:
             weak.append(f"{label}: intervals cover only {line['coverage']:.0%}")
@@ -121,7 +120,7 @@ def weaknesses(bundle: Bundle, metrics: pd.DataFrame, spec: SoftSensor) -> list[
     return weak
 
 
-def bias(line: Mapping[Hashable, Any], target: Target, phase: Phase) -> str:
+def bias(line: Mapping[Any, Any], target: Target) -> str:
     """In words, whether predictions are too low or too high on average; empty if it may be chance.
 
     On the log scale a prediction is a median, which lies below the mean of skewed values.
@@ -134,8 +133,8 @@ def bias(line: Mapping[Hashable, Any], target: Target, phase: Phase) -> str:
         return ""
     side = "low" if line["bias"] < 0 else "high"
     sentence = (
-        f"{target.title}, {phase.name}: predictions are {abs(line['bias']):.3g} {target.unit} too "
-        f"{side} on average"
+        f"predictions of the {target.title} are {abs(line['bias']):.3g} {target.unit} too {side} "
+        "on average"
     )
     if target.scale == "log" and line["bias"] < 0:
         sentence += ", as a prediction is a median and large values are far above theirs"

@@ -10,7 +10,7 @@ import pytest
 
 from src.components.predictor.bundle import Bundle
 from src.components.trainer import evaluation, explanation, fitting
-from src.components.trainer.model_card import model_card, weaknesses
+from src.components.trainer.model_card import bias, model_card, weaknesses
 from src.components.transformation.training_table import GROUP
 from src.soft_sensor import SoftSensor, Wording, load_soft_sensor
 from tests.builders.training import FOREST, MEMBERS, made_from, phase_table
@@ -96,3 +96,17 @@ def test_the_card_uses_the_words_of_its_rig(rig_bundle: Bundle, rig: SoftSensor)
     card = _card(rig_bundle, worded)
     assert "extrapolates where oil, load or wear differ" in card
     assert "another oil that leaves the readings as they are" in card
+
+
+def test_a_bias_that_is_hardly_chance_is_said_with_its_side_and_unit(spec: SoftSensor) -> None:
+    line = {"bias": -25.0, "rmse": 60.0, "n": 100}
+    nonionic, tension = spec.target("nichtionischentenside"), spec.target("oberflaechenspannung")
+    words = "predictions of the nonionic surfactant are 25 mg/L too low on average"
+    assert bias(line, nonionic).startswith(words)
+    assert "a prediction is a median" in bias(line, nonionic)
+    assert bias({**line, "n": 10}, nonionic) == ""
+    assert bias({**line, "bias": 25.0}, nonionic) == words.replace("low", "high")
+    assert (
+        bias(line, tension) == "predictions of the surface tension are 25 mN/m too low on average"
+    )
+    assert bias({"bias": 0.0, "rmse": 0.0, "n": 5}, tension) == ""
