@@ -84,4 +84,4 @@ def note_joined(
         account.note_left_out(count, f"phases with {what} only: experiments {names}")
     matched = int((both["_merge"] == "both").sum())
     account.note_left_out(matched - len(table), "phases with both, but without a usable value")
-    account.note(len(table), "phases to train and test on")
+    account.note(len(table), "phases to train on")
