@@ -106,7 +106,7 @@ def _write_evidently(
     """Evidently only draws: what counts as drift is looked up, so it agrees with the verdict."""
     names = list(outcomes)
     rules = spec.monitoring
-    baseline = Baseline(evidence.reference, spec, spec.sensors)
+    baseline = Baseline(evidence.reference, spec)
     month = _indicator_table(evidence.month, baseline)[names]
     reference = _indicator_table(evidence.reference, baseline)[names]
     with warnings.catch_warnings():
