@@ -49,21 +49,19 @@ class Pool:
         """Experiments drawn without replacement, evenly spread over `days` from `start` (s) on.
 
         Returns:
-            Keys, last_timestamp, n_samples, features, predictions, flags and verdict.
+            Keys, last_timestamp, n_samples, features, flags and verdict.
         """
-        keys = self.spec.columns.keys
-        numbers = self.phases[keys[0]].unique()
-        chosen = random.choice(numbers, experiments, replace=False)
-        place = pd.Series(np.arange(experiments), index=chosen)
-        rows = self.phases[self.phases[keys[0]].isin(chosen)].copy()
-        order = rows[keys[0]].map(place)
-        first_phase = rows[keys[1]] == self.spec.phases[0].value
-        rows["last_timestamp"] = (
-            start + days * DAY * order / experiments + np.where(first_phase, 1500.0, 3000.0)
-        )
-        rows[keys[0]] = order.to_numpy() + int(random.integers(1 << 40))
-        rows = rows.sort_values("last_timestamp", ignore_index=True)
-        return self.predict(rows).assign(n_samples=1000, flags="", verdict="")
+        experiment, phase = self.spec.columns.keys
+        first_rows, sizes = _extents(self)
+        chosen = random.choice(len(sizes), experiments, replace=False)
+        order = np.repeat(np.arange(experiments), sizes[chosen])
+        within_experiment = np.concatenate([np.arange(size) for size in sizes[chosen]])
+        rows = self.phases.take(first_rows[chosen][order] + within_experiment)
+        began = start + days * DAY * order / experiments
+        ended = began + np.where(rows[phase] == self.spec.phases[0].value, 1500.0, 3000.0)
+        number = order + int(random.integers(1 << 40))
+        table = rows.assign(**{experiment: number}, last_timestamp=ended, n_samples=1000)
+        return table.assign(flags="", verdict="").reset_index(drop=True)
 
     def predict(self, table: pd.DataFrame) -> pd.DataFrame:
         """With a soft sensor's predictions from the levels as they are."""
@@ -75,13 +73,13 @@ class Pool:
         """Levels in standard deviations within a phase, on the sensors' scales, (rows, sensors)."""
         columns = []
         for sensor in self.spec.sensors:
-            level = self.on_scale(sensor, table[sensor.level])
-            columns.append((level / self.unit(sensor)).fillna(0).to_numpy())
+            level = self.on_scale(sensor, table[sensor.level].to_numpy(dtype=float))
+            columns.append(np.nan_to_num(level / self.unit(sensor)))
         return np.column_stack(columns)
 
-    def on_scale(self, sensor: Sensor, values: pd.Series) -> pd.Series:
+    def on_scale(self, sensor: Sensor, values: Array) -> Array:
         """The logarithm of a logarithmic sensor's values."""
-        return np.log(values.clip(lower=1e-9)) if sensor.name in self.logarithmic else values
+        return np.log(np.maximum(values, 1e-9)) if sensor.name in self.logarithmic else values
 
     def unit(self, sensor: Sensor) -> float:
         """Standard deviation of a level within the phases, on the sensor's scale."""
@@ -99,8 +97,17 @@ class Pool:
 @cache
 def _unit(pool: Pool, name: str, on_scale: bool) -> float:
     sensor = pool.spec.sensor(name)
-    values = pool.phases[sensor.level]
-    return within(pool.on_scale(sensor, values) if on_scale else values, pool.phases, pool.spec)
+    values = pool.phases[sensor.level].to_numpy(dtype=float)
+    scaled = pd.Series(pool.on_scale(sensor, values) if on_scale else values)
+    return within(scaled, pool.phases, pool.spec)
+
+
+@cache
+def _extents(pool: Pool) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """First row and number of rows of each experiment."""
+    experiment = pool.phases[pool.spec.columns.experiment].to_numpy()
+    _, first_rows, sizes = np.unique(experiment, return_index=True, return_counts=True)
+    return first_rows, sizes
 
 
 @cache

@@ -75,10 +75,12 @@ def _noise(sensor: Sensor, table: pd.DataFrame, baseline: Baseline) -> pd.Series
 
 
 def _scatter(sensor: Sensor, table: pd.DataFrame, baseline: Baseline) -> pd.Series:
-    """The distance of the level from the centre of its phase in the reference."""
-    phase = baseline.spec.columns.phase
-    centre = baseline.reference.groupby(phase)[sensor.level].median()
-    return (table[sensor.level] - table[phase].map(centre)).abs()
+    """The distance of the level from the centre of its phase in the same table.
+
+    From that of the reference, each level that moves would look scattered.
+    """
+    levels = table.groupby(baseline.spec.columns.phase)[sensor.level]
+    return (table[sensor.level] - levels.transform("median")).abs()
 
 
 def _peer(sensor: Sensor, table: pd.DataFrame, baseline: Baseline) -> Array:

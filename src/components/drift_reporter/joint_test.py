@@ -60,9 +60,8 @@ class Levels:
 
     def only(self, names: list[str]) -> Levels:
         """Those of some sensors, as far as they are tested."""
-        return Levels(
-            {name: self.scores[name] for name in names if name in self.scores}, self.sample
-        )
+        chosen = {name: scores for name, scores in self.scores.items() if name in names}
+        return self if len(chosen) == len(self.scores) else Levels(chosen, self.sample)
 
     @cached_property
     def shifts(self) -> dict[str, OwnShift]:
@@ -70,30 +69,33 @@ class Levels:
         return {name: _own_shift(name, self) for name in self.scores}
 
     @cached_property
-    def _beyond(self) -> dict[tuple[str, str], Excess]:
+    def _errors(self) -> dict[str, tuple[float, float]]:
+        """Standard error of each sensor's own shift and its degrees of freedom, all allowed for."""
         residuals: Columns = {}
         for name, own in self.shifts.items():
             residuals[name, PEER] = np.full(len(self.sample.month), np.nan)
             residuals[name, PEER][own.rows] = own.residuals
-        return excess(residuals, self.sample)
+        beyond = excess(residuals, self.sample)
+        errors = {}
+        for name, own in self.shifts.items():
+            error, freedom = combined(own.error, beyond.get((name, PEER), Excess()))
+            errors[name] = error, min(freedom, own.freedom)
+        return errors
 
     @cached_property
     def tests(self) -> pd.DataFrame:
         """One row per sensor: what `rank_tests.shift_tests` returns, of the indicator PEER."""
         tests = []
         for name, own in self.shifts.items():
-            error, freedom = combined(own.error, self._beyond.get((name, PEER), Excess()))
             month = self.sample.month[own.rows]
-            freedom = min(freedom, own.freedom)
-            tests.append(test_row((name, PEER), month, own.shift, error, freedom))
+            tests.append(test_row((name, PEER), month, own.shift, *self._errors[name]))
         return table_of(tests)
 
     @property
     def _inflation(self) -> float:
         """By how much variances are larger than those of independent rows."""
-        tests = self.tests.set_index("part")["error"]
         ratios = [
-            (tests[name] / own.independent_error) ** 2
+            (self._errors[name][0] / own.independent_error) ** 2
             for name, own in self.shifts.items()
             if np.isfinite(own.error)
         ]

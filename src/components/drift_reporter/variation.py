@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -32,6 +33,14 @@ class Excess:
     freedom: float = float("inf")
 
 
+class _Estimate(NamedTuple):
+    """Estimates of the excess of one column; None where there is nothing to estimate it from."""
+
+    of_reference: float
+    of_month: float | None  # a fault begins in it, so it counts for the other sensors only
+    freedom: float  # degrees of freedom of each
+
+
 def excess(columns: Columns, sample: Sample) -> dict[tuple[str, str], Excess]:
     """The excess of each column: half its own, half the mean of its indicator over all sensors.
 
@@ -41,21 +50,28 @@ def excess(columns: Columns, sample: Sample) -> dict[tuple[str, str], Excess]:
     Args:
         columns: scores of the rows of `sample`, NaN where missing.
     """
-    measure = _between_months if _months(sample) >= MONTHS else _slow_movement
-    own: dict[str, dict[str, float]] = defaultdict(dict)
-    freedom = 0.0
+    estimates: dict[str, dict[str, _Estimate]] = defaultdict(dict)
     for (part, indicator), scores in columns.items():
         present = np.isfinite(scores)
-        if present.any():
-            variance, freedom = measure(scores[present], sample.only(present))
-            own[indicator][part] = variance
-    found = {}
-    for indicator, variances in own.items():
-        mean = float(np.mean(list(variances.values())))
-        reliable = freedom * 4 / (1 + 3 / len(variances))
-        for part, variance in variances.items():
-            found[part, indicator] = Excess(max(0.0, (variance + mean) / 2), reliable)
-    return found
+        of_column = scores[present], sample.only(present)
+        own = _between_months(*of_column) or _slow_movement(*of_column)
+        if own is not None:
+            estimates[indicator][part] = own
+    return {
+        (part, indicator): _of_one(part, of_parts)
+        for indicator, of_parts in estimates.items()
+        for part in of_parts
+    }
+
+
+def _of_one(part: str, estimates: dict[str, _Estimate]) -> Excess:
+    """The excess of one sensor by its own estimate and those of all."""
+    own = estimates[part]
+    others = [each for name, each in estimates.items() if name != part]
+    months = [each.of_month for each in others if each.of_month is not None]
+    known = [own.of_reference, *(each.of_reference for each in others), *months]
+    freedom = 4 / (1 / own.freedom + 3 / (own.freedom * len(known)))
+    return Excess(max(0.0, (own.of_reference + float(np.mean(known))) / 2), freedom)
 
 
 def combined(sampling_error: float, beyond: Excess) -> tuple[float, float]:
@@ -70,22 +86,21 @@ def _months(sample: Sample) -> int:
     return len(np.unique(sample.period[sample.month == 0]))
 
 
-def _between_months(scores: Array, sample: Sample) -> tuple[float, float]:
+def _between_months(scores: Array, sample: Sample) -> _Estimate | None:
     """Variance of a new month against the reference, by the months of the reference.
 
     One-way random effects (method of moments: Searle, Casella and McCulloch, Variance Components,
-    1992, chapter 3), with the experiment as the unit. None where too few months have values.
+    1992, chapter 3), with the experiment as the unit.
     """
     reference = sample.month == 0
-    dated = sample.only(reference)
-    months = _months(dated)
+    dated, months = sample.only(reference), _months(sample)
     if months < MONTHS:
-        return 0.0, float("inf")
+        return None
     experiments, place, sizes = np.unique(dated.experiment, return_inverse=True, return_counts=True)
     means = np.bincount(place, weights=_centred(scores[reference], dated.phase)) / sizes
     period = np.empty(len(experiments), dtype=np.intp)
     period[place] = dated.period
-    return _between(means, period) * (1 + 1 / months), months - 1.0
+    return _Estimate(_between(means, period) * (1 + 1 / months), None, months - 1.0)
 
 
 def _between(score: Array, period: Codes) -> float:
@@ -101,23 +116,22 @@ def _between(score: Array, period: Codes) -> float:
     return float((mean_square_between - mean_square_within) / effective_size)
 
 
-def _slow_movement(scores: Array, sample: Sample) -> tuple[float, float]:
-    """Variance of a new month against the reference, by the slowest half waves within both.
+def _slow_movement(scores: Array, sample: Sample) -> _Estimate | None:
+    """Variance of a new month against the reference, by the slowest half waves of each.
 
     The spectrum near frequency 0 is what a mean varies by (Müller, Journal of Econometrics 141,
     2007): of independent experiments that is their variance, of autocorrelated ones more.
     """
-    waves, variances, counts = [], [], []
+    excesses, chance = [], 0.0
     for side in (0, 1):
         rows = sample.month == side
         series = _in_order(scores[rows], sample.only(rows))
         if len(series) < LEAST_SERIES or not series.var():
-            return 0.0, float("inf")
-        waves += (_half_waves(series) ** 2 / series.var(ddof=1)).tolist()
-        variances.append(series.var(ddof=1))
-        counts.append(len(series))
-    chance = variances[0] / counts[0] + variances[1] / counts[1]
-    return float((np.mean(waves) - 1) * chance), float(len(waves))
+            return None
+        variance = series.var(ddof=1)
+        excesses.append(float((_half_waves(series) ** 2).mean() / variance - 1))
+        chance += variance / len(series)
+    return _Estimate(excesses[0] * chance, excesses[1] * chance, HALF_WAVES)
 
 
 def _in_order(scores: Array, sample: Sample) -> Array:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from src.components.drift_reporter import checks, drift_tests
+from src.components.drift_reporter import checks, drift_tests, onset
 from src.components.drift_reporter.status import Status
 from src.soft_sensor import SoftSensor, load_soft_sensor
 from tests.builders.months import YEAR, compared, moved, phases, plant, unit
@@ -39,7 +39,8 @@ def fixture_large(spec: SoftSensor) -> Pair:
 
 
 def _at_fault(tests: pd.DataFrame) -> list[str]:
-    return drift_tests.sensors_at_fault(tests)
+    """The sensors at fault, as "a or b" where two cannot be told apart."""
+    return [" or ".join(fault) for fault in drift_tests.sensors_at_fault(tests)]
 
 
 def _alarming(tests: pd.DataFrame) -> bool:
@@ -331,7 +332,7 @@ def test_the_onset_is_the_day_on_which_a_fault_begins(
     late = month["last_timestamp"] >= begin
     faulty = moved(month, "ph", 2.0, spec).where(late, month)
     faulty["ph_std"] = month["ph_std"].where(~late, 2 * month["ph_std"])
-    found = drift_tests.onset(
+    found = onset.onset(
         "ph", indicator, faulty.sample(frac=1, random_state=0), reference, spec
     )
     assert found is not None and str(found.tz) == "UTC"
@@ -346,7 +347,7 @@ def test_a_fault_from_the_beginning_has_no_onset(spec: SoftSensor) -> None:
     reference, without = phases(spec, 500, 9), 0
     for seed in range(40):
         month = moved(phases(spec, 50, seed, start=YEAR), "ph", 1.5, spec)
-        without += drift_tests.onset("ph", "level", month, reference, spec) is None
+        without += onset.onset("ph", "level", month, reference, spec) is None
     assert without >= 33
 
 
@@ -355,7 +356,7 @@ def test_an_onset_is_found_although_values_are_missing(related: Pair, spec: Soft
     late = month["last_timestamp"] >= month["last_timestamp"].iloc[120]
     faulty = moved(month, "ph", 3.0, spec).where(late, month)
     faulty.loc[::7, spec.features_of(spec.sensors[3])] = np.nan
-    found = drift_tests.onset("ph", "level", faulty, reference, spec)
+    found = onset.onset("ph", "level", faulty, reference, spec)
     assert found is not None
     assert abs(found.timestamp() - month["last_timestamp"].iloc[120]) <= 3 * 3600
 

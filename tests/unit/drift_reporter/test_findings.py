@@ -58,7 +58,7 @@ def _verdict(*tests: dict[str, Any]) -> Verdict:
     table = pd.DataFrame([reference | {"status": Status.ALARM} | test for test in tests])
     return Verdict(
         status=Status.ALARM,
-        sensors=[],
+        faults=[],
         tests=table,
         onsets={},
         smallest_shift=0.5,
