@@ -35,8 +35,10 @@ _TABLES: list[tuple[Entry, ...]] = [
 ENTRIES = {entry.name: entry for table in _TABLES for entry in table}
 # Of several things that a sensor shows, these explain the others.
 FIRST = ("stuck", "missing", "out of bounds")
-# A level, outside training and the predictions follow what is at fault or has moved.
+# A level, outside training and the predictions follow what is at fault or has moved. A sensor whose
+# level moves in the month also scatters.
 FOLLOW = (LEVEL, "outside training", *(entry.name for entry in TARGET_INDICATORS))
+LAST = ("scatter", *FOLLOW)
 ONE_OF = "The readings do not show which of them is at fault: check both. "
 REPAIR_FIRST = (
     "Repair the sensor first and do not retrain on its readings: `impress collect` leaves out the "
@@ -113,9 +115,7 @@ def _causes(verdict: Verdict, reported: pd.DataFrame) -> list[pd.Index]:
 def _ordered(rows: pd.DataFrame) -> pd.DataFrame:
     """The tests of one cause, what explains the others first."""
     place = rows["indicator"].map({name: place for place, name in enumerate(FIRST)})
-    follows = rows["indicator"].isin(FOLLOW)
-    process = rows["indicator"] == PROCESS.name
-    order = rows.assign(_place=place.fillna(len(FIRST)), _follows=follows & ~process)
+    order = rows.assign(_place=place.fillna(len(FIRST)), _follows=rows["indicator"].isin(LAST))
     return order.sort_values(["_place", "_follows", "p_holm"], kind="stable")
 
 
@@ -129,7 +129,7 @@ def _what(rows: pd.DataFrame, verdict: Verdict, reference: pd.DataFrame, spec: S
     changes = [_change(test, reference, spec) for _, test in own.iterrows()]
     followers = rows[~rows["part"].isin(fault) & (rows["indicator"] != LEVEL)]
     what = _title(fault, spec) + ", ".join(changes)
-    what += _since(str(rows["kind"].iloc[0]), fault, verdict)
+    what += _since(fault[0], set(own["kind"]), verdict)
     stands = own["stands"].fillna(True).astype(bool) if "stands" in own else pd.Series([True])
     return what + ("" if stands.all() else AS_BEFORE) + _following(followers, spec)
 
@@ -187,11 +187,10 @@ def _change(test: pd.Series, reference: pd.DataFrame, spec: SoftSensor) -> str:
     return f"{words} (about {shift * deviation:+.3g}{unit})"
 
 
-def _since(kind: str, fault: tuple[str, ...], verdict: Verdict) -> str:
+def _since(name: str, kinds: set[str], verdict: Verdict) -> str:
     """Since when, and whether it awaits confirmation."""
     since = ""
-    name = fault[0]
-    if kind == Kind.DRIFT and name in verdict.onsets:
+    if Kind.DRIFT.value in kinds and name in verdict.onsets:
         onset = verdict.onsets[name]
         since = f", since {onset:%-d %B %Y}" if onset else ", since before this month"
     if name in verdict.unconfirmed:

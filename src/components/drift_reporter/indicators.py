@@ -79,8 +79,10 @@ def _scatter(sensor: Sensor, table: pd.DataFrame, baseline: Baseline) -> pd.Seri
 
     From that of the reference, each level that moves would look scattered.
     """
-    levels = table.groupby(baseline.spec.columns.phase)[sensor.level]
-    return (table[sensor.level] - levels.transform("median")).abs()
+    phase = table[baseline.spec.columns.phase]
+    # One of the values, so that no two are equally far from it.
+    centre = table[sensor.level].groupby(phase).quantile(0.5, interpolation="lower")
+    return (table[sensor.level] - phase.map(centre)).abs()
 
 
 def _peer(sensor: Sensor, table: pd.DataFrame, baseline: Baseline) -> Array:

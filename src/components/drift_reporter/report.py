@@ -68,7 +68,7 @@ def embedded(picture: Path) -> str:
 
 def drift_outcomes(verdict: Verdict) -> dict[str, tuple[float, bool]]:
     """Sensor or target and indicator, as in "ph level", to the size of its shift and its alarm."""
-    drifts = verdict.tests[verdict.tests["kind"] == Kind.DRIFT]
+    drifts = verdict.tests[(verdict.tests["kind"] == Kind.DRIFT) & (verdict.tests["part"] != "")]
     return {
         f"{test['part']} {test['indicator']}": (
             abs(test["shift"]),

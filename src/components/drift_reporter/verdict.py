@@ -63,7 +63,7 @@ def judge(evidence: Evidence, spec: SoftSensor) -> Verdict:
     losses = performance.tests(evidence.laboratory.recent, evidence.laboratory.expected, spec)
     tests = _joined({Kind.DRIFT: drifts, Kind.CHECK: results, Kind.LABORATORY: losses})
     drifted = drift_tests.sensors_at_fault(drifts)
-    named = {name for fault in drifted for name in fault}
+    named = list(dict.fromkeys(name for fault in drifted for name in fault))
     suspects = [*drifted, *((name,) for name in _failing(results, spec) if name not in named)]
     confirmed = [fault for fault in suspects if _confirmed(fault, evidence.earlier.tests, spec)]
     unconfirmed = [name for fault in suspects if fault not in confirmed for name in fault]
@@ -71,7 +71,7 @@ def judge(evidence: Evidence, spec: SoftSensor) -> Verdict:
     tests["status"] = tests["status"].mask(waiting, Status.WATCH.value)
     short = _short(month, reference, spec)
     onsets = {}
-    for name in sorted(named):
+    for name in named:
         indicator = drift_tests.most_significant(name, drifts)
         onsets[name] = onset(name, indicator, month, reference, spec)
     return Verdict(

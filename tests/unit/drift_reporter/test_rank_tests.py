@@ -32,8 +32,6 @@ def _table(rows: Rows) -> tuple[Array, Sample]:
     return value.astype(float), sample_of(phase, experiment, month.astype(float))
 
 
-
-
 @settings(max_examples=50, deadline=None)
 @given(ROWS)
 def test_only_the_order_of_the_values_counts(rows: Rows) -> None:
