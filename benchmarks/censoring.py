@@ -39,7 +39,7 @@ from src.components.predictor.judgement import Judgement
 from src.components.trainer import fitting
 from src.components.transformation import censoring
 from src.components.transformation.censoring import ABOVE, BELOW, marks
-from src.components.transformation.training_table import GROUP, HOLDOUT
+from src.components.transformation.training_table import GROUP
 from src.soft_sensor import SoftSensor, Target
 
 EXPERIMENTS, FRESH, SECONDS, FIRST_SEED, FOLDS, ROUNDS = 50, 200, 300, 2001, 3, 2
@@ -120,7 +120,7 @@ def analysed(
         table[target.name] = table[target.name].where(~cut, limit)
         table[f"{target.name}_limit"] = limit
     experiment = table["experimentnummer"]
-    table[GROUP], table[HOLDOUT] = experiment, False
+    table[GROUP] = experiment
     return table
 
 

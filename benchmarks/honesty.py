@@ -16,7 +16,6 @@ import pandas as pd
 from benchmarks.worlds import soft_sensor, world
 from src.components.predictor.judgement import Judgement
 from src.components.trainer import fitting
-from src.components.transformation.training_table import HOLDOUT
 from src.soft_sensor import SoftSensor
 
 FIRST_SEED = 1001
@@ -29,11 +28,10 @@ def one_world(
     table, fresh = world(seed, spec)
     bundle = fitting.train(table, trials, fitting.DEFAULTS, spec)
     predicted = bundle.predict(fresh, spec)
-    training = table[~table[HOLDOUT]]
     lines = []
     for phase in spec.phases:
         rows = fresh[spec.columns.phase] == phase.value
-        known = training[training[spec.columns.phase] == phase.value]
+        known = table[table[spec.columns.phase] == phase.value]
         for target in spec.target_names:
             lower, upper = (predicted.loc[rows, f"{target}_{end}"] for end in ("lower", "upper"))
             measured, true = fresh.loc[rows, target], fresh.loc[rows, f"{target}_true"]

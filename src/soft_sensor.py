@@ -385,13 +385,23 @@ class Group(_Record):
 class Training(_Record):
     """How a model is made."""
 
-    holdout: Annotated[float, Field(gt=0, lt=1)] = 0.2
     folds: Annotated[int, Field(ge=2)] = 10
     trials: Annotated[int, Field(ge=1)] = 100
     coverage: Annotated[float, Field(gt=0.5, lt=1)] = 0.9
     seed: int = 0
     min_experiments: Annotated[int, Field(ge=10)] = 10
     group: Group | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nothing_is_held_out(cls, content: Any) -> Any:
+        if isinstance(content, dict) and "holdout" in content:
+            raise Misplaced(
+                "all experiments train, and are judged by models that have not seen them: remove "
+                "this line",
+                ("holdout",),
+            )
+        return content
 
 
 class Prediction(_Record):

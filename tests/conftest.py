@@ -190,7 +190,7 @@ def fixture_trained_home(
         settings = Settings(impress_home=folder, impress_params=params)
         table, _ = train_pipeline.prepare(small_dataset, spec)
         bundle = train_pipeline.fit(table, 0, DEFAULTS, spec)
-        train_pipeline.evaluate_and_register(bundle, table, small_dataset, settings, spec)
+        train_pipeline.evaluate_and_register(bundle, small_dataset, settings, spec)
         promote(Registry(settings, spec.name), "1", "the first")
     return folder
 

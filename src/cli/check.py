@@ -20,7 +20,7 @@ from src.components.inbox.states import Inbox
 from src.components.registry import cache
 from src.components.registry.production import production
 from src.components.registry.versions import Registry
-from src.components.transformation.training_table import GROUP, HOLDOUT
+from src.components.transformation.training_table import GROUP
 from src.errors import advice
 from src.settings import Settings
 from src.soft_sensor import SoftSensor, load_soft_sensor
@@ -183,19 +183,14 @@ def _data_set(folder: Path, spec: SoftSensor) -> Findings:
     if not folder.is_dir():
         yield Grade.OK, f"{folder} does not exist, and only training needs it"
         return
-    from src.components.trainer.gate import LEVEL
     from src.pipelines.train_pipeline import prepare
 
     table, _ = prepare(folder, spec)
     groups = table[GROUP].nunique()
-    held_out = table.loc[table[HOLDOUT], GROUP].nunique()
-    yield Grade.OK, (
-        f"{folder}: {len(table)} analysed phases of {groups} groups, {held_out} of them held out"
-    )
-    # A signed-rank test of that many differences cannot give a smaller p.
-    least = 0.5**held_out * len(spec.targets)
-    if least > LEVEL:
+    yield Grade.OK, f"{folder}: {len(table)} analysed phases of {groups} groups"
+    coverage = spec.training.coverage
+    if groups + 1 < 1 / (1 - coverage):  # see `intervals.upper_bound`
         yield Grade.WARNING, (
-            f"with {held_out} groups held out `impress promote` cannot show that a model is worse: "
-            "have more experiments analysed, or raise training.holdout"
+            f"{groups} groups are too few for intervals that cover {coverage:.0%}, so they will "
+            "reach over the whole range: have more experiments analysed"
         )

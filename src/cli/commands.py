@@ -333,10 +333,10 @@ def keys(
 def promote(
     version: Annotated[str | None, typer.Argument(help="by default the newest")] = None,
     force: Annotated[
-        str | None, typer.Option(metavar="WHY", help="promote it even if it is worse; WHY is kept")
+        str | None, typer.Option(metavar="WHY", help="promote it against the gate; WHY is kept")
     ] = None,
 ) -> None:
-    """Make a version Production unless it is significantly worse than the present one."""
+    """Make a version Production if it is not worse than the present one."""
     with command("promote") as settings:
         from src.cli import console
         from src.pipelines.promote_pipeline import promote as pipeline

@@ -103,32 +103,40 @@ def show_history(changes: list[Change]) -> None:
 
 
 def show_comparison(decision: Decision, spec: SoftSensor) -> None:
-    """Errors of a challenger and of Production on the hold-out, if they were compared."""
+    """Errors of a challenger and of Production on the same phases, if they were compared."""
     comparison = decision.comparison
     if comparison is None:
         return
+    from src.components.trainer.gate import CONFIDENCE
+
+    present = f"v{decision.present}"
     labels = {target.name: f"{target.title} [{target.unit}]" for target in spec.targets}
     rows = []
     for line in comparison.table.to_dict("records"):
-        present, new = line["production"], line["challenger"]
         rows.append(
             [
                 labels.get(line["target"], f"{line['target']} (relative)"),
                 str(line["n"]),
                 str(line["groups"]),
-                f"{present:.3g}",
-                f"{new:.3g}",
-                f"{new / present - 1:+.0%}" if present else "",
-                f"{line['p_holm']:.2g}",
+                f"{line['production']:.3g}",
+                f"{line['challenger']:.3g}",
+                f"{line['change']:+.0%}",
+                f"{line['low']:+.0%} to {line['high']:+.0%}",
+                f"{line['detectable']:.0%}",
                 "worse" if line["target"] in comparison.worse else "",
             ]
         )
-    headers = ["target", "phases", "groups", f"v{decision.present}", "new", "change", "p", ""]
     show_table(
-        "mean absolute error on the hold-out; p: chance of such a result if the new one is as good",
-        headers,
+        "mean absolute error on experiments that the models had not seen; change with its "
+        f"{CONFIDENCE:.0%} interval; the smallest loss that would be found",
+        ["target", "phases", "groups", present, "new", "change", "interval", "loss", ""],
         rows,
     )
+    if comparison.left_out:
+        show_line(
+            f"{comparison.left_out} phases were left out: groups were changed since one of the "
+            "versions was trained, so it may have seen them"
+        )
 
 
 def show_study(compared: pd.DataFrame) -> None:
@@ -170,7 +178,7 @@ def show_next_samples(
 
 
 def show_production(version: Version, metrics: dict[str, float], spec: SoftSensor) -> None:
-    """The Production version and its errors on the hold-out.
+    """The Production version and its out-of-fold errors.
 
     Args:
         metrics: of its training run, named as by `evaluation.flat_metrics`.
@@ -193,7 +201,7 @@ def show_production(version: Version, metrics: dict[str, float], spec: SoftSenso
             ]
         )
     show_table(
-        f"{spec.name} version {version.number} is Production; errors on the hold-out",
+        f"{spec.name} version {version.number} is Production; errors on experiments that the models had not seen",
         ["target", "unit", "error", "of median", "bias", "coverage", "width"],
         rows,
     )

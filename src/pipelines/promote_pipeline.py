@@ -1,4 +1,4 @@
-"""Promote: a registered version becomes Production if it is not significantly worse.
+"""Promote: a registered version becomes Production if it is not worse than the present one.
 
 Run from a checkout: `python src/pipelines/promote_pipeline.py`, or `impress promote`.
 """
@@ -34,7 +34,7 @@ class Decision:
         why: the reason for that, in words.
         present: number of the version that was Production before, None when there was none.
         comparison: of the two, None when they could not be compared.
-        promoted: whether it is Production now; also a version that is worse, when forced.
+        promoted: whether it is Production now; also against the gate, when forced.
     """
 
     version: str
@@ -58,7 +58,7 @@ def promote(settings: Settings, version: str | None = None, force: str | None = 
     """Make a version, the newest by default, Production if the gate lets it pass.
 
     Args:
-        force: why it should become Production even if it is worse; kept in the history.
+        force: why it should become Production against the gate; kept in the history.
 
     Raises:
         BundleRefused: when the version cannot work at all, forced or not.
@@ -83,7 +83,9 @@ def promote(settings: Settings, version: str | None = None, force: str | None = 
 
 
 def decide(number: str, challenger: Bundle, registry: Registry, spec: SoftSensor) -> Decision:
-    """Compare a version with the one in production."""
+    """Compare a version with guessing, and with the one in production."""
+    if useless := gate.no_better_than_guessing(challenger, spec):
+        return Decision(number, False, useless)
     try:
         version = production.production(registry)
     except VersionLost as lost:
@@ -98,11 +100,7 @@ def decide(number: str, challenger: Bundle, registry: Registry, spec: SoftSensor
     except (BundleRefused, RegistryUnavailable, VersionLost) as error:
         why = f"it cannot be compared with version {present}: {error}"
         return Decision(number, False, why, present)
-    if comparison.worse:
-        why = f"worse than version {present} in {', '.join(comparison.worse)}"
-        return Decision(number, False, why, present, comparison)
-    why = f"not worse than version {present} on the hold-out"
-    return Decision(number, True, why, present, comparison)
+    return Decision(number, comparison.good, comparison.in_words(present), present, comparison)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,6 @@ from src.components.trainer.members import Params
 from src.components.trainer.model_card import model_card
 from src.components.transformation import censoring
 from src.components.transformation.training_table import (
-    HOLDOUT,
     laboratory_targets,
     samples,
     training_table,
@@ -65,7 +64,7 @@ def train(
     table, account = prepare(Path(folder), spec, accept_outliers is not None)
     searched = 0 if retrain else trials or spec.training.trials
     bundle = fit(table, searched, start, spec)
-    version = evaluate_and_register(bundle, table, Path(folder), settings, spec, accept_outliers)
+    version = evaluate_and_register(bundle, Path(folder), settings, spec, accept_outliers)
     account.log()
     return version
 
@@ -116,34 +115,32 @@ fit = task()(fitting.train)
 @task(retries=2)
 def evaluate_and_register(
     bundle: Bundle,
-    table: pd.DataFrame,
     folder: Path,
     settings: Settings,
     spec: SoftSensor,
     accepted_outliers: str | None = None,
 ) -> str:
-    """Evaluate on the hold-out, draw charts, write the model card, and register it all.
+    """Evaluate out of fold, draw charts, write the model card, and register it all.
 
     Returns:
         The number of the new version.
     """
-    training = table[~table[HOLDOUT]]
-    holdout = table[table[HOLDOUT]].reset_index(drop=True)
-    predicted = bundle.predict(holdout, spec)
-    errors = evaluation.metrics(predicted, holdout, training, spec)
+    labels = bundle.labels(spec)
+    predicted = bundle.out_of_fold(spec)
+    errors = evaluation.metrics(predicted, labels, spec)
     origin = {"data_version": dvc_data.version(folder), "code_version": code_version(settings)}
     bundle = bundle.with_origin(
         **origin,
         trained_at=datetime.now(UTC).isoformat(timespec="seconds"),
         libraries=library_versions(),
-        experiments=sorted(training[spec.columns.experiment].unique().tolist()),
+        experiments=sorted(bundle.reference[spec.columns.experiment].unique().tolist()),
         metrics=errors.to_dict("records"),
     )
     with tempfile.TemporaryDirectory() as scratch:
         pages = Path(scratch)
         errors.to_csv(pages / "metrics.csv", index=False)
-        evaluation.chart(predicted, holdout, spec, pages / "predicted_against_measured.png")
-        evaluation.regression_report(predicted, holdout, spec, pages / "regression.html")
+        evaluation.chart(predicted, labels, spec, pages / "predicted_against_measured.png")
+        evaluation.regression_report(predicted, labels, spec, pages / "regression.html")
         importance = explanation.write_importance(bundle, spec, pages)
         card = model_card(bundle, errors, importance, spec)
         (pages / "model_card.md").write_text(card, encoding="utf-8")
@@ -151,7 +148,9 @@ def evaluate_and_register(
         tags = {**origin, "accepted_outliers": accepted_outliers} if accepted_outliers else origin
         version = Registry(settings, spec.name).log(bundle, scores, tags, pages)
     write_whole(settings.artifacts / "metrics.json", json.dumps(scores, indent=1).encode())
-    logger.info("version %s of %s; errors on the hold-out:", version, spec.name)
+    logger.info(
+        "version %s of %s; errors on experiments that the models had not seen:", version, spec.name
+    )
     for line in errors.round(3).to_string(index=False).splitlines():
         logger.info("%s", line)
     return version

@@ -165,7 +165,7 @@ def _nest(folder: Path, random: Random) -> None:
 
 def _spoil_table(folder: Path, random: Random) -> None:
     """Replace one cell or header, or mix up rows or columns."""
-    file = folder / str(random.choice([bundle_files.REFERENCE, bundle_files.HOLDOUT]))
+    file = folder / bundle_files.REFERENCE
     table = pd.read_csv(file, dtype=str, keep_default_na=False)
     way = random.random()
     if way < 0.1:

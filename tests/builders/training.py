@@ -9,7 +9,7 @@ import pandas as pd
 
 from src.components.predictor.bundle import Bundle
 from src.components.trainer import fitting
-from src.components.transformation.training_table import GROUP, HOLDOUT, held_out
+from src.components.transformation.training_table import GROUP
 from src.soft_sensor import SoftSensor
 
 # Small members, which are fitted in a moment.
@@ -46,8 +46,7 @@ def phase_table(
         table[target] = at_0 + (at_1 - at_0) * (strength + own).clip(0, 1)
     table[[f"{sensor.name}_out_of_bounds" for sensor in spec.sensors]] = 0
     table = table.assign(n_samples=1000, first_timestamp=0.0, last_timestamp=1500.0)
-    group = table["experimentnummer"]
-    return table.assign(**{GROUP: group, HOLDOUT: held_out(group, 0.2)})
+    return table.assign(**{GROUP: table["experimentnummer"]})
 
 
 def shuffled(table: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:
@@ -67,9 +66,8 @@ def made_from(
 ) -> Bundle:
     """A bundle as a training run makes it, but without a search and of small members."""
     bundle = fitting.assemble(table, params or FOREST, spec)
-    trained = table.loc[~table[HOLDOUT], "experimentnummer"]
     return bundle.with_origin(
-        experiments=sorted(trained.unique().tolist()),
+        experiments=sorted(table["experimentnummer"].unique().tolist()),
         trained_at="2026-02-03T04:05:06+00:00",
         data_version="d" * 32,
         code_version="c" * 40,

@@ -52,7 +52,8 @@ def test_features_are_named_sensor_by_sensor(spec: SoftSensor) -> None:
         ("median, percentile25", "median, percentil25", "not one of mean"),
         ("name: ph,", 'name: "p; DROP TABLE x",', "not a column name"),
         ("limit: {min: 60}", "limit: {}", "either min or max"),
-        ("holdout: 0.2 ", "holdout: 1.2 ", "less than 1"),
+        ("coverage: 0.9 ", "coverage: 1.2 ", "less than 1"),
+        ("seed: 0", "holdout: 0.2", "all experiments train"),
     ],
 )
 def test_a_fault_is_named_by_its_line(home: Path, old: str, new: str, complaint: str) -> None:
@@ -131,7 +132,7 @@ SURPRISES = [
     ("label: S1", 'label: "S1 "', "has blanks at an end"),
     ("name: laundry ", "name: on ", "on is read as true or false"),
     ("reserv1, reserv2]", "reserv1, off]", "off is read as true or false"),
-    ("holdout: 0.2 ", "holdout: yes ", "neither true nor false"),
+    ("coverage: 0.9 ", "coverage: yes ", "neither true nor false"),
     ("seed: 0", "seed: 0\n  seed: 1", "seed is there twice, the first time in line"),
     ("unit: NTU, low", "unit: NTU, unit: FNU, low", "unit is there twice"),
     ("value: 1, label", "value: 1, value: 1, label", "value is there twice"),

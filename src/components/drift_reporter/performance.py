@@ -43,10 +43,10 @@ def fresh_values(
         analysed: see `gather.analysed`, oldest first.
 
     Returns:
-        Rows of `analysed` that no training has used, neither to learn nor to hold out.
+        Rows of `analysed` that no training has used.
     """
     keys = spec.columns.keys
-    used = pd.concat([bundle.reference[keys], bundle.holdout[keys]]).drop_duplicates()
+    used = bundle.reference[keys].drop_duplicates()
     marked = analysed.merge(used, on=keys, how="left", indicator=USED)
     fresh = marked[marked[USED] == "left_only"].drop(columns=USED)
     arrived = len(fresh) if since is None else int((fresh["loaded_at"] > since).sum())
@@ -54,9 +54,7 @@ def fresh_values(
 
 
 def expected_errors(bundle: Bundle, spec: SoftSensor) -> pd.DataFrame:
-    """ErrorPair of a bundle on phases that its models had not seen: hold-out and out-of-fold.
-
-    The hold-out alone has some twenty rows, too few to compare with.
+    """Errors of a bundle on its training rows, by models that had not seen their group.
 
     Returns:
         What `errors` returns.
@@ -65,9 +63,7 @@ def expected_errors(bundle: Bundle, spec: SoftSensor) -> pd.DataFrame:
     keys = [*spec.columns.keys, "last_timestamp"]
     sides = [target.censored for target in spec.targets]
     training = bundle.reference.reindex(columns=[*keys, *names, *sides]).rename(columns=names)
-    out_of_fold = errors(bundle.reference[spec.target_names], training, spec)
-    held_out = errors(bundle.estimate(bundle.holdout, spec), bundle.holdout, spec)
-    return pd.concat([held_out, out_of_fold], ignore_index=True)
+    return errors(bundle.out_of_fold(spec), training, spec)
 
 
 def errors(predicted: pd.DataFrame, measured: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from src.components.predictor.ensemble import (
     combine,
     from_scale,
     in_units,
+    out_of_fold,
     to_scale,
     total,
     votes_and_spread,
@@ -25,6 +27,7 @@ from src.components.predictor.intervals import (
     floored,
     group_weights,
     lower_bound,
+    score_quantile,
     upper_bound,
 )
 from src.components.predictor.judgement import Judgement, moved_to_bounds, verdicts
@@ -36,8 +39,6 @@ from src.soft_sensor import SoftSensor, Target
 
 FOLD = "impress_fold"  # column of the training rows: position of the fold that a row is in
 MARKS = ("", BELOW, ABOVE)  # of laboratory values, see `censoring`
-# What columns were called in bundles of version 0.4 and before.
-FORMER = {GROUP: "group", FOLD: "fold"}
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Origin:  # pylint: disable=too-many-instance-attributes  # the facts of a 
         trained_at: ISO 8601, UTC.
         data_version, code_version: hash of the data set, commit of the code.
         libraries: versions of the libraries that shaped it.
-        metrics: rows of `evaluation.metrics` on the hold-out.
+        metrics: rows of `evaluation.metrics` out of fold.
         mlflow_run: id of the run that registered it.
     """
 
@@ -77,8 +78,6 @@ class Bundle:  # pylint: disable=too-many-instance-attributes  # all that a pred
         reference: the training rows, see `reference_columns`: the targets' own names have the
             out-of-fold predictions, `Target.measured` the laboratory values, `Target.score` the
             errors in units of the spread.
-        holdout: the rows that no model has seen, see `holdout_columns`: the targets' own names have
-            the laboratory values.
         origin: where it comes from and how good it is.
     """
 
@@ -88,7 +87,6 @@ class Bundle:  # pylint: disable=too-many-instance-attributes  # all that a pred
     weights: pd.DataFrame
     floors: pd.DataFrame
     reference: pd.DataFrame
-    holdout: pd.DataFrame
     origin: Origin
 
     def predict(self, features: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:
@@ -129,10 +127,32 @@ class Bundle:  # pylint: disable=too-many-instance-attributes  # all that a pred
         for target in spec.targets:
             centre = np.stack([fold[target.name].to_numpy() for fold in centres])
             spread = np.stack([fold[target.name].to_numpy() for fold in spreads])
-            lower, upper = self._interval(centre, spread, phase, target, spec)
-            value = predicted[target.name]
-            predicted[target.lower] = np.fmin(lower, value).clip(target.low, target.high)
-            predicted[target.upper] = np.fmax(upper, value).clip(target.low, target.high)
+            _add_interval(predicted, *self._interval(centre, spread, phase, target, spec), target)
+        return predicted
+
+    def out_of_fold(self, spec: SoftSensor) -> pd.DataFrame:
+        """Predictions of the training rows, each by the models that had not seen its group.
+
+        Their intervals are made from the scores of the other folds.
+
+        Returns:
+            Targets, `Target.lower` and `Target.upper` in the targets' units, rows as `reference`.
+        """
+        rows, phase = self.reference, self.reference[spec.columns.phase]
+        _, spread = out_of_fold(self.folds, rows, rows[FOLD], spec)
+        spread = floored(spread, self.floors, phase)
+        predicted = rows[spec.target_names].copy()
+        for target in spec.targets:
+            centre = to_scale(rows[target.name], target).to_numpy()
+            difficulty = spread[target.name].to_numpy()
+            lower, upper = np.full((2, len(rows)), np.nan)
+            for value, number in product(phase.unique(), range(len(self.folds))):
+                own = ((phase == value) & (rows[FOLD] == number)).to_numpy()
+                calibration = self._calibration(value, target, spec, without=number)
+                reach = score_quantile(calibration) * difficulty[own]
+                ends = centre[own] - reach, centre[own] + reach
+                lower[own], upper[own] = beyond_limits(*ends, calibration)
+            _add_interval(predicted, from_scale(lower, target), from_scale(upper, target), target)
         return predicted
 
     def values(self, features: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:
@@ -190,9 +210,16 @@ class Bundle:  # pylint: disable=too-many-instance-attributes  # all that a pred
             lower[rows], upper[rows] = beyond_limits(*ends, calibration)
         return from_scale(lower, target), from_scale(upper, target)
 
-    def _calibration(self, phase: int | str, target: Target, spec: SoftSensor) -> Calibration:
-        """The training rows of a phase in which the laboratory measured a target."""
+    def _calibration(
+        self, phase: int | str, target: Target, spec: SoftSensor, without: int | None = None
+    ) -> Calibration:
+        """The training rows of a phase in which the laboratory measured a target.
+
+        Args:
+            without: position of a fold whose rows do not count.
+        """
         in_phase = self.reference[spec.columns.phase] == phase
+        in_phase &= self.reference[FOLD] != without
         known = self.reference[in_phase & self.reference[target.score].notna()]
         limits = to_scale(known[target.measured], target)
         return Calibration(
@@ -233,15 +260,16 @@ class Bundle:  # pylint: disable=too-many-instance-attributes  # all that a pred
         return replace(self, origin=replace(self.origin, **facts))
 
 
+def _add_interval(predicted: pd.DataFrame, lower: Array, upper: Array, target: Target) -> None:
+    """Add the ends of the intervals of a target, which hold the prediction and end at its range."""
+    value = predicted[target.name]
+    predicted[target.lower] = np.fmin(lower, value).clip(target.low, target.high)
+    predicted[target.upper] = np.fmax(upper, value).clip(target.low, target.high)
+
+
 def _scales(spec: SoftSensor) -> list[str]:
     """The scale on which each target is learned."""
     return [target.scale for target in spec.targets]
-
-
-def holdout_columns(spec: SoftSensor) -> list[str]:
-    """Columns of `Bundle.holdout`, in order."""
-    own = [*spec.columns.keys, GROUP, "last_timestamp", *spec.features]
-    return [*own, *spec.target_names, *censored_columns(spec)]
 
 
 def reference_columns(spec: SoftSensor) -> list[str]:
@@ -254,5 +282,5 @@ def reference_columns(spec: SoftSensor) -> list[str]:
 
 
 def censored_columns(spec: SoftSensor) -> list[str]:
-    """Columns of both, in order, that say which laboratory values are limits: see `censoring`."""
+    """Columns of it, in order, that say which laboratory values are limits: see `censoring`."""
     return [target.censored for target in spec.targets]

@@ -17,7 +17,7 @@ range (see `beyond_limits`). Then its coverage holds for the true values, whatev
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -84,6 +84,15 @@ def upper_bound(centres: Array, spreads: Array, calibration: Calibration) -> Arr
 def lower_bound(centres: Array, spreads: Array, calibration: Calibration) -> Array:
     """Lower end; see `upper_bound`."""
     return -upper_bound(-centres, spreads, calibration)
+
+
+def score_quantile(calibration: Calibration) -> float:
+    """The score that an error exceeds with a probability of 1 - coverage, at most.
+
+    Infinite where the groups are too few for the coverage.
+    """
+    alone = replace(calibration, fold=np.zeros_like(calibration.fold, dtype=int))
+    return float(upper_bound(np.zeros((1, 1)), np.ones((1, 1)), alone)[0])
 
 
 def beyond_limits(lower: Array, upper: Array, calibration: Calibration) -> tuple[Array, Array]:

@@ -23,12 +23,10 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from src.components.predictor import trees
 from src.components.predictor.bundle import (
     FOLD,
-    FORMER,
     MARKS,
     Bundle,
     Origin,
     censored_columns,
-    holdout_columns,
     reference_columns,
 )
 from src.components.predictor.ensemble import Models, number_of_inputs
@@ -39,8 +37,8 @@ from src.soft_sensor import SoftSensor
 MANIFEST = "manifest.json"
 CONTRACT = "contract.json"
 MEMBERS = "members.npz"
-REFERENCE, HOLDOUT = "reference.csv", "holdout.csv"
-REQUIRED = {CONTRACT, MEMBERS, REFERENCE, HOLDOUT}
+REFERENCE = "reference.csv"
+REQUIRED = {CONTRACT, MEMBERS, REFERENCE}
 # What makes it an MLflow model like any other; nothing of it is read here.
 MLFLOW_FILES = {"MLmodel", "input_example.json", "serving_input_example.json"}
 MB = 1_000_000
@@ -124,7 +122,6 @@ def save(bundle: Bundle, folder: Path) -> str:
     )
     (folder / CONTRACT).write_text(contract.model_dump_json(indent=1), encoding="utf-8")
     bundle.reference.to_csv(folder / REFERENCE, index=False)
-    bundle.holdout.to_csv(folder / HOLDOUT, index=False)
     hashes = {file.name: sha256_of(file) for file in sorted(folder.iterdir())}
     (folder / MANIFEST).write_text(json.dumps(hashes, indent=1), encoding="utf-8")
     return sha256_of(folder / MANIFEST)
@@ -144,8 +141,7 @@ def load(folder: Path, sha256: str | None = None) -> Bundle:
     verify(folder, sha256)
     contract = _contract(folder / CONTRACT)
     spec = contract.params
-    reference = _table(folder / REFERENCE, reference_columns(spec), contract)
-    holdout = _table(folder / HOLDOUT, holdout_columns(spec), contract)
+    reference = _reference(folder / REFERENCE, contract)
     if not reference[FOLD].isin(range(contract.folds)).all():
         raise BundleRefused(f"{folder / REFERENCE} names a fold that does not exist")
     return Bundle(
@@ -155,7 +151,6 @@ def load(folder: Path, sha256: str | None = None) -> Bundle:
         weights=pd.DataFrame.from_dict(contract.weights, orient="index"),
         floors=_floors(contract),
         reference=reference,
-        holdout=holdout,
         origin=contract.origin,
     )
 
@@ -189,12 +184,11 @@ def _floors(contract: Contract) -> pd.DataFrame:
     return floors.set_index(spec.columns.phase)
 
 
-def _table(file: Path, columns: list[str], contract: Contract) -> pd.DataFrame:
-    """A table whose text columns stay text: experiment 007 is not 7, and NaN may be a name."""
-    marks = [name for name in censored_columns(contract.params) if name in columns]
-    former = [FORMER.get(name, name) for name in columns if name not in marks]
-    text = contract.text & {*columns, *former} | {*marks}
-    numbers = {*columns, *former} - text
+def _reference(file: Path, contract: Contract) -> pd.DataFrame:
+    """The training rows; text columns stay text: experiment 007 is not 7, and NaN may be a name."""
+    columns, marks = reference_columns(contract.params), censored_columns(contract.params)
+    text = contract.text & set(columns) | set(marks)
+    numbers = set(columns) - text
     try:
         table = pd.read_csv(
             file,
@@ -206,14 +200,9 @@ def _table(file: Path, columns: list[str], contract: Contract) -> pd.DataFrame:
         )
     except (ValueError, OverflowError) as error:
         raise BundleRefused(f"{file} is not a table: {error}") from error
-    if list(table.columns) == former:
-        text |= {name for name in columns if FORMER.get(name) in text}
-        table.columns = pd.Index([name for name in columns if name not in marks])
-        table = table.assign(**dict.fromkeys(marks, "")).astype(dict.fromkeys(marks, "str"))
-        table = table[columns]
     if list(table.columns) != columns:
         raise BundleRefused(f"{file} has other columns than the model's table")
-    measured = table.drop(columns=list(text & set(columns)))
+    measured = table.drop(columns=list(text))
     if any(kind.kind not in "if" for kind in measured.dtypes) and len(table):
         raise BundleRefused(f"{file} has text where numbers belong")
     if np.isinf(measured.to_numpy(dtype=float)).any():

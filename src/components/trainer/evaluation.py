@@ -48,37 +48,35 @@ def relative_error(
     return float(np.nanmean(relative)) if np.isfinite(relative).any() else 0.0
 
 
-def metrics(
-    predicted: pd.DataFrame, table: pd.DataFrame, training: pd.DataFrame, spec: SoftSensor
-) -> pd.DataFrame:
-    """Errors per target and phase, and those of always guessing the training median.
+def metrics(predicted: pd.DataFrame, table: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:
+    """Errors per target and phase, and those of always guessing the median of the phase.
 
     Args:
         predicted: targets and interval bounds, row by row of `table`.
         table: measured targets, NaN where not measured; such rows are left out. A value that is a
             limit of the assay counts as in `censoring.deviation` and `censoring.contained`.
-        training: the rows from which the median guess takes its medians.
 
     Returns:
         One row per target and phase (`all` first): n, mae, rmse, bias (predicted minus measured),
-        r2 (NaN below two rows), median_mae, coverage and mean width of the intervals.
+        r2 (NaN below two rows), median_mae (of guessing the median), coverage and mean width of the
+        intervals.
     """
     phase_names = {phase.value: phase.name for phase in spec.phases}
     phases = table[spec.columns.phase].map(phase_names)
     rows = []
     for target in spec.targets:
-        median = training[target.name].median()
         measured = table[target.name].notna()
+        median = table[target.name].groupby(phases).transform("median")
         for phase in [ALL_PHASES, *phase_names.values()]:
             chosen = measured & ((phases == phase) | (phase == ALL_PHASES))
             if chosen.any():
-                measures = _measures(predicted[chosen], table[chosen], median, target)
+                measures = _measures(predicted[chosen], table[chosen], median[chosen], target)
                 rows.append({"target": target.name, "phase": phase, **measures})
     return pd.DataFrame(rows)
 
 
 def _measures(
-    predicted: pd.DataFrame, table: pd.DataFrame, median: float, target: Target
+    predicted: pd.DataFrame, table: pd.DataFrame, median: pd.Series, target: Target
 ) -> dict[str, float]:
     """How far predictions of one target are from the laboratory values; without missing values."""
     # Here, as the command line imports this module on machines that do not train.

@@ -128,8 +128,7 @@ def shapley_values(bundle: Bundle, row: pd.DataFrame, spec: SoftSensor) -> pd.Da
 
 
 def write_importance(bundle: Bundle, spec: SoftSensor, folder: Path) -> pd.DataFrame:
-    """Write importance.csv and .png, and a chart of SHAP values for the last held-out row of each
-    phase.
+    """Write importance.csv and .png, and a chart of SHAP values for the last row of each phase.
 
     Returns:
         What `importance` does.
@@ -138,7 +137,7 @@ def write_importance(bundle: Bundle, spec: SoftSensor, folder: Path) -> pd.DataF
     increases.to_csv(folder / "importance.csv", index=False)
     importance_chart(increases, spec, folder / "importance.png")
     for phase in spec.phases:
-        rows = bundle.holdout[bundle.holdout[spec.columns.phase] == phase.value]
+        rows = bundle.reference[bundle.reference[spec.columns.phase] == phase.value]
         if rows.empty:
             continue
         row = rows.tail(1)

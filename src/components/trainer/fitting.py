@@ -1,6 +1,6 @@
 """Fit the members of the ensemble fold by fold, weigh them, and make a bundle of them.
 
-Every choice is made inside the training part, over folds that never split a group. Each target has
+Every choice is made over folds that never split a group. Each target has
 regressors of its own, so a phase counts wherever it was measured. The models fitted with each fold
 left out are the model; their errors on the rows left out calibrate its intervals.
 """
@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold
 
-from src.components.predictor.bundle import FOLD, Bundle, Origin, holdout_columns, reference_columns
+from src.components.predictor.bundle import FOLD, Bundle, Origin, reference_columns
 from src.components.predictor.ensemble import (
     Models,
     Regressors,
@@ -33,7 +33,7 @@ from src.components.trainer.search import tune_members
 from src.components.transformation import censoring
 from src.components.transformation.censoring import deviation, substituted
 from src.components.transformation.features import feature_definition, model_inputs
-from src.components.transformation.training_table import GROUP, HOLDOUT
+from src.components.transformation.training_table import GROUP
 from src.soft_sensor import SoftSensor
 
 Fold = tuple[np.ndarray, np.ndarray]
@@ -45,7 +45,7 @@ WEIGHT_STEPS = 10  # weights are multiples of 1 / WEIGHT_STEPS
 
 
 def train(table: pd.DataFrame, trials: int, start: dict[str, Params], spec: SoftSensor) -> Bundle:
-    """Tune all members on the training part of a table and make a bundle of them.
+    """Tune all members on a table and make a bundle of them.
 
     Args:
         table: what `transformation.training_table` returns.
@@ -57,13 +57,13 @@ def train(table: pd.DataFrame, trials: int, start: dict[str, Params], spec: Soft
     """
     if not trials:
         return assemble(table, start, spec)
-    errors = partial(fold_errors, table=_training_part(table), spec=spec)
+    errors = partial(fold_errors, table=table, spec=spec)
     params = tune_members(errors, trials, start, spec.training.seed)
     return assemble(table, params, spec)
 
 
 def assemble(table: pd.DataFrame, params: dict[str, Params], spec: SoftSensor) -> Bundle:
-    """Fit all members with given hyperparameters on the training part, fold by fold.
+    """Fit all members with given hyperparameters, fold by fold.
 
     Args:
         table: what `transformation.training_table` returns.
@@ -72,38 +72,34 @@ def assemble(table: pd.DataFrame, params: dict[str, Params], spec: SoftSensor) -
     Returns:
         A bundle whose origin holds the hyperparameters only.
     """
-    part = _training_part(table)
-    phase = part[spec.columns.phase]
-    models, fold = _fit_folds(substituted(part, spec), params, spec)
-    votes, spread = out_of_fold(models, part, fold, spec)
-    weights = member_weights(votes, part, spec)
+    rows = table.reset_index(drop=True)
+    phase = rows[spec.columns.phase]
+    models, fold = _fit_folds(substituted(rows, spec), params, spec)
+    votes, spread = out_of_fold(models, rows, fold, spec)
     floors = spread_floors(spread, phase)
-    combined = combine(votes, weights)
+    combined = _combined_out_of_fold(votes, rows, fold, spec)
     # A value that is a limit counts as the limit itself: see `intervals`.
-    scores = (combined - _on_scale(part, spec)).abs() / floored(spread, floors, phase)
+    scores = (combined - _on_scale(rows, spec)).abs() / floored(spread, floors, phase)
 
     measured = {target.name: target.measured for target in spec.targets}
-    marked = {target.censored: censoring.marks(part, target) for target in spec.targets}
+    marked = {target.censored: censoring.marks(rows, target) for target in spec.targets}
     score = {target.name: target.score for target in spec.targets}
     reference = pd.concat(
         [
-            part.drop(columns=spec.target_names).assign(**{FOLD: fold}, **marked),
+            rows.drop(columns=spec.target_names).assign(**{FOLD: fold}, **marked),
             in_units(combined, spec),
-            part[spec.target_names].rename(columns=measured),
+            rows[spec.target_names].rename(columns=measured),
             scores.rename(columns=score),
         ],
         axis=1,
     )
-    marked = {target.censored: censoring.marks(table, target) for target in spec.targets}
-    holdout = table.assign(**marked).loc[table[HOLDOUT], holdout_columns(spec)]
     return Bundle(
         spec=spec,
         definition=feature_definition(spec),
         folds=models,
-        weights=weights,
+        weights=member_weights(votes, rows, spec),
         floors=floors,
         reference=reference[reference_columns(spec)],
-        holdout=holdout.reset_index(drop=True),
         origin=Origin(params=params),
     )
 
@@ -139,7 +135,7 @@ def fold_errors(
     """Relative error of one member on the validation rows of each fold, see `relative_error`.
 
     Args:
-        table: training rows.
+        table: what `transformation.training_table` returns.
     """
     typical = typical_errors(table, spec)
     learned = substituted(table, spec)
@@ -189,25 +185,36 @@ def _weight_candidates(members: int) -> np.ndarray:
     return np.array(complete) / WEIGHT_STEPS
 
 
-def _training_part(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows that are not held out."""
-    return table[~table[HOLDOUT]].reset_index(drop=True)
+def _combined_out_of_fold(
+    votes: dict[str, pd.DataFrame], table: pd.DataFrame, fold: pd.Series, spec: SoftSensor
+) -> pd.DataFrame:
+    """Combined votes on the working scale, those of a fold by weights chosen on the others.
+
+    With weights that were chosen on all folds the errors would look smaller than they are.
+    """
+    parts = []
+    for number in sorted(fold.unique()):
+        own = fold == number
+        others = {member: vote[~own] for member, vote in votes.items()}
+        weights = member_weights(others, table[~own], spec)
+        parts.append(combine({member: vote[own] for member, vote in votes.items()}, weights))
+    return pd.concat(parts).loc[table.index]
 
 
 def _fit_folds(
-    part: pd.DataFrame, params: dict[str, Params], spec: SoftSensor
+    table: pd.DataFrame, params: dict[str, Params], spec: SoftSensor
 ) -> tuple[list[Models], pd.Series]:
     """All members fitted with each fold left out, and the number of the fold that has each row."""
     models = []
-    fold = pd.Series(0, index=part.index)
-    for number, (training, validation) in enumerate(make_folds(part, spec)):
-        rows = part.iloc[training]
+    fold = pd.Series(0, index=table.index)
+    for number, (training, validation) in enumerate(make_folds(table, spec)):
+        rows = table.iloc[training]
         models.append({name: fit_member(name, params[name], rows, spec) for name in params})
         fold.iloc[validation] = number
     return models, fold
 
 
-def _on_scale(part: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:
+def _on_scale(table: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:
     """Measured targets on their working scales."""
-    values = {target.name: to_scale(part[target.name], target) for target in spec.targets}
+    values = {target.name: to_scale(table[target.name], target) for target in spec.targets}
     return pd.DataFrame(values)

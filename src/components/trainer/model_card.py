@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -14,7 +15,8 @@ from src.safe_text import safe
 from src.soft_sensor import Limit, Phase, Quantity, SoftSensor, Target
 
 POOR = 0.3  # share of the median's error that a useful model saves at least
-RARE = 10  # hold-out phases below which a figure is rough
+CLEAR = 2  # standard errors, from which on a bias is hardly chance
+RARE = 10  # phases below which a figure is rough
 
 Rows = list[list[str]]  # of a table; the first is its header
 
@@ -25,7 +27,7 @@ def model_card(
     """The card as Markdown, for the registry.
 
     Args:
-        metrics: what `evaluation.metrics` gives for the hold-out.
+        metrics: what `evaluation.metrics` gives out of fold.
         importance: what `explanation.importance` gives.
     """
     hyperparameters = "; ".join(
@@ -34,10 +36,11 @@ def model_card(
     paragraphs = [
         f"# {spec.name}",
         _purpose(spec),
-        "## Errors on the hold-out",
+        "## Errors",
         _table(_error_rows(metrics, spec)),
-        f"Intervals are made for a coverage of {spec.training.coverage:.0%}. `median` is the error "
-        "of always guessing the training median.",
+        "Each phase was predicted by models that had not seen its group. `median` is the error of "
+        "always guessing the median of the phase. Intervals are made for a coverage of "
+        f"{spec.training.coverage:.0%}.",
         "## Limits of a verdict",
         _table(_limit_rows(spec)),
         "## Known weaknesses",
@@ -76,22 +79,22 @@ def weaknesses(bundle: Bundle, metrics: pd.DataFrame, spec: SoftSensor) -> list[
     for line in metrics[metrics["phase"] != ALL_PHASES].to_dict("records"):
         target, phase = spec.target(line["target"]), phases[line["phase"]]
         label = f"{target.title}, {phase.name}"
-        median_error = _phase_median_error(bundle, target, phase, spec)
-        if median_error and line["mae"] > (1 - POOR) * median_error:
+        if line["mae"] > (1 - POOR) * line["median_mae"] > 0:
             weak.append(
                 f"{label}: the error ({line['mae']:.3g}) is hardly smaller than that of always "
-                f"guessing the phase's median ({median_error:.3g})"
+                f"guessing the phase's median ({line['median_mae']:.3g})"
             )
+        if biased := bias(line, target, phase):
+            weak.append(biased)
         standard_error = (coverage * (1 - coverage) / line["n"]) ** 0.5
         if coverage - line["coverage"] > 2 * standard_error:
             weak.append(f"{label}: intervals cover only {line['coverage']:.0%}")
-    for part, table in (("trained on", bundle.labels(spec)), ("held out", bundle.holdout)):
-        for count, values in censoring.counted(table, spec):
-            weak.append(f"of the phases {part}, {count} {values}")
+    for count, values in censoring.counted(bundle.labels(spec), spec):
+        weak.append(f"{count} {values}")
     fewest = metrics["n"].min()
     if fewest < RARE:
-        phases_held_out = "held-out phase" if fewest == 1 else "held-out phases"
-        weak.append(f"some figures come from only {fewest} {phases_held_out} and are rough")
+        counted = "phase" if fewest == 1 else "phases"
+        weak.append(f"some figures come from only {fewest} {counted} and are rough")
     experiments = len(bundle.origin.experiments)
     groups = bundle.reference[GROUP].nunique()
     weak.append(
@@ -105,16 +108,25 @@ def weaknesses(bundle: Bundle, metrics: pd.DataFrame, spec: SoftSensor) -> list[
     return weak
 
 
-def _phase_median_error(
-    bundle: Bundle, target: Target, phase: Phase, spec: SoftSensor
-) -> float | None:
-    """Error on the hold-out of guessing the phase's training median; None if nothing is known."""
-    column = spec.columns.phase
-    held_out = bundle.holdout[bundle.holdout[column] == phase.value]
-    trained = bundle.reference.loc[bundle.reference[column] == phase.value, target.measured]
-    measured, mark = held_out[target.name], censoring.marks(held_out, target)
-    error = censoring.deviation(trained.median(), measured, mark).abs().mean()
-    return float(error) if pd.notna(error) else None
+def bias(line: Mapping[Hashable, Any], target: Target, phase: Phase) -> str:
+    """In words, whether predictions are too low or too high on average; empty if it may be chance.
+
+    On the log scale a prediction is a median, which lies below the mean of skewed values.
+
+    Args:
+        line: a row of `evaluation.metrics`.
+    """
+    spread = max(line["rmse"] ** 2 - line["bias"] ** 2, 0) ** 0.5
+    if abs(line["bias"]) <= CLEAR * spread / line["n"] ** 0.5:
+        return ""
+    side = "low" if line["bias"] < 0 else "high"
+    sentence = (
+        f"{target.title}, {phase.name}: predictions are {abs(line['bias']):.3g} {target.unit} too "
+        f"{side} on average"
+    )
+    if target.scale == "log" and line["bias"] < 0:
+        sentence += ", as a prediction is a median and large values are far above theirs"
+    return sentence
 
 
 def _error_rows(metrics: pd.DataFrame, spec: SoftSensor) -> Rows:

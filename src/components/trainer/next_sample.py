@@ -28,8 +28,7 @@ def not_analysed(
 ) -> pd.DataFrame:
     """Newest predictions of experiments without laboratory values, one row per phase.
 
-    An experiment counts as analysed when the bundle has it in training or hold-out, or when it is
-    in the laboratory file of the data set folder, if there is one.
+    An experiment counts as analysed when the bundle was trained on it, or when it is in the laboratory file of the data set folder, if there is one.
 
     Args:
         since: Unix seconds; only phases that ended then or later.
@@ -39,7 +38,7 @@ def not_analysed(
         require_fit(connection, [tables(spec).archived])
         rows = read_rows(connection, select(newest).where(newest.c.last_timestamp >= since))
     experiment = spec.columns.experiment
-    analysed = set(bundle.origin.experiments) | set(bundle.holdout[experiment])
+    analysed = set(bundle.origin.experiments)
     laboratory = folder / spec.files.laboratory
     if laboratory.is_file():
         analysed |= set(data_set.read_laboratory(laboratory, spec)[experiment])

@@ -1,8 +1,7 @@
-"""Laboratory rows to targets, features and targets to one table, and which rows are held out."""
+"""Laboratory rows to targets, and features and targets to one table."""
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from typing import TYPE_CHECKING
 
@@ -15,9 +14,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Columns of the training table.
-GROUP = "impress_group"  # rows with the same one are never split
-HOLDOUT = "impress_holdout"  # whether no model ever trains on a row
+# Column of the training table: rows with the same one are never split between folds.
+GROUP = "impress_group"
 
 SAMPLE = "sample"  # column of laboratory values that tells the samples of a phase apart
 
@@ -85,10 +83,10 @@ def _sample_names(rows: pd.DataFrame, keys: pd.DataFrame, spec: SoftSensor) -> p
 def training_table(
     features: pd.DataFrame, targets: pd.DataFrame, groups: pd.Series | None, spec: SoftSensor
 ) -> pd.DataFrame:
-    """Join features and targets by phase, and mark which rows belong together and are held out.
+    """Join features and targets by phase, and mark which rows belong together.
 
     Returns:
-        Keys, features, targets with `Target.censored`, GROUP and HOLDOUT (bool).
+        Keys, features, targets with `Target.censored`, and GROUP.
 
     Raises:
         DataError: when fewer experiments than `training.min_experiments` have both, one has no
@@ -110,13 +108,8 @@ def training_table(
     if not without_group.empty:
         raise DataError(f"experiment {without_group.iloc[0]} has no group in the grouping file")
     _refuse_copies(table, spec)
-    table[HOLDOUT] = held_out(table[GROUP], spec.training.holdout)
-    if table[HOLDOUT].nunique() < 2:
-        raise DataError("too few groups: all of them fall on one side of the hold-out")
-    _refuse_unlearnable(table[~table[HOLDOUT]], spec)
-    logger.info(
-        "%d phases of %d experiments, %d phases held out", len(table), count, table[HOLDOUT].sum()
-    )
+    _refuse_unlearnable(table, spec)
+    logger.info("%d phases of %d experiments", len(table), count)
     return table
 
 
@@ -132,32 +125,21 @@ def _refuse_copies(table: pd.DataFrame, spec: SoftSensor) -> None:
             )
 
 
-def _refuse_unlearnable(training: pd.DataFrame, spec: SoftSensor) -> None:
+def _refuse_unlearnable(table: pd.DataFrame, spec: SoftSensor) -> None:
     """Refuse targets that were measured too rarely, in one group only, or never vary."""
-    counts = training[spec.target_names].notna().sum()
+    counts = table[spec.target_names].notna().sum()
     rare = counts[counts < spec.training.min_experiments]
     if not rare.empty:
         raise DataError(
-            f"{', '.join(rare.index)} was measured in only {rare.min()} phases for training, "
+            f"{', '.join(rare.index)} was measured in only {rare.min()} phases, "
             f"{spec.training.min_experiments} are needed: measure more or remove it from targets"
         )
     for name in spec.target_names:
-        known = training[name].notna() & (censoring.marks(training, spec.target(name)) == "")
-        measured = training[known]
+        known = table[name].notna() & (censoring.marks(table, spec.target(name)) == "")
+        measured = table[known]
         if measured[GROUP].nunique() < 2 or measured[name].nunique() < 2:
             raise DataError(
                 f"{name} was measured in one group only, is always the same, or always beyond the "
                 "limits of the assay, so nothing can be learned about it: measure more or remove "
                 "it from targets"
             )
-
-
-def held_out(groups: pd.Series, share: float) -> pd.Series:
-    """Whether a group is held out: by a hash of its name, so it never changes between versions."""
-    return groups.map(lambda group: _fraction(str(group)) < share).astype(bool)
-
-
-def _fraction(name: str) -> float:
-    """A number from 0 to 1 that depends on the name alone."""
-    digest = hashlib.sha256(name.encode()).digest()
-    return int.from_bytes(digest[:8], "big") / 2**64

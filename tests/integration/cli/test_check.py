@@ -14,6 +14,7 @@ from src.cli.commands import main
 from src.components.database import schema
 from src.settings import Settings
 from src.soft_sensor import SoftSensor
+from tests.conftest import ROOT
 
 NOWHERE = Path("nowhere")
 
@@ -126,11 +127,16 @@ def test_a_fault_ends_with_code_1_and_everything_else_is_still_looked_at(
     assert "mail: " in result.stdout and "raw archive: " in result.stdout
 
 
-def test_few_held_out_groups_are_warned_of(spec: SoftSensor, tmp_path: Path) -> None:
+def test_too_few_groups_for_intervals_are_warned_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from src import simulator
 
-    assert spec.training.min_experiments <= 12
+    params = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    wide = params.replace("coverage: 0.9 ", "coverage: 0.95 ")  # which needs 19 groups
+    (tmp_path / "params.yaml").write_text(wide, encoding="utf-8")
+    monkeypatch.setenv("IMPRESS_PARAMS", str(tmp_path / "params.yaml"))
     simulator.simulate(tmp_path / "Dataset", experiments=12, seconds=60, seed=3)
     grades = about("data set", look(Settings(), tmp_path / "Dataset"))
     warned = [words for words, grade in grades.items() if grade == Grade.WARNING]
-    assert any("cannot show that a model is worse" in words for words in warned), grades
+    assert any("12 groups are too few for intervals that cover 95%" in w for w in warned), grades

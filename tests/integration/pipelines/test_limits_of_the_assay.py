@@ -16,7 +16,6 @@ from src.components.ingestion import data_set, laboratory
 from src.components.trainer import fitting
 from src.components.trainer.evaluation import metrics
 from src.components.trainer.model_card import weaknesses
-from src.components.transformation.training_table import HOLDOUT
 from src.pipelines.train_pipeline import prepare
 from src.soft_sensor import SoftSensor
 from tests.builders.training import FOREST
@@ -45,8 +44,7 @@ def test_they_are_counted_learned_and_named_in_the_card(folder: Path, spec: Soft
     assert f"values of {NONIONIC} are below detection, rule `half`" in line
 
     bundle = fitting.assemble(table, FOREST, spec)
-    predicted = bundle.estimate(bundle.holdout, spec)
-    figures = metrics(predicted, bundle.holdout, table[~table[HOLDOUT]], spec)
+    figures = metrics(bundle.out_of_fold(spec), bundle.labels(spec), spec)
     card = "\n".join(weaknesses(bundle, figures, spec))
     assert f"values of {NONIONIC} are below detection" in card
 

@@ -10,7 +10,6 @@ from sklearn.ensemble import RandomForestRegressor
 from src.components.predictor.bundle import Bundle
 from src.components.predictor.judgement import Judgement
 from src.components.trainer import fitting
-from src.components.transformation.training_table import HOLDOUT
 from src.errors import BundleRefused
 from src.soft_sensor import SoftSensor
 from tests.builders.training import MEMBERS, phase_table
@@ -19,7 +18,7 @@ from tests.builders.training import MEMBERS, phase_table
 @pytest.fixture(name="table", scope="module")
 def fixture_table(spec: SoftSensor) -> pd.DataFrame:
     """Phases whose targets follow conductivity, on the scales of the real ones."""
-    return phase_table(40, spec).assign(**{HOLDOUT: False})
+    return phase_table(40, spec)
 
 
 @pytest.fixture(name="bundle", scope="module")

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src.components.predictor import intervals
-from src.components.transformation.training_table import HOLDOUT
 from src.soft_sensor import SoftSensor
 from tests.builders.training import made_from, phase_table
 
@@ -73,7 +72,7 @@ def test_a_row_on_which_all_trees_agree_is_not_certain() -> None:
 
 
 def _coverage(table: pd.DataFrame, fresh: pd.DataFrame, spec: SoftSensor) -> float:
-    predicted = made_from(table.assign(**{HOLDOUT: False}), spec).estimate(fresh, spec)
+    predicted = made_from(table, spec).estimate(fresh, spec)
     inside = [
         (predicted[f"{name}_lower"] <= fresh[name]) & (fresh[name] <= predicted[f"{name}_upper"])
         for name in spec.target_names

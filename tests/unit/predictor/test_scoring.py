@@ -16,7 +16,6 @@ from src.components.predictor.bundle import Bundle
 from src.components.predictor.reasons import Reason
 from src.components.predictor.scoring import CLOCK_AHEAD, Served, score
 from src.components.trainer import fitting
-from src.components.transformation.training_table import HOLDOUT
 from src.errors import BundleRefused
 from src.soft_sensor import SoftSensor
 from tests.builders.training import FOREST, phase_table
@@ -25,7 +24,7 @@ from tests.builders.training import FOREST, phase_table
 @pytest.fixture(name="table", scope="module")
 def fixture_table(spec: SoftSensor) -> pd.DataFrame:
     """Phases that a model was trained on."""
-    return phase_table(30, spec).assign(**{HOLDOUT: False})
+    return phase_table(30, spec)
 
 
 @pytest.fixture(name="model", scope="module")

@@ -17,7 +17,7 @@ import pytest
 from src.components.predictor.bundle import FOLD, Bundle
 from src.components.registry import bundle_files
 from src.components.trainer import fitting
-from src.components.transformation.training_table import GROUP, HOLDOUT
+from src.components.transformation.training_table import GROUP
 from src.errors import BundleRefused
 from src.soft_sensor import SoftSensor
 from tests.builders.training import FOREST, MEMBERS, phase_table
@@ -26,7 +26,7 @@ from tests.builders.training import FOREST, MEMBERS, phase_table
 @pytest.fixture(name="table", scope="module")
 def fixture_table(spec: SoftSensor) -> pd.DataFrame:
     """Phases whose targets follow conductivity, on the scales of the real ones."""
-    return phase_table(40, spec).assign(**{HOLDOUT: False})
+    return phase_table(40, spec)
 
 
 @pytest.fixture(name="bundle", scope="module")
@@ -62,15 +62,6 @@ def test_a_saved_bundle_predicts_the_same(
     assert loaded.origin == bundle.with_origin(data_version="x").origin
 
 
-def test_the_hold_out_is_saved_with_the_bundle(spec: SoftSensor, tmp_path: Path) -> None:
-    table = phase_table(40, spec)
-    bundle = fitting.assemble(table, FOREST, spec)
-    assert len(bundle.holdout) == table[HOLDOUT].sum() > 0
-    bundle_files.save(bundle, tmp_path / "bundle")
-    loaded = bundle_files.load(tmp_path / "bundle")
-    pd.testing.assert_frame_equal(bundle.holdout, loaded.holdout, check_exact=True)
-
-
 def test_names_of_digits_are_still_names_after_saving(spec: SoftSensor, tmp_path: Path) -> None:
     """As numbers they would match no phase and no experiment any more."""
     columns = spec.columns.model_copy(update={"experiment_type": "text"})
@@ -82,10 +73,9 @@ def test_names_of_digits_are_still_names_after_saving(spec: SoftSensor, tmp_path
     bundle = fitting.assemble(table.assign(**keys), FOREST, named)
     bundle_files.save(bundle, tmp_path / "bundle")
     loaded = bundle_files.load(tmp_path / "bundle")
-    for part in ("reference", "holdout"):
-        saved, kept = (getattr(one, part)[list(keys)] for one in (bundle, loaded))
-        assert kept.to_numpy().tolist() == saved.to_numpy().tolist()
-    rows = bundle.holdout
+    saved, kept = (one.reference[list(keys)] for one in (bundle, loaded))
+    assert kept.to_numpy().tolist() == saved.to_numpy().tolist()
+    rows = bundle.reference
     pd.testing.assert_frame_equal(loaded.estimate(rows, named), bundle.estimate(rows, named))
 
 
@@ -96,15 +86,12 @@ def test_no_file_of_a_bundle_is_a_pickle(folder: Path) -> None:
         "contract.json",
         "manifest.json",
         "reference.csv",
-        "holdout.csv",
     }
     with np.load(folder / "members.npz", allow_pickle=False) as arrays:
         assert {array.dtype.kind for array in arrays.values()} <= set("bif")
 
 
-@pytest.mark.parametrize(
-    "name", ["contract.json", "reference.csv", "holdout.csv", "members.npz", "manifest.json"]
-)
+@pytest.mark.parametrize("name", ["contract.json", "reference.csv", "members.npz", "manifest.json"])
 def test_a_changed_byte_is_refused(saved: tuple[Path, str], folder: Path, name: str) -> None:
     file = folder / name
     content = bytearray(file.read_bytes())
@@ -234,20 +221,6 @@ def test_a_table_with_wrong_values_is_refused(
     _rehash(folder, "reference.csv")
     with pytest.raises(BundleRefused, match=complaint):
         bundle_files.load(folder)
-
-
-def test_a_bundle_with_the_column_names_of_older_versions_is_read(folder: Path) -> None:
-    now = bundle_files.load(folder)
-    for name in ("reference.csv", "holdout.csv"):
-        file = folder / name
-        table = pd.read_csv(file, dtype="str", keep_default_na=False)
-        old = table.drop(columns=[name for name in table if str(name).endswith("_censored")])
-        names = {"impress_group": "group", "impress_fold": "fold"}
-        old.rename(columns=names).to_csv(file, index=False)
-        _rehash(folder, name)
-    then = bundle_files.load(folder)
-    pd.testing.assert_frame_equal(then.reference, now.reference)
-    pd.testing.assert_frame_equal(then.holdout, now.holdout)
 
 
 def test_a_fold_that_does_not_exist_is_refused(folder: Path) -> None:

@@ -28,7 +28,7 @@ def test_the_one_sensor_that_matters_is_found(bundle: Bundle, spec: SoftSensor) 
 
 
 def test_shares_of_the_sensors_sum_to_the_prediction(bundle: Bundle, spec: SoftSensor) -> None:
-    row = bundle.holdout.head(1)
+    row = bundle.reference.head(1)
     shares = explanation.shapley_values(bundle, row, spec)
     assert list(shares.index) == [*(sensor.name for sensor in spec.sensors), explanation.BASE_VALUE]
     predicted = bundle.values(row, spec).iloc[0]

@@ -12,7 +12,7 @@ from src.components.predictor.bundle import FOLD, Bundle
 from src.components.predictor.ensemble import to_scale
 from src.components.trainer import fitting
 from src.components.trainer.evaluation import metrics, relative_error, typical_errors
-from src.components.transformation.training_table import GROUP, HOLDOUT
+from src.components.transformation.training_table import GROUP
 from src.soft_sensor import SoftSensor
 from tests.builders.training import FOREST, MEMBERS, phase_table, shuffled
 
@@ -29,7 +29,7 @@ def fixture_table(spec: SoftSensor) -> pd.DataFrame:
     for target in spec.target_names:
         table[target] = unrelated[numbers]
     table[[sensor.out_of_bounds for sensor in spec.sensors]] = 0
-    columns: dict[str, Any] = {GROUP: numbers, HOLDOUT: False, "last_timestamp": 0.0}
+    columns: dict[str, Any] = {GROUP: numbers, "last_timestamp": 0.0}
     return table.assign(**columns)
 
 
@@ -57,14 +57,14 @@ def test_rows_of_one_experiment_do_not_help_each_other(
 
 
 def test_shuffled_labels_leave_nothing_to_learn(spec: SoftSensor) -> None:
-    honest = phase_table(40, spec).assign(**{HOLDOUT: False})
+    honest = phase_table(40, spec)
     assert _error(fitting.assemble(honest, FOREST, spec), spec) < 0.7
     nonsense = shuffled(honest, spec)
     assert _error(fitting.assemble(nonsense, FOREST, spec), spec) > 0.9
 
 
 def test_the_labels_of_a_group_have_no_part_in_its_own_predictions(spec: SoftSensor) -> None:
-    table = phase_table(30, spec).assign(**{HOLDOUT: False})
+    table = phase_table(30, spec)
     changed = table.copy()
     own = table[GROUP] == 7
     changed.loc[own, spec.target_names] = 25.0
@@ -74,19 +74,6 @@ def test_the_labels_of_a_group_have_no_part_in_its_own_predictions(spec: SoftSen
     others = ~own & (before[FOLD] != before.loc[own, FOLD].iloc[0])
     moved = before.loc[others, spec.target_names] - after.loc[others, spec.target_names]
     assert (moved.abs().max() > 0).all()
-
-
-def test_held_out_labels_have_no_part_in_anything(spec: SoftSensor) -> None:
-    table = phase_table(40, spec)
-    changed = table.copy()
-    changed.loc[table[HOLDOUT], spec.target_names] = 25.0
-    before, after = (fitting.assemble(part, MEMBERS, spec) for part in (table, changed))
-    pd.testing.assert_frame_equal(before.reference, after.reference)
-    pd.testing.assert_frame_equal(before.weights, after.weights)
-    pd.testing.assert_frame_equal(before.floors, after.floors)
-    pd.testing.assert_frame_equal(before.estimate(table, spec), after.estimate(table, spec))
-    trained = set(before.reference["experimentnummer"])
-    assert not trained & set(before.holdout["experimentnummer"])
 
 
 def test_a_phase_counts_for_the_targets_that_were_measured(
@@ -115,16 +102,13 @@ def test_the_better_member_weighs_more(spec: SoftSensor) -> None:
 
 @pytest.mark.slow
 def test_training_twice_gives_the_same_model_and_figures(spec: SoftSensor) -> None:
-    """Whatever the held-out labels are: the search does not see them either."""
     table = phase_table(20, spec, noise=0.1)
-    changed = table.copy()
-    changed.loc[table[HOLDOUT], spec.target_names] = 25.0
-    bundles = [fitting.train(part, 2, fitting.DEFAULTS, spec) for part in (table, changed)]
+    bundles = [fitting.train(table, 2, fitting.DEFAULTS, spec) for _ in range(2)]
     assert bundles[0].origin == bundles[1].origin
     pd.testing.assert_frame_equal(bundles[0].reference, bundles[1].reference, check_exact=True)
     first, second = (bundle.estimate(table, spec) for bundle in bundles)
     pd.testing.assert_frame_equal(first, second, check_exact=True)
-    before, after = (metrics(predicted, table, table, spec) for predicted in (first, second))
+    before, after = (metrics(predicted, table, spec) for predicted in (first, second))
     pd.testing.assert_frame_equal(before, after, check_exact=True)
 
 

@@ -14,7 +14,8 @@ from src.components.predictor.bundle import Bundle
 from src.components.registry import bundle_files
 from src.components.trainer import evaluation, fitting, gate
 from src.components.trainer.model_card import weaknesses
-from src.components.transformation.training_table import HOLDOUT, training_table
+from src.components.transformation.censoring import deviations
+from src.components.transformation.training_table import training_table
 from src.errors import BundleRefused, DataError
 from src.soft_sensor import SoftSensor, Target
 from tests.builders.training import FOREST, made_from, phase_table
@@ -69,7 +70,7 @@ def test_the_rule_decides_what_is_learned(
 def test_the_true_values_are_covered_though_the_laboratory_did_not_know_them(
     mark: str, truth: pd.DataFrame, target: Target, spec: SoftSensor
 ) -> None:
-    known = _limited(truth, target, mark).assign(**{HOLDOUT: False})
+    known = _limited(truth, target, mark)
     fresh = phase_table(300, spec, seed=2, noise=0.1, first=1000)
     predicted = made_from(known, spec).estimate(fresh, spec)
     true = fresh[target.name]
@@ -87,20 +88,19 @@ def test_the_true_values_are_covered_though_the_laboratory_did_not_know_them(
 def test_a_prediction_on_the_right_side_of_a_limit_has_no_error(
     bundle: Bundle, target: Target, spec: SoftSensor
 ) -> None:
-    held_out = bundle.holdout
-    errors = gate.absolute_errors(bundle, held_out, spec)[target.name]
-    predicted = bundle.estimate(held_out, spec)
-    at_limit = held_out[target.censored] == "<"
+    labels, predicted = bundle.labels(spec), bundle.out_of_fold(spec)
+    errors = deviations(predicted, labels, spec)[target.name].abs()
+    at_limit = labels[target.censored] == "<"
     right = at_limit & (predicted[target.name] <= LIMIT)
     assert right.any() and (errors[right] == 0).all()
     wrong = at_limit & (predicted[target.name] > LIMIT)
     np.testing.assert_allclose(errors[wrong], predicted.loc[wrong, target.name] - LIMIT)
 
-    lines = evaluation.metrics(predicted, held_out, bundle.labels(spec), spec)
+    lines = evaluation.metrics(predicted, labels, spec)
     line = lines[lines["target"] == target.name].iloc[0]
     assert line["mae"] == pytest.approx(errors.mean())
 
-    table = performance.errors(predicted, held_out, spec)
+    table = performance.errors(predicted, labels, spec)
     assert (table.loc[right, [target.name, target.off]] == 0).all(axis=None)
     assert (table.loc[right, target.inside] == 1).all()
 
@@ -121,7 +121,6 @@ def test_limits_survive_in_the_files_of_a_bundle(
     bundle_files.save(bundle, folder)
     loaded = bundle_files.load(folder)
     pd.testing.assert_frame_equal(loaded.reference, bundle.reference)
-    pd.testing.assert_frame_equal(loaded.holdout, bundle.holdout)
     assert set(loaded.reference[target.censored]) == {"", "<"}
 
     spoilt = tmp_path / "spoilt"
@@ -135,12 +134,10 @@ def test_limits_survive_in_the_files_of_a_bundle(
 
 
 def test_the_model_card_counts_them(bundle: Bundle, target: Target, spec: SoftSensor) -> None:
-    predicted = bundle.estimate(bundle.holdout, spec)
-    metrics = evaluation.metrics(predicted, bundle.holdout, bundle.labels(spec), spec)
+    metrics = evaluation.metrics(bundle.out_of_fold(spec), bundle.labels(spec), spec)
     sentences = "\n".join(weaknesses(bundle, metrics, spec))
-    for part, table in (("trained on", bundle.reference), ("held out", bundle.holdout)):
-        count = (table[target.censored] == "<").sum()
-        assert f"of the phases {part}, {count} values of {target.name} are below" in sentences
+    count = (bundle.reference[target.censored] == "<").sum()
+    assert f"{count} values of {target.name} are below" in sentences
     assert "rule `half`" in sentences
 
 

@@ -11,7 +11,7 @@ import pytest
 from src.components.predictor.bundle import Bundle
 from src.components.trainer import evaluation, explanation, fitting
 from src.components.trainer.model_card import model_card, weaknesses
-from src.components.transformation.training_table import GROUP, HOLDOUT, held_out
+from src.components.transformation.training_table import GROUP
 from src.soft_sensor import SoftSensor, Wording, load_soft_sensor
 from tests.builders.training import FOREST, MEMBERS, made_from, phase_table
 from tests.conftest import ROOT
@@ -20,9 +20,7 @@ LAUNDRY = r"rins|wash|textile|recipe|water|detergent|laundry|surfactant"
 
 
 def _metrics(bundle: Bundle, spec: SoftSensor) -> pd.DataFrame:
-    held_out_rows, trained = bundle.holdout, bundle.labels(spec)
-    predicted = bundle.estimate(held_out_rows, spec)
-    return evaluation.metrics(predicted, held_out_rows, trained, spec)
+    return evaluation.metrics(bundle.out_of_fold(spec), bundle.labels(spec), spec)
 
 
 def _card(bundle: Bundle, spec: SoftSensor) -> str:
@@ -77,9 +75,9 @@ def fixture_rig_bundle(rig: SoftSensor) -> Bundle:
     table = pd.concat([numbers, features], axis=1).assign(**targets, last_timestamp=60.0)
     table[rig.columns.phase] = rig.phases[0].value
     table[[sensor.out_of_bounds for sensor in rig.sensors]] = 0
-    table = table.assign(**{GROUP: numbers, HOLDOUT: held_out(numbers, 0.2)}).copy()
+    table = table.assign(**{GROUP: numbers}).copy()
     bundle = fitting.assemble(table, FOREST, rig)
-    return bundle.with_origin(experiments=numbers[~table[HOLDOUT]].tolist())
+    return bundle.with_origin(experiments=numbers.tolist())
 
 
 def test_the_card_of_another_rig_has_no_word_of_the_laundry(

@@ -1,4 +1,4 @@
-"""Laboratory rows to targets, the join, and a hold-out that stays."""
+"""Laboratory rows to targets, and the join."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from hypothesis import strategies as st
 from src.components.transformation.features import model_inputs
 from src.components.transformation.training_table import (
     GROUP,
-    HOLDOUT,
-    held_out,
     laboratory_targets,
     training_table,
 )
@@ -74,16 +72,10 @@ def test_fewer_than_ten_experiments_are_refused(spec: SoftSensor) -> None:
         training_table(*_tables(9, spec), None, spec)
 
 
-def test_phases_of_one_experiment_stay_on_one_side(spec: SoftSensor) -> None:
-    table = training_table(*_tables(60, spec), None, spec)
-    assert (table.groupby("experimentnummer")[HOLDOUT].nunique() == 1).all()
-    assert 0.1 < table[HOLDOUT].mean() < 0.3
-
-
-def test_a_group_stays_on_one_side(spec: SoftSensor) -> None:
+def test_every_experiment_needs_a_group(spec: SoftSensor) -> None:
     groups = pd.Series(np.arange(60) // 4, index=np.arange(1, 61))
     table = training_table(*_tables(60, spec), groups, spec)
-    assert (table.groupby(GROUP)[HOLDOUT].nunique() == 1).all()
+    assert (table[GROUP] == (table["experimentnummer"] - 1) // 4).all()
     with pytest.raises(DataError, match="experiment 60 has no group"):
         training_table(*_tables(60, spec), groups.drop(60), spec)
 
@@ -113,36 +105,3 @@ def test_model_inputs_tell_on_which_side_of_a_phase_a_reading_was(spec: SoftSens
     assert np.isnan(model_inputs(missing, spec)[:, 28]).all()
     only = spec.model_copy(update={"statistics": ("median", "std")})
     assert model_inputs(features, only).shape == (4, 10)
-
-
-@given(st.lists(st.integers(), unique=True, min_size=1), st.integers())
-def test_the_hold_out_does_not_depend_on_the_other_experiments(
-    numbers: list[int], newcomer: int
-) -> None:
-    before = held_out(pd.Series(numbers), 0.2)
-    after = held_out(pd.Series([newcomer, *numbers]), 0.2)
-    assert before.tolist() == after.tolist()[1:]
-
-
-numbers_of_experiments = st.integers(1, 10**6)
-
-
-@settings(max_examples=10)
-@given(
-    st.sets(numbers_of_experiments, min_size=60, max_size=80),
-    st.lists(st.sets(numbers_of_experiments, max_size=40), max_size=3),
-)
-def test_what_one_version_holds_out_no_other_version_was_trained_on(
-    spec: SoftSensor, first: set[int], later: list[set[int]]
-) -> None:
-    known, trained, kept_out = set[int](), set[int](), set[int]()
-    for newcomers in [first, *later]:
-        known |= newcomers
-        names = np.repeat(sorted(known), 2)
-        features, targets = _tables(len(known), spec)
-        features, targets = (part.assign(experimentnummer=names) for part in (features, targets))
-        table = training_table(features, targets, None, spec)
-        trained |= set(table.loc[~table[HOLDOUT], "experimentnummer"])
-        kept_out |= set(table.loc[table[HOLDOUT], "experimentnummer"])
-    assert trained | kept_out == known
-    assert not trained & kept_out
