@@ -44,16 +44,26 @@ class Pool:
     logarithmic: frozenset[str]
 
     def draw(
-        self, random: np.random.Generator, experiments: int, start: float, days: float
+        self,
+        random: np.random.Generator,
+        experiments: int,
+        start: float,
+        days: float,
+        tilt: float = 0.0,
     ) -> pd.DataFrame:
         """Experiments drawn without replacement, evenly spread over `days` from `start` (s) on.
+
+        Args:
+            tilt: standard deviations by which a month of another production lies, on average, along
+                the first principal axis of the experiments; its experiments are true ones.
 
         Returns:
             Keys, last_timestamp, n_samples, features, flags and verdict.
         """
         experiment, phase = self.spec.columns.keys
         first_rows, sizes = _extents(self)
-        chosen = random.choice(len(sizes), experiments, replace=False)
+        weights = np.exp(tilt * _along_the_axis(self))
+        chosen = random.choice(len(sizes), experiments, replace=False, p=weights / weights.sum())
         order = np.repeat(np.arange(experiments), sizes[chosen])
         within_experiment = np.concatenate([np.arange(size) for size in sizes[chosen]])
         rows = self.phases.take(first_rows[chosen][order] + within_experiment)
@@ -108,6 +118,17 @@ def _extents(pool: Pool) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     experiment = pool.phases[pool.spec.columns.experiment].to_numpy()
     _, first_rows, sizes = np.unique(experiment, return_index=True, return_counts=True)
     return first_rows, sizes
+
+
+@cache
+def _along_the_axis(pool: Pool) -> Array:
+    """How far each experiment lies along the first principal axis of the levels, in SD."""
+    levels = pd.DataFrame(pool.scaled(pool.phases))
+    levels -= levels.groupby(pool.phases[pool.spec.columns.phase].to_numpy()).transform("mean")
+    axis = np.linalg.eigh(levels.cov())[1][:, -1]
+    first_rows, sizes = _extents(pool)
+    place = np.add.reduceat(levels.to_numpy() @ axis, first_rows) / sizes
+    return np.asarray(place / place.std())
 
 
 @cache

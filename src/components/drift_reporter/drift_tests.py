@@ -72,6 +72,12 @@ class Comparison:
             stands &= tests["part"].map(p).fillna(0) <= spec.monitoring.watch
         return tests.assign(stands=stands)
 
+    def likeliest(self, names: list[str]) -> list[str]:
+        """Of some sensors the one that most likely moved by itself, and those close to it."""
+        ratios = pd.Series(self.levels.only(names).ratios, dtype=float)
+        ordered = ratios.sort_values(ascending=False, kind="stable")
+        return [str(name) for name in ordered.index[ordered > ordered.max() - CLOSE]]
+
     def joint(self, names: list[str]) -> Joint:
         """What some sensors moved together."""
         return self.levels.only(names).joint
@@ -149,23 +155,29 @@ def _accuse(
         for name in left:
             of_levels[name] = by_itself[by_itself["part"] == name]
         tests = pd.concat([own_tests, *of_levels.values()], ignore_index=True)
-        suspect = _strongest_suspect(tests, {each.sensor for each in accused}, spec)
+        likeliest = comparison.likeliest(left)
+        suspect = _strongest_suspect(tests, likeliest[:1], {each.sensor for each in accused}, spec)
         if suspect is None:
             return tests, [_without_rivals_at_fault(each, accused) for each in accused]
         name, indicator = suspect
-        rivals = _rivals(name, by_itself) if indicator == PEER else ()
+        rivals = tuple(likeliest[1:]) if indicator == PEER else ()
         accused.append(Accusation(name, rivals, indicator in (PEER, LEVEL)))
         left = [other for other in left if other != name]
 
 
 def _strongest_suspect(
-    tests: pd.DataFrame, accused: set[str], spec: SoftSensor
+    tests: pd.DataFrame, likeliest: list[str], accused: set[str], spec: SoftSensor
 ) -> tuple[str, str] | None:
-    """Sensor and indicator with the smallest p among the large shifts, if that is significant."""
+    """Sensor and indicator with the smallest p among the large shifts, if that is significant.
+
+    Args:
+        likeliest: the one sensor that can be accused for what its level moved by itself.
+    """
     rules = spec.monitoring
     names = {sensor.name for sensor in spec.sensors} - accused
     large = tests["shift"].abs() >= rules.min_shift
     own = tests["part"].isin(names) & accuses(tests, spec)
+    own &= (tests["indicator"] != PEER) | tests["part"].isin(likeliest)
     suspects = tests[large & own & tests["stands"]]
     suspects = suspects.sort_values("p", kind="stable")
     if suspects.empty or suspects["p"].iloc[0] * len(tests) > rules.alarm:
@@ -176,13 +188,6 @@ def _strongest_suspect(
 def accuses(tests: pd.DataFrame, spec: SoftSensor) -> pd.Series:
     """Which tests can put a sensor at fault: not those of its level, which others may explain."""
     return (tests["indicator"] != LEVEL) | (len(spec.sensors) == 1)
-
-
-def _rivals(name: str, tests: pd.DataFrame) -> tuple[str, ...]:
-    """The sensors that may be at fault instead of one, most likely first."""
-    squares = (tests.set_index("part")["statistic"] ** 2).sort_values(ascending=False)
-    close = squares > squares[name] - CLOSE
-    return tuple(str(other) for other in squares.index[close] if other != name)
 
 
 def _without_rivals_at_fault(one: Accusation, accused: list[Accusation]) -> Accusation:

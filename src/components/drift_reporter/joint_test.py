@@ -91,7 +91,20 @@ class Levels:
             tests.append(test_row((name, PEER), month, own.shift, *self._errors[name]))
         return table_of(tests)
 
-    @property
+    @cached_property
+    def ratios(self) -> dict[str, float]:
+        """The likelihood ratio of "only this sensor has moved", as a squared t.
+
+        All are taken by the same allowance for what is not independent, as its estimates for each
+        sensor are rough.
+        """
+        return {
+            name: (own.shift / own.independent_error) ** 2 / self._inflation
+            for name, own in self.shifts.items()
+            if np.isfinite(own.independent_error)
+        }
+
+    @cached_property
     def _inflation(self) -> float:
         """By how much variances are larger than those of independent rows."""
         ratios = [
