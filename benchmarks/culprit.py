@@ -1,23 +1,20 @@
 """Is the right probe named, and is a healthy plant left alone? On three differently built plants.
 
-`python -m benchmarks.culprit [MONTHS] [FOLDER] [PLANT ...]` draws MONTHS months (100) of fifty
-experiments for every case, after a first installation (the training experiments of six days) and
-after six and twelve accepted months, and years with a season; in two processes. It prints a table
-for each plant and draws a picture into FOLDER (- for none).
+`python -m benchmarks.culprit [MONTHS] [PLANT ...]` draws MONTHS months (100) of fifty experiments
+for every case, after a first installation (the training experiments of six days) and after six and
+twelve accepted months, and years with a season; in two processes. It prints a table for each plant.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from scipy.signal import lfilter
 
 from benchmarks.plants import DAY, PLANTS, Pool
@@ -298,30 +295,35 @@ def measured(plant: str, months: int, executor: ProcessPoolExecutor) -> pd.DataF
 
 
 def markdown(table: pd.DataFrame) -> str:
-    """Percent of months: alarm / the right one first / an innocent one named, by the reference."""
-    titles = [f"{accepted} accepted" for accepted in ACCEPTED]
+    """Percent of months: alarm / the right one first / an innocent one named, by the reference.
+
+    In brackets, where there are any: months in which two were named as a pair, and in which the
+    process was an alarm.
+    """
+    references = sorted(table["accepted"].unique())
+    titles = ["season" if each < 0 else f"{each} accepted" for each in references]
     lines = [f"| % of months | {' | '.join(titles)} |", f"| --- |{' ---: |' * len(titles)}"]
     for case, rows in table.groupby("case", sort=False):
-        cells = []
-        for accepted in ACCEPTED if rows["accepted"].iloc[0] >= 0 else (-1,):
-            share = 100 * rows.loc[rows["accepted"] == accepted].drop(columns="case").mean()
-            cells.append(
-                f"{share['alarm']:.0f} / {share['right']:.0f} / {share['innocent']:.0f} "
-                f"({share['pair']:.0f} pairs, {share['process']:.0f} process, {share['all']:.0f} all)"
-            )
+        cells = [_cell(rows[rows["accepted"] == accepted]) for accepted in references]
         lines.append(f"| {case} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def main(months: int = 100, folder: str = "-", *plants: str) -> None:
+def _cell(rows: pd.DataFrame) -> str:
+    if rows.empty:
+        return ""
+    share = 100 * rows.drop(columns=["case", "accepted"]).mean()
+    rest = [f"{share[name]:.0f} {name}" for name in ("pair", "process") if share[name] >= 0.5]
+    words = f"{share['alarm']:.0f} / {share['right']:.0f} / {share['innocent']:.0f}"
+    return words + (f" ({', '.join(rest)})" if rest else "")
+
+
+def main(months: int, plants: Sequence[str]) -> None:
     """Measure and print, plant by plant."""
     with ProcessPoolExecutor(2) as executor:
-        for plant in plants or tuple(PLANTS):
-            table = measured(plant, months, executor)
-            print(f"\n{plant}\n\n{markdown(table)}", flush=True)
-            if folder != "-":
-                table.to_csv(Path(folder) / f"culprit-{plant}.csv", index=False)
+        for plant in plants:
+            print(f"\n{plant}\n\n{markdown(measured(plant, months, executor))}", flush=True)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 100, *sys.argv[2:])
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 100, sys.argv[2:] or list(PLANTS))

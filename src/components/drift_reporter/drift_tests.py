@@ -31,7 +31,7 @@ from src.components.drift_reporter.status import Status
 from src.components.drift_reporter.variation import MONTHS
 from src.soft_sensor import SoftSensor
 
-# So many probes fail in a month at most; where more levels moved by themselves, the process did.
+# So many probes fail in a month at most; where more seem to, and levels moved, the process did.
 PROBES = 2
 # Probes at fault explain at least so much of what the levels moved together; else the process did.
 EXPLAINED = 0.8
@@ -128,7 +128,7 @@ def drift(month: pd.DataFrame, reference: pd.DataFrame, spec: SoftSensor) -> pd.
         tests = pd.concat([tests, _process_test(rest, own_tests, comparison, spec)])
     tests = tests.reset_index(drop=True)
     tests["p_holm"] = holm(tests["p"])
-    ranks = dict[str, int]()
+    ranks: dict[str, int] = {}
     for rank, each in enumerate(accused, start=1):
         for name in (each.sensor, *each.rivals):
             ranks.setdefault(name, rank)
@@ -152,8 +152,7 @@ def _accuse(
     accused: list[Accusation] = []
     while True:
         by_itself = comparison.tests(left, spec)
-        for name in left:
-            of_levels[name] = by_itself[by_itself["part"] == name]
+        of_levels |= {name: by_itself[by_itself["part"] == name] for name in left}
         tests = pd.concat([own_tests, *of_levels.values()], ignore_index=True)
         likeliest = comparison.likeliest(left)
         suspect = _strongest_suspect(tests, likeliest[:1], {each.sensor for each in accused}, spec)
@@ -205,16 +204,14 @@ def _rest(accused: list[Accusation], comparison: Comparison) -> list[str]:
 def _unless_the_process_moved(
     accused: list[Accusation], comparison: Comparison, spec: SoftSensor
 ) -> list[Accusation]:
-    """Without those accused for their level, where these do not explain what the levels moved."""
-    others = [each for each in accused if not each.by_level]
-    probes = len(accused) - len(others)
-    before, after = _rest(others, comparison), _rest(accused, comparison)
-    if not probes or not after:
+    """The accusations; none where the process has moved, which noise and scatter follow, too."""
+    rest, alarm = _rest(accused, comparison), spec.monitoring.alarm
+    if not accused or not rest:
         return accused
-    left = comparison.joint(after)
-    explained = 1 - left.size / max(comparison.joint(before).size, 1e-9)
-    unexplained = left.p <= spec.monitoring.alarm and explained < EXPLAINED
-    return others if probes > PROBES or unexplained else accused
+    of_all, left = comparison.joint(list(comparison.levels.scores)), comparison.joint(rest)
+    unexplained = left.p <= alarm and left.size > (1 - EXPLAINED) * of_all.size
+    too_many = of_all.p <= alarm and len(accused) > PROBES
+    return [] if too_many or unexplained else accused
 
 
 def _process_test(

@@ -35,14 +35,14 @@ _TABLES: list[tuple[Entry, ...]] = [
 ENTRIES = {entry.name: entry for table in _TABLES for entry in table}
 # Of several things that a sensor shows, these explain the others.
 FIRST = ("stuck", "missing", "out of bounds")
-# A level, outside training and the predictions follow what is at fault or has moved. A sensor whose
-# level moves in the month also scatters.
+# A level, outside training and the predictions follow what is at fault or has moved. A sensor
+# whose level moves in the month also scatters.
 FOLLOW = (LEVEL, "outside training", *(entry.name for entry in TARGET_INDICATORS))
 LAST = ("scatter", *FOLLOW)
 ONE_OF = "The readings do not show which of them is at fault: check both. "
 REPAIR_FIRST = (
     "Repair the sensor first and do not retrain on its readings: `impress collect` leaves out the "
-    "phases in which it was at fault. If the errors stay as large with the repaired sensor, retrain."
+    "phases in which it was at fault. If the errors are as large with the repaired sensor, retrain."
 )
 AS_BEFORE = ", as in an accepted month or in the same season of an earlier year"
 MOVED = 0.05  # p of a level that is listed as moved

@@ -96,12 +96,12 @@ def _prediction(target: Target, table: pd.DataFrame, _: Baseline) -> pd.Series:
 
 
 CALIBRATE = (
-    "Compare the sensor with {sensor_check}, then clean, calibrate or replace it. Have the laboratory "
-    "check {accepted_phases} since then."
+    "Compare the sensor with {sensor_check}, then clean, calibrate or replace it. Have the "
+    "laboratory check {accepted_phases} since then."
 )
 PROCESS_ADVICE = (
-    "The sensors agree with each other, so do not clean or calibrate them: find out what has changed "
-    "in {influences}. If all is well, `impress monitor --accept`: this month then joins what later "
+    "The sensors agree with each other, so do not clean or calibrate them: find out what has "
+    "changed in {influences}. If all is well, `impress monitor --accept`: this month then joins what later "
     "months are compared with, and months like it are an alarm no longer. If the change is here to "
     "stay, have samples of it analysed and retrain."
 )

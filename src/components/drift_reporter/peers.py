@@ -1,7 +1,7 @@
 """What sensors predict for each other: how far a level is from it, phase by phase.
 
-It is what charts show, and what tells since when a sensor has been off. Whether a sensor is at fault
-is decided for all sensors together, see `joint_test`.
+It is what charts show, and what tells since when a sensor has been off. Whether a sensor is at
+fault is decided for all sensors together, see `joint_test`.
 """
 
 from __future__ import annotations

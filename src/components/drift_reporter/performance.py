@@ -191,11 +191,11 @@ def _by_their_scales(pair: ErrorPair, target: Target) -> pd.Series:
     So the values of all phases can be tested together: of each there are few. NaN in a phase with
     fewer than LEAST expected errors.
     """
-    errors = pair.both[target.name]
-    expected = errors.where(pair.sample.month == 0).groupby(pair.sample.phase)
+    error = pair.both[target.name]
+    expected = error.where(pair.sample.month == 0).groupby(pair.sample.phase)
     known = expected.transform("count") >= LEAST
     scale = expected.transform("std")
-    return ((errors - expected.transform("median")) / scale).where(known & (scale > 0))
+    return ((error - expected.transform("median")) / scale).where(known & (scale > 0))
 
 
 def _shifted(
@@ -287,14 +287,14 @@ def tests(recent: pd.DataFrame, expected: pd.DataFrame, spec: SoftSensor) -> pd.
     return table.sort_values("p", kind="stable", ignore_index=True)
 
 
-def smallest_bias(tests: pd.DataFrame, spec: SoftSensor) -> float:
+def smallest_bias(losses: pd.DataFrame, spec: SoftSensor) -> float:
     """The bias that the values would have shown with a probability of 80 %, in SD of the errors.
 
     NaN when none was tested.
 
     Args:
-        tests: what `tests` returns.
+        losses: what `tests` returns.
     """
-    errors = tests.loc[tests["indicator"] == "bias", "error"]
-    significance = norm.isf(spec.monitoring.alarm / 2 / max(len(tests), 1))
-    return float((significance + norm.isf(0.2)) * errors[np.isfinite(errors)].median())
+    of_bias = losses.loc[losses["indicator"] == "bias", "error"]
+    significance = norm.isf(spec.monitoring.alarm / 2 / max(len(losses), 1))
+    return float((significance + norm.isf(0.2)) * of_bias[np.isfinite(of_bias)].median())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtr
+from scipy.special import stdtr  # pylint: disable=no-name-in-module
 
 from src.components.drift_reporter.sample import (
     Array,
@@ -40,9 +40,9 @@ def shift_tests(columns: Columns, sample: Sample, min_rows: int) -> pd.DataFrame
             scores[name][rows] = normal_scores(columns[name][rows], sample.phase[rows])
     beyond = excess(scores, sample)
     tests = []
-    for name in scores:
+    for name, of_column in scores.items():
         rows = tested[name]
-        shift, sampling_error = _shift_of_scores(scores[name][rows], sample.only(rows))
+        shift, sampling_error = _shift_of_scores(of_column[rows], sample.only(rows))
         error, freedom = combined(sampling_error, beyond.get(name, Excess()))
         tests.append(test_row(name, sample.month[rows], shift, error, freedom))
     return table_of(tests)

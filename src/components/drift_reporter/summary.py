@@ -159,8 +159,8 @@ def reservations(verdict: Verdict, spec: SoftSensor) -> list[str]:
         for name, (in_month, in_reference) in verdict.short.items()
     ]
     lines += [
-        f"{spec.sensor(name).title} {reason} in the reference, so its drift cannot be tested: accept "
-        "healthy months in which it varies (`impress monitor --accept`), or retrain."
+        f"{spec.sensor(name).title} {reason} in the reference, so its drift cannot be tested: "
+        "accept healthy months in which it varies (`impress monitor --accept`), or retrain."
         for name, reason in verdict.untestable.items()
     ]
     if pd.notna(verdict.smallest_shift):
@@ -182,8 +182,8 @@ def short_time(reference: pd.DataFrame) -> list[str]:
     stamps = reference["last_timestamp"]
     days = (stamps.max() - stamps.min()) / 86_400 if rows else 0.0
     return [
-        f"The reference covers {days:.0f} days{few}: how much healthy months differ is not known yet. "
-        "Accept healthy months (`impress monitor --accept`)."
+        f"The reference covers {days:.0f} days{few}: how much healthy months differ is not known "
+        "yet. Accept healthy months (`impress monitor --accept`)."
     ]
 
 
@@ -216,8 +216,8 @@ def compared_with_laboratory(evidence: Evidence, verdict: Verdict, spec: SoftSen
         )
     else:
         note += (
-            f"{len(laboratory.recent)} analysed phases were compared with the predictions: a bias of "
-            f"{verdict.smallest_bias:.2f} SD of the usual error would have been detected with a "
+            f"{len(laboratory.recent)} analysed phases were compared with the predictions: a bias "
+            f"of {verdict.smallest_bias:.2f} SD of the usual error would have been detected with a "
             "probability of 80 %."
         )
     if laboratory.unmatched:

@@ -18,7 +18,7 @@ LEAST_REFERENCE = 20  # rows that drift is tested against
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Verdict:  # pylint: disable=too-many-instance-attributes  # all that a report says
     """The verdict on one month.
 
     Attributes:

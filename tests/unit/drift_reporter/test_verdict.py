@@ -187,7 +187,7 @@ def test_a_sensor_that_was_constant_in_the_reference_is_not_accused_and_is_named
     month: pd.DataFrame, reference: pd.DataFrame, spec: SoftSensor
 ) -> None:
     found = _judge(month, reference.assign(ph_median=7.0), spec)
-    assert found.sensors == []
+    assert not found.sensors
     assert list(found.untestable) == ["ph"]
     # The others are tested.
     found = _judge(moved(month, "druck1", 2.0, spec), reference.assign(ph_median=7.0), spec)
