@@ -591,7 +591,7 @@ def test_every_test_of_a_month_is_in_monitoring_md() -> None:
     assert {each.name for each in LOSSES} <= set(laboratory)
     to_do = {row[0] for row in table_rows(section(monitoring, "What to do"))}
     advised = {span for cell in to_do for span in code_spans(cell)}
-    assert advised <= {each.name for each in (*SENSOR_INDICATORS, *CHECKS, *LOSSES)}
+    assert advised <= {each.name for each in (*SENSOR_INDICATORS, PROCESS, *CHECKS, *LOSSES)}
 
 
 def test_every_flag_is_in_usage_md() -> None:

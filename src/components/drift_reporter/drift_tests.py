@@ -20,10 +20,12 @@ from src.components.drift_reporter.holm import holm
 from src.components.drift_reporter.indicators import (
     LEVEL,
     PROCESS,
+    SENSOR_INDICATORS,
     Baseline,
     own_values,
+    sensor_indicator,
 )
-from src.components.drift_reporter.joint_test import PEER, Joint, Levels
+from src.components.drift_reporter.joint_test import PEER, Joint, Levels, given_level_tests
 from src.components.drift_reporter.precedents import precedents
 from src.components.drift_reporter.rank_tests import NUMBERS, shift_tests
 from src.components.drift_reporter.sample import Columns, Sample
@@ -48,7 +50,7 @@ class Accusation(NamedTuple):
 
     sensor: str
     rivals: tuple[str, ...] = ()
-    by_level: bool = False  # for what its level moved by itself
+    follows_process: bool = True  # for something that a move of the process can look like
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ def drift(month: pd.DataFrame, reference: pd.DataFrame, spec: SoftSensor) -> pd.
     """
     baseline = Baseline(reference, spec)
     sample = Sample.of(reference, month, spec)
-    own_tests = shift_tests(_of_both(month, baseline), sample, spec.monitoring.min_rows)
+    own_tests = _own_tests(_of_both(month, baseline), sample, spec)
     comparison = compare(month, reference, spec)
     tests, accused = _accuse(own_tests.assign(stands=True), comparison, spec)
     accused = _unless_the_process_moved(accused, comparison, spec)
@@ -135,6 +137,20 @@ def drift(month: pd.DataFrame, reference: pd.DataFrame, spec: SoftSensor) -> pd.
     tests["rank"] = tests["part"].map(ranks)
     tests["status"] = _statuses(tests, accused, reference, spec)
     return tests.sort_values(["rank", "p"], kind="stable", ignore_index=True)
+
+
+def _own_tests(columns: Columns, sample: Sample, spec: SoftSensor) -> pd.DataFrame:
+    """The tests of the indicators that need no other sensor."""
+    with_level = {each.name for each in SENSOR_INDICATORS if each.given_level}
+    alone = {name: values for name, values in columns.items() if name[1] not in with_level}
+    given_level = {name: values for name, values in columns.items() if name[1] in with_level}
+    levels = {part: values for (part, name), values in columns.items() if name == LEVEL}
+    least = spec.monitoring.min_rows
+    tests = [
+        shift_tests(alone, sample, least),
+        given_level_tests(given_level, levels, sample, least),
+    ]
+    return pd.concat(tests, ignore_index=True)
 
 
 def _of_both(month: pd.DataFrame, baseline: Baseline) -> Columns:
@@ -160,7 +176,8 @@ def _accuse(
             return tests, [_without_rivals_at_fault(each, accused) for each in accused]
         name, indicator = suspect
         rivals = tuple(likeliest[1:]) if indicator == PEER else ()
-        accused.append(Accusation(name, rivals, indicator in (PEER, LEVEL)))
+        follows_process = not sensor_indicator(indicator).given_level
+        accused.append(Accusation(name, rivals, follows_process))
         left = [other for other in left if other != name]
 
 
@@ -204,14 +221,15 @@ def _rest(accused: list[Accusation], comparison: Comparison) -> list[str]:
 def _unless_the_process_moved(
     accused: list[Accusation], comparison: Comparison, spec: SoftSensor
 ) -> list[Accusation]:
-    """The accusations; none where the process has moved, which noise and scatter follow, too."""
+    """The accusations; where the process has moved, without those that follow it."""
     rest, alarm = _rest(accused, comparison), spec.monitoring.alarm
     if not accused or not rest:
         return accused
     of_all, left = comparison.joint(list(comparison.levels.scores)), comparison.joint(rest)
     unexplained = left.p <= alarm and left.size > (1 - EXPLAINED) * of_all.size
-    too_many = of_all.p <= alarm and len(accused) > PROBES
-    return [] if too_many or unexplained else accused
+    others = [each for each in accused if not each.follows_process]
+    too_many = of_all.p <= alarm and len(accused) - len(others) > PROBES
+    return others if too_many or unexplained else accused
 
 
 def _process_test(
@@ -249,7 +267,7 @@ def _statuses(
     alarm = significant & (size >= rules.min_shift) & tests["rank"].notna()
     rivals = {name for each in accused for name in each.rivals}
     alarm |= tests["part"].isin(rivals) & (tests["indicator"] == PEER)
-    if not any(each.by_level for each in accused):
+    if not any(each.follows_process for each in accused):
         least = rules.min_shift if covers_months(reference) else LARGE
         alarm |= (
             significant & (size >= least) & (tests["indicator"] == PROCESS.name) & tests["stands"]

@@ -51,12 +51,14 @@ class Indicator(Entry, Generic[Q]):
             NaN where missing.
         uses_peers: it depends on the other sensors. It is tested by `joint_test`, together with
             theirs; its values are those of the charts.
+        given_level: it varies with the sensor's level, which its test takes into account.
         in_units: a shift of it can be given in the unit of the sensor, too.
         line: style of its line in the chart of the last reports (Matplotlib); none if empty.
     """
 
     values: Callable[[Q, pd.DataFrame, Baseline], pd.Series | Array]
     uses_peers: bool = False
+    given_level: bool = False
     in_units: bool = False
     line: str = ""
 
@@ -101,9 +103,9 @@ CALIBRATE = (
 )
 PROCESS_ADVICE = (
     "The sensors agree with each other, so do not clean or calibrate them: find out what has "
-    "changed in {influences}. If all is well, `impress monitor --accept`: this month then joins what later "
-    "months are compared with, and months like it are an alarm no longer. If the change is here to "
-    "stay, have samples of it analysed and retrain."
+    "changed in {influences}. If all is well, `impress monitor --accept`: this month then joins "
+    "what later months are compared with, and months like it are an alarm no longer. If the change "
+    "is here to stay, have samples of it analysed and retrain."
 )
 SENSOR_INDICATORS: tuple[Indicator[Sensor], ...] = (
     Indicator(
@@ -120,6 +122,7 @@ SENSOR_INDICATORS: tuple[Indicator[Sensor], ...] = (
         advice="Check the sensor's plug, cable and grounding, and look for air bubbles and "
         "deposits on it.",
         values=_noise,
+        given_level=True,
         line=":",
     ),
     Indicator(

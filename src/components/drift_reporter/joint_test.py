@@ -70,17 +70,7 @@ class Levels:
 
     @cached_property
     def _errors(self) -> dict[str, tuple[float, float]]:
-        """Standard error of each sensor's own shift and its degrees of freedom, all allowed for."""
-        residuals: Columns = {}
-        for name, own in self.shifts.items():
-            residuals[name, PEER] = np.full(len(self.sample.month), np.nan)
-            residuals[name, PEER][own.rows] = own.residuals
-        beyond = excess(residuals, self.sample)
-        errors = {}
-        for name, own in self.shifts.items():
-            error, freedom = combined(own.error, beyond.get((name, PEER), Excess()))
-            errors[name] = error, min(freedom, own.freedom)
-        return errors
+        return _errors(self.shifts, self.sample)
 
     @cached_property
     def tests(self) -> pd.DataFrame:
@@ -170,6 +160,47 @@ class Joint:
     p: float
     reference_rows: int
     rows: int
+
+
+def given_level_tests(
+    columns: Columns, levels: dict[str, Array], sample: Sample, min_rows: int
+) -> pd.DataFrame:
+    """Test columns that vary with the level of their sensor for a shift beyond that.
+
+    Args:
+        columns, levels: values of the rows of `sample`, NaN where missing.
+
+    Returns:
+        What `rank_tests.shift_tests` returns.
+    """
+    tests = []
+    for indicator in dict.fromkeys(indicator for _, indicator in columns):
+        shifts = {}
+        for (part, name), values in columns.items():
+            if name == indicator:
+                side_by_side = {indicator: values, f"{part} {PEER}": levels[part]}
+                of_both = Levels.of(side_by_side, sample, min_rows)
+                if indicator in of_both.scores:
+                    shifts[part] = _own_shift(indicator, of_both)
+        errors = _errors(shifts, sample)
+        for part, own in shifts.items():
+            month = sample.month[own.rows]
+            tests.append(test_row((part, indicator), month, own.shift, *errors[part]))
+    return table_of(tests)
+
+
+def _errors(shifts: dict[str, OwnShift], sample: Sample) -> dict[str, tuple[float, float]]:
+    """Standard error of each shift and its degrees of freedom, all allowed for."""
+    residuals: Columns = {}
+    for name, own in shifts.items():
+        residuals[name, ""] = np.full(len(sample.month), np.nan)
+        residuals[name, ""][own.rows] = own.residuals
+    beyond = excess(residuals, sample)
+    errors = {}
+    for name, own in shifts.items():
+        error, freedom = combined(own.error, beyond.get((name, ""), Excess()))
+        errors[name] = error, min(freedom, own.freedom)
+    return errors
 
 
 def _own_shift(name: str, levels: Levels) -> OwnShift:

@@ -65,8 +65,8 @@ def enough(values: Array, sample: Sample, min_rows: int) -> Mask:
 def normal_scores(values: Array, phase: Codes) -> Array:
     """Normal scores of the ranks within each phase: standard normal, whatever was measured.
 
-    The normal quantile of (rank - 1/2) / n, equal values sharing their mean rank (after van der Waerden, Indagationes Mathematicae 14,
-    1952).
+    The normal quantile of (rank - 1/2) / n, equal values sharing their mean rank (after van der
+    Waerden, Indagationes Mathematicae 14, 1952).
     """
     scores = np.empty(len(values))
     for code in np.unique(phase):
