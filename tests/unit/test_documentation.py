@@ -23,6 +23,7 @@ from src.cli.commands import main
 from src.components.database.tables import latest_view, tables
 from src.components.drift_reporter.checks import CHECKS
 from src.components.drift_reporter.indicators import (
+    LEVEL,
     PROCESS,
     SENSOR_INDICATORS,
     TARGET_INDICATORS,
@@ -696,7 +697,8 @@ def test_the_results_of_commands_are_printed_by_the_program() -> None:
 def test_the_drift_report_in_usage_md_is_worded_as_the_program_does(spec: SoftSensor) -> None:
     text = section(DOCUMENTATION / "usage.md", "Reading a drift report")
     report = text.partition("```\n")[2].partition("```")[0]
-    literal = [part for each in SENSOR_INDICATORS for part in re.split(r"\{.*?\}", each.words)]
+    shown = [sensor_indicator(name) for name in (PEER, LEVEL, "scatter")]
+    literal = [part for each in shown for part in re.split(r"\{.*?\}", each.words)]
     advice = sensor_indicator(PEER).advice.format(**spec.wording.model_dump())
     assert [part for part in (*literal, advice) if part not in report] == []
     sentences = re.findall(

@@ -221,15 +221,15 @@ def _rest(accused: list[Accusation], comparison: Comparison) -> list[str]:
 def _unless_the_process_moved(
     accused: list[Accusation], comparison: Comparison, spec: SoftSensor
 ) -> list[Accusation]:
-    """The accusations; where the process has moved, without those that follow it."""
+    """The accusations; none where the process has moved, which noise and scatter follow, too."""
     rest, alarm = _rest(accused, comparison), spec.monitoring.alarm
     if not accused or not rest:
         return accused
     of_all, left = comparison.joint(list(comparison.levels.scores)), comparison.joint(rest)
     unexplained = left.p <= alarm and left.size > (1 - EXPLAINED) * of_all.size
-    others = [each for each in accused if not each.follows_process]
-    too_many = of_all.p <= alarm and len(accused) - len(others) > PROBES
-    return others if too_many or unexplained else accused
+    follow = [each for each in accused if each.follows_process]
+    too_many = of_all.p <= alarm and len(follow) > PROBES
+    return [] if too_many or unexplained else accused
 
 
 def _process_test(
