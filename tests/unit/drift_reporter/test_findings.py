@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -55,14 +56,14 @@ def _found(month: pd.DataFrame, reference: pd.DataFrame, spec: SoftSensor) -> li
     return findings(judge(compared(month, reference, spec), spec), reference, spec)
 
 
-def _verdict(*tests: dict[str, Any], faults: list[tuple[str, ...]] | None = None) -> Verdict:
+def _verdict(*tests: dict[str, Any], faults: Sequence[tuple[str, ...]] = ()) -> Verdict:
     """A verdict with tests of which only what matters is given."""
     usual = {"kind": Kind.DRIFT, "part": "ph", "indicator": "peer", "shift": 1.0, "stands": True}
     usual |= {"p": 1e-6, "p_holm": 1e-4, "status": Status.ALARM}
     table = pd.DataFrame([usual | test for test in tests])
     return Verdict(
         status=Status.ALARM,
-        faults=faults or [],
+        faults=list(faults),
         tests=table,
         onsets={},
         smallest_shift=0.5,
