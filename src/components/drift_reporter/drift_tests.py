@@ -156,7 +156,9 @@ def _own_tests(columns: Columns, sample: Sample, spec: SoftSensor) -> pd.DataFra
 def _of_both(month: pd.DataFrame, baseline: Baseline) -> Columns:
     """Values of the reference, followed by those of the month."""
     of_reference, of_month = own_values(baseline.reference, baseline), own_values(month, baseline)
-    return {name: np.concatenate([of_reference[name], of_month[name]]) for name in of_month}
+    return {
+        name: np.concatenate([of_reference[name], values]) for name, values in of_month.items()
+    }
 
 
 def _accuse(
@@ -227,8 +229,7 @@ def _unless_the_process_moved(
         return accused
     of_all, left = comparison.joint(list(comparison.levels.scores)), comparison.joint(rest)
     unexplained = left.p <= alarm and left.size > (1 - EXPLAINED) * of_all.size
-    follow = [each for each in accused if each.follows_process]
-    too_many = of_all.p <= alarm and len(follow) > PROBES
+    too_many = of_all.p <= alarm and len(accused) > PROBES
     return [] if too_many or unexplained else accused
 
 

@@ -39,7 +39,7 @@ def test_the_same_season_of_earlier_years_is_a_precedent(
 
 
 def test_a_shift_that_the_same_season_showed_is_no_alarm_and_another_one_is(
-    reference: pd.DataFrame, spec: SoftSensor
+    spec: SoftSensor,
 ) -> None:
     last_year = moved(phases(spec, 50, 3, start=100 * DAY), "ph", 2.0, spec)
     both = pd.concat([phases(spec, 300, 4, start=200 * DAY), last_year], ignore_index=True)

@@ -256,12 +256,12 @@ def test_each_sensor_at_fault_has_a_picture_but_not_more_than_two(
     spec: SoftSensor, tmp_path: Path
 ) -> None:
     evidence = _evidence(spec, 0.0)
-    month = evidence.month.assign(ph_std=3 * evidence.month["ph_std"])
     for sensor in spec.sensors[1:3]:
-        month = moved(month, sensor.name, 3.0, spec)
-    evidence = replace(evidence, month=month)
-    verdict = judge(evidence, spec)
-    assert len(verdict.sensors) == 3
+        evidence = replace(evidence, month=moved(evidence.month, sensor.name, 3.0, spec))
+    two = judge(evidence, spec)
+    assert len(two.sensors) == 2
+    third = spec.sensors[3].name
+    verdict = replace(two, faults=[*two.faults, (third,)], onsets=two.onsets | {third: None})
     drawn = draw(verdict, _after(verdict, evidence), spec, tmp_path / "new")
     expected = [*verdict.sensors[:2], "history"]
     assert [file.stem for file in drawn] == expected
