@@ -156,9 +156,7 @@ def _own_tests(columns: Columns, sample: Sample, spec: SoftSensor) -> pd.DataFra
 def _of_both(month: pd.DataFrame, baseline: Baseline) -> Columns:
     """Values of the reference, followed by those of the month."""
     of_reference, of_month = own_values(baseline.reference, baseline), own_values(month, baseline)
-    return {
-        name: np.concatenate([of_reference[name], values]) for name, values in of_month.items()
-    }
+    return {name: np.concatenate([of_reference[name], values]) for name, values in of_month.items()}
 
 
 def _accuse(

@@ -44,8 +44,8 @@ def _in_period(ledger: pd.DataFrame, report: dict[str, Any], newest: bool) -> pd
     return inside
 
 
-def _moment(words: Any) -> pd.Timestamp:
-    """A moment in a report; NaT, before and after which nothing is, where it is not readable."""
+def _moment(words: Any) -> Any:
+    """A moment in a report; NaT, before and after which nothing is, where it is unreadable."""
     return pd.to_datetime(str(words), utc=True, errors="coerce")
 
 
@@ -55,4 +55,4 @@ def _since_onset(ledger: pd.DataFrame, report: dict[str, Any]) -> pd.Series:
     if set(onsets) != set(report["sensors"]):
         return pd.Series(True, index=ledger.index)
     ended = pd.to_datetime(ledger["last_timestamp"], unit="s", utc=True, errors="coerce")
-    return ended >= min(_moment(onset) for onset in onsets.values())
+    return pd.Series(ended >= min(_moment(onset) for onset in onsets.values()))

@@ -94,7 +94,12 @@ def test_collecting_again_changes_nothing_also_when_the_ledger_is_lost(
 
 def _report(engine: Engine, **details: Any) -> None:
     """What a report leaves in the journal."""
-    usual = {"asked_for": False, "since": None, "until": "2999-01-01T00:00:00Z", "onsets": {}}
+    usual: dict[str, Any] = {
+        "asked_for": False,
+        "since": None,
+        "until": "2999-01-01T00:00:00Z",
+        "onsets": {},
+    }
     run = "INSERT INTO runs (pipeline, started_at, ended_at, outcome, details) VALUES "
     run += "('monitor', now(), now(), 'alarm', CAST(:details AS jsonb))"
     with engine.begin() as connection:

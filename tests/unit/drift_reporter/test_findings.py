@@ -198,7 +198,7 @@ def test_the_advice_is_that_of_the_indicator(
 def test_the_most_significant_indicator_of_a_sensor_gives_the_advice(
     reference: pd.DataFrame, spec: SoftSensor
 ) -> None:
-    tests = [{"p_holm": 1e-3}, {"indicator": "noise", "p_holm": 1e-9}]
+    tests: list[dict[str, Any]] = [{"p_holm": 1e-3}, {"indicator": "noise", "p_holm": 1e-9}]
     (finding,) = findings(_verdict(*tests), reference, spec)
     assert "level off by +1.00 SD" in finding.what
     assert "noise changed by +1.00 SD" in finding.what
@@ -316,7 +316,7 @@ def test_a_shift_without_a_scale_in_the_reference_has_no_unit(
 
 
 def test_alarms_come_first(reference: pd.DataFrame, spec: SoftSensor) -> None:
-    tests = [
+    tests: list[dict[str, Any]] = [
         {"part": "", "kind": Kind.CHECK, "indicator": "mix", "status": Status.WATCH},
         {"part": "druck1", "status": Status.NO_DRIFT},
         {"part": "ph", "indicator": "noise", "status": Status.WATCH, "p_holm": 1e-5},
