@@ -176,9 +176,9 @@ def trial(case: Case, size: int, seed: int) -> dict[str, object]:
     return {
         "alarm": (pd.concat([tests["status"], checked["status"]]) == Status.ALARM).any(),
         "watch": (tests["status"] != Status.NO_DRIFT).any() or not reported.empty,
-        "first": at_fault[:1] == [name],
+        "first": bool(at_fault) and name in at_fault[0],
         "identified": bool(at_fault),
-        "innocent": bool(set(at_fault) - {name}),
+        "innocent": any(name not in fault for fault in at_fault),
         "usual": usual_rule(month, reference),
         "reported": (reported["indicator"] == case.check).any(),
     }

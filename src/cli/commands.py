@@ -236,6 +236,10 @@ def study(
 @main.command()
 def collect(
     dataset: Annotated[Path, typer.Option(help="data set folder")] = Path("Dataset"),
+    with_faulty: Annotated[
+        bool,
+        typer.Option("--with-faulty", help="also phases in which monitor found a sensor at fault"),
+    ] = False,
 ) -> None:
     """Add archived features of phases with late laboratory values to a data set, for training."""
     from src.cli.console import show_line
@@ -248,9 +252,9 @@ def collect(
     with command("collect") as settings, connect(settings) as engine:
         spec = contract(settings)
         with engine.connect() as connection:
-            require_fit(connection, [tables(spec).archived])
+            require_fit(connection, [tables(spec).archived, tables(spec).runs])
         definitions = Registry(settings, spec.name).definitions()
-        phases = collect_features(engine, definitions, dataset, spec)
+        phases = collect_features(engine, definitions, dataset, spec, with_faulty)
         show_line(
             f"{len(phases)} analysed phases without sensor rows have their features in {dataset}"
         )

@@ -14,6 +14,7 @@ from src.components.drift_reporter.evidence import (
     Past,
     Period,
 )
+from src.components.drift_reporter.sample import Array, Codes, Sample
 from src.components.predictor.flags import Flag
 from src.soft_sensor import SoftSensor
 from tests.builders.plant import MONTH, Plant
@@ -131,3 +132,25 @@ def within(values: pd.Series, table: pd.DataFrame, spec: SoftSensor) -> float:
 def unit(name: str, table: pd.DataFrame, spec: SoftSensor) -> float:
     """Standard deviation of a sensor's level within the phases."""
     return within(table[spec.sensor(name).level], table, spec)
+
+
+def sample_of(phase: Codes, experiment: Codes, month: Array, period: Codes | None = None) -> Sample:
+    """Experiments in the order of their numbers, all in one month where nothing else is given."""
+    in_one = np.zeros(len(month), dtype=int)
+    number = np.asarray(experiment, dtype=float)
+    return Sample(phase, experiment, in_one if period is None else period, month, number)
+
+
+def months_of(count: int, per_month: int, wander: float, seed: int) -> tuple[Array, Sample]:
+    """A reference of `count` months and one more, each off by a harmless offset of its own.
+
+    Two phases of an experiment, of which half of the variance is the experiment's.
+    """
+    random = np.random.default_rng(seed)
+    experiment = np.repeat(np.arange((count + 1) * per_month), 2)
+    period = experiment // per_month
+    own = random.normal(size=(2, len(experiment)))
+    values = (own[0][experiment] + own[1]) / 2**0.5
+    values += random.normal(0, wander, count + 1)[period]
+    phase = np.arange(len(experiment)) % 2
+    return values, sample_of(phase, experiment, (period == count).astype(float), period)

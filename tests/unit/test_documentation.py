@@ -22,7 +22,14 @@ import typer
 from src.cli.commands import main
 from src.components.database.tables import latest_view, tables
 from src.components.drift_reporter.checks import CHECKS
-from src.components.drift_reporter.indicators import SENSOR_INDICATORS, TARGET_INDICATORS
+from src.components.drift_reporter.indicators import (
+    LEVEL,
+    PROCESS,
+    SENSOR_INDICATORS,
+    TARGET_INDICATORS,
+    sensor_indicator,
+)
+from src.components.drift_reporter.joint_test import PEER
 from src.components.drift_reporter.performance import LOSSES
 from src.components.inbox.states import State
 from src.components.predictor.flags import Flag
@@ -577,7 +584,7 @@ def test_every_state_and_reason_is_in_database_md() -> None:
 def test_every_test_of_a_month_is_in_monitoring_md() -> None:
     monitoring = DOCUMENTATION / "monitoring.md"
     drift = section(monitoring, "Sensor drift").partition("| verdict |")[0]
-    assert first_codes(drift, "indicator") == {each.name for each in SENSOR_INDICATORS}
+    assert first_codes(drift, "indicator") == {each.name for each in (*SENSOR_INDICATORS, PROCESS)}
     others = {each.name for each in (*CHECKS, *TARGET_INDICATORS)}
     changes = section(monitoring, "Changes other than sensor drift")
     assert first_codes(changes, "check") == others
@@ -585,7 +592,7 @@ def test_every_test_of_a_month_is_in_monitoring_md() -> None:
     assert {each.name for each in LOSSES} <= set(laboratory)
     to_do = {row[0] for row in table_rows(section(monitoring, "What to do"))}
     advised = {span for cell in to_do for span in code_spans(cell)}
-    assert advised <= {each.name for each in (*SENSOR_INDICATORS, *CHECKS, *LOSSES)}
+    assert advised <= {each.name for each in (*SENSOR_INDICATORS, PROCESS, *CHECKS, *LOSSES)}
 
 
 def test_every_flag_is_in_usage_md() -> None:
@@ -690,13 +697,14 @@ def test_the_results_of_commands_are_printed_by_the_program() -> None:
 def test_the_drift_report_in_usage_md_is_worded_as_the_program_does(spec: SoftSensor) -> None:
     text = section(DOCUMENTATION / "usage.md", "Reading a drift report")
     report = text.partition("```\n")[2].partition("```")[0]
-    literal = [part for each in SENSOR_INDICATORS for part in re.split(r"\{.*?\}", each.words)]
-    advice = SENSOR_INDICATORS[0].advice.format(**spec.wording.model_dump())
+    shown = [sensor_indicator(name) for name in (PEER, LEVEL, "scatter")]
+    literal = [part for each in shown for part in re.split(r"\{.*?\}", each.words)]
+    advice = sensor_indicator(PEER).advice.format(**spec.wording.model_dump())
     assert [part for part in (*literal, advice) if part not in report] == []
     sentences = re.findall(
-        r"^(?:Compared|Evaluated|A shift|The reference|\d+ analysed).*", report, re.M
+        r"^(?:Compared|Evaluated|A shift|The reference|The last).*", report, re.M
     )
-    assert len(sentences) == 5 and unknown(sentences) == []
+    assert len(sentences) == 6 and unknown(sentences) == []
 
 
 def test_every_message_of_another_program_is_quoted() -> None:

@@ -126,7 +126,7 @@ def test_every_flag_that_is_set_is_explained(spec: SoftSensor) -> None:
 def _verdict(tests: pd.DataFrame) -> Verdict:
     return Verdict(
         status=Status.ALARM,
-        sensors=[],
+        faults=[],
         tests=tests,
         onsets={},
         smallest_shift=0.3,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pandas as pd
 
@@ -50,10 +50,12 @@ class Earlier:
     Attributes:
         accepted: periods that a person has accepted as healthy under the present version.
         tests: `until` and the columns of `monitoring_tests`, one row per test, oldest report first.
+        alarms: those of the accepted periods that had been an alarm.
     """
 
     accepted: list[Period]
     tests: pd.DataFrame
+    alarms: list[Period] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,8 @@ class Evidence:  # pylint: disable=too-many-instance-attributes  # all that ther
             by that version whichever has made the row.
         reference: training rows with their out-of-fold predictions, and the rows of accepted
             periods: keys, last_timestamp, features, targets, and for each sensor
-            those of its flags out of bounds and outside training (0 where not), one row per phase.
+            those of its flags out of bounds and outside training (0 where not), one row per phase;
+            and `precedents.ACCEPTED_ALARM`.
         past: the ledger before the period.
         laboratory: how the predictions compare with laboratory values.
         earlier: earlier reports.

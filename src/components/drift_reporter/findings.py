@@ -1,4 +1,8 @@
-"""What a verdict means in words: which sensor, since when, how certain, and what to do now."""
+"""What a verdict means in words: which sensor, since when, how certain, and what to do now.
+
+Everything that one cause explains is one finding: all tests of a sensor at fault, or the process
+with the sensors that moved and the predictions that followed them.
+"""
 
 from __future__ import annotations
 
@@ -9,28 +13,39 @@ import pandas as pd
 from src.components.drift_reporter.checks import CHECKS
 from src.components.drift_reporter.indicators import (
     LEVEL,
-    NOISE,
+    PROCESS,
     SENSOR_INDICATORS,
     TARGET_INDICATORS,
     Indicator,
 )
+from src.components.drift_reporter.joint_test import PEER
 from src.components.drift_reporter.kinds import Entry, Kind
 from src.components.drift_reporter.performance import LOSSES
 from src.components.drift_reporter.status import Status
 from src.components.drift_reporter.verdict import Verdict
 from src.soft_sensor import Quantity, SoftSensor
 
-_TABLES: list[tuple[Entry, ...]] = [SENSOR_INDICATORS, TARGET_INDICATORS, CHECKS, LOSSES]
+_TABLES: list[tuple[Entry, ...]] = [
+    SENSOR_INDICATORS,
+    TARGET_INDICATORS,
+    (PROCESS,),
+    CHECKS,
+    LOSSES,
+]
 ENTRIES = {entry.name: entry for table in _TABLES for entry in table}
-# In place of the advice of single sensors that have moved together.
-PROCESS = (
-    "Several sensors moved together and are consistent with each other: before cleaning them, find "
-    "out what has changed in {influences}. If the change is intended, take laboratory samples of "
-    "it and retrain; if all is well, `impress monitor --accept`."
+# Of several things that a sensor shows, these explain the others.
+FIRST = ("stuck", "missing", "out of bounds")
+# A level, outside training and the predictions follow what is at fault or has moved. A sensor
+# whose level moves in the month also scatters.
+FOLLOW = (LEVEL, "outside training", *(entry.name for entry in TARGET_INDICATORS))
+LAST = ("scatter", *FOLLOW)
+ONE_OF = "The readings do not show which of them is at fault: check both. "
+REPAIR_FIRST = (
+    "Repair the sensor first and do not retrain on its readings: `impress collect` leaves out the "
+    "phases in which it was at fault. If the errors are as large with the repaired sensor, retrain."
 )
-# When the process moves related sensors, less than this share of a level's shift is left against
-# the other sensors; after a fault, more (tests/unit/drift_reporter/test_findings.py tries both).
-EXPLAINED = 0.96
+AS_BEFORE = ", as in an accepted month or in the same season of an earlier year"
+MOVED = 0.05  # p of a level that is listed as moved
 
 
 @dataclass(frozen=True)
@@ -52,31 +67,105 @@ class Finding:
 
 def findings(verdict: Verdict, reference: pd.DataFrame, spec: SoftSensor) -> list[Finding]:
     """All that a verdict has found, alarms first."""
-    reported = verdict.tests[verdict.tests["status"] != Status.NO_DRIFT.value]
-    together = _moved_together(verdict)
+    tests = verdict.tests
+    reported = tests[tests["status"] != Status.NO_DRIFT.value]
     listed = []
-    for _, tests in reported.groupby(["kind", "part"], sort=False):
-        kind, part = str(tests["kind"].iloc[0]), str(tests["part"].iloc[0])
-        changes = [_change(test, reference, spec) for _, test in tests.iterrows()]
-        strongest = tests.sort_values("p_holm").iloc[0]
-        advice = PROCESS if part in together else ENTRIES[strongest["indicator"]].advice
-        alarm = Status.ALARM.value in set(tests["status"])
+    for cause in _causes(verdict, reported):
+        rows = _ordered(reported.loc[cause])
+        strongest = rows.iloc[0]
+        alarm = Status.ALARM.value in set(rows["status"])
+        if strongest["indicator"] == PROCESS.name:
+            what = _process(strongest, tests, spec)
+        else:
+            what = _what(rows, verdict, reference, spec)
         listed.append(
             Finding(
                 status=Status.ALARM if alarm else Status.WATCH,
-                what=_title(part, spec) + ", ".join(changes) + _since(kind, part, verdict),
+                what=what,
                 certainty=_certainty(strongest["p_holm"]),
-                advice=advice.format(**spec.wording.model_dump()),
+                advice=_advice(strongest, verdict).format(**spec.wording.model_dump()),
             )
         )
     return sorted(listed, key=lambda finding: finding.status != Status.ALARM)
 
 
-def _title(part: str, spec: SoftSensor) -> str:
-    """The sensor or target; empty for the month as a whole."""
+def _causes(verdict: Verdict, reported: pd.DataFrame) -> list[pd.Index]:
+    """The rows of `reported` that belong to each cause, the main ones first."""
+    causes = []
+    left = reported
+    sensors = reported["kind"].isin([Kind.DRIFT.value, Kind.CHECK.value])
+    suspects = [*verdict.faults, *((name,) for name in verdict.unconfirmed)]
+    for fault in suspects:
+        rows = left[sensors.loc[left.index] & left["part"].isin(fault)]
+        if len(rows):
+            causes.append(rows.index)
+            left = left.drop(rows.index)
+    process = left[left["indicator"] == PROCESS.name].index
+    if len(process):
+        causes.append(process)
+    if causes:
+        follows = left[left["indicator"].isin(FOLLOW)].index
+        causes[0] = causes[0].append(follows)
+        left = left.drop(follows)
+    left = left.drop(process)
+    causes += [rows.index for _, rows in left.groupby(["kind", "part"], sort=False)]
+    return causes
+
+
+def _ordered(rows: pd.DataFrame) -> pd.DataFrame:
+    """The tests of one cause, what explains the others first."""
+    place = rows["indicator"].map({name: place for place, name in enumerate(FIRST)})
+    order = rows.assign(_place=place.fillna(len(FIRST)), _follows=rows["indicator"].isin(LAST))
+    return order.sort_values(["_place", "_follows", "p_holm"], kind="stable")
+
+
+def _what(rows: pd.DataFrame, verdict: Verdict, reference: pd.DataFrame, spec: SoftSensor) -> str:
+    """Which sensor, target or check, and all that has changed."""
+    part = str(rows["part"].iloc[0])
+    fault = next((fault for fault in verdict.faults if part in fault), (part,))
+    own = rows[rows["part"].isin(fault)]
+    if len(fault) > 1:
+        own = own[own["part"] == fault[0]]
+    changes = [_change(test, reference, spec) for _, test in own.iterrows()]
+    followers = rows[~rows["part"].isin(fault) & (rows["indicator"] != LEVEL)]
+    what = _title(fault, spec) + ", ".join(changes)
+    what += _since(fault[0], set(own["kind"]), verdict)
+    stands = own["stands"].fillna(True).astype(bool) if "stands" in own else pd.Series([True])
+    return what + ("" if stands.all() else AS_BEFORE) + _following(followers, spec)
+
+
+def _title(fault: tuple[str, ...], spec: SoftSensor) -> str:
+    """The sensors or the target; empty for the month as a whole."""
+    if not fault[0]:
+        return ""
+    return f"{title(fault, spec)} ({' or '.join(fault)}): "
+
+
+def title(fault: tuple[str, ...], spec: SoftSensor) -> str:
+    """The titles of the sensors, or of the target, one of which is meant."""
     quantities: list[Quantity] = [*spec.sensors, *spec.targets]
     titles = {quantity.name: quantity.title for quantity in quantities}
-    return f"{titles[part]} ({part}): " if part else ""
+    return " or ".join(titles[name] for name in fault)
+
+
+def _following(rows: pd.DataFrame, spec: SoftSensor) -> str:
+    """The predictions that follow."""
+    names = [name for name in rows["part"] if name in spec.target_names]
+    if not names:
+        return ""
+    return f"; predictions of {' and '.join(spec.target(name).title for name in names)} follow"
+
+
+def _process(test: pd.Series, tests: pd.DataFrame, spec: SoftSensor) -> str:
+    """That the process moved, and which sensors show it in which direction."""
+    levels = tests[tests["indicator"] == LEVEL].sort_values("p", kind="stable")
+    moved = levels[levels["p"] <= MOVED]
+    moved = moved if len(moved) else levels.head(1)
+    words = [
+        f"{spec.sensor(name).title} {shift:+.2f} SD"
+        for name, shift in zip(moved["part"], moved["shift"])
+    ]
+    return f"the process moved: {', '.join(words)}" + ("" if test["stands"] else AS_BEFORE)
 
 
 def _change(test: pd.Series, reference: pd.DataFrame, spec: SoftSensor) -> str:
@@ -91,20 +180,31 @@ def _change(test: pd.Series, reference: pd.DataFrame, spec: SoftSensor) -> str:
     # Shifts are in standard deviations within a phase.
     sensor = spec.sensor(test["part"])
     level = reference[sensor.level]
-    deviation = level - level.groupby(reference[spec.columns.phase]).transform("mean")
+    deviation = (level - level.groupby(reference[spec.columns.phase]).transform("mean")).std()
+    if not deviation > 0:
+        return words
     unit = "" if sensor.unit == "1" else f" {sensor.unit}"
-    return f"{words} (about {shift * deviation.std():+.3g}{unit})"
+    return f"{words} (about {shift * deviation:+.3g}{unit})"
 
 
-def _since(kind: str, part: str, verdict: Verdict) -> str:
+def _since(name: str, kinds: set[str], verdict: Verdict) -> str:
     """Since when, and whether it awaits confirmation."""
     since = ""
-    if kind == Kind.DRIFT and part in verdict.onsets:
-        onset = verdict.onsets[part]
+    if Kind.DRIFT.value in kinds and name in verdict.onsets:
+        onset = verdict.onsets[name]
         since = f", since {onset:%-d %B %Y}" if onset else ", since before this month"
-    if part in verdict.unconfirmed:
+    if name in verdict.unconfirmed:
         since += "; awaiting confirmation by another month"
     return since
+
+
+def _advice(test: pd.Series, verdict: Verdict) -> str:
+    """What to do about the strongest evidence of a cause, as a format string."""
+    advice = ENTRIES[test["indicator"]].advice
+    if test["kind"] == Kind.LABORATORY and verdict.faults:
+        return REPAIR_FIRST
+    ambiguous = any(test["part"] in fault and len(fault) > 1 for fault in verdict.faults)
+    return ONE_OF + advice if ambiguous and test["indicator"] == PEER else advice
 
 
 def _certainty(p: float) -> str:
@@ -114,21 +214,3 @@ def _certainty(p: float) -> str:
         return f"occurs by chance in about {p:.1%} of healthy months"
     rarity = "1,000" if p >= 1e-6 else "a million"
     return f"occurs by chance in fewer than one in {rarity} healthy months"
-
-
-def _moved_together(verdict: Verdict) -> set[str]:
-    """Sensors whose shift of level is partly explained by the others, if there are several.
-
-    A fault of one sensor stands out more against its peers than in its level, because they take the
-    movements of the process out of it. A change of the process, which moves related sensors, stands
-    out less.
-    """
-    tests = verdict.tests
-    drifted = tests[(tests["kind"] == Kind.DRIFT) & (tests["status"] == Status.ALARM.value)]
-    levels = drifted[drifted["indicator"] == LEVEL]
-    if levels.empty:
-        return set()
-    noisy = set(drifted.loc[drifted["indicator"] == NOISE, "part"])
-    explained = levels["apart"].abs() < EXPLAINED * levels["shift"].abs()
-    together = set(levels.loc[explained, "part"]) - noisy
-    return together if len(together) > 1 else set()

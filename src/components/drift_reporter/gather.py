@@ -18,8 +18,15 @@ from src.components.database.tables import (
     tables,
 )
 from src.components.drift_reporter import performance
-from src.components.drift_reporter.evidence import Evidence, LaboratoryEvidence, Past, Period
+from src.components.drift_reporter.evidence import (
+    Earlier,
+    Evidence,
+    LaboratoryEvidence,
+    Past,
+    Period,
+)
 from src.components.drift_reporter.log import MonitoringLog
+from src.components.drift_reporter.precedents import ACCEPTED_ALARM
 from src.components.predictor.bundle import Bundle
 from src.components.predictor.flags import Flag, has_flag
 from src.components.predictor.judgement import Judgement
@@ -77,7 +84,7 @@ def gather(log: MonitoringLog, period: Period, month: pd.DataFrame, model: Serve
             period=period,
             version=model.version,
             month=month.drop(columns=spec.target_names).join(bundle.values(month, spec)),
-            reference=_reference(connection, spec, bundle, earlier.accepted),
+            reference=_reference(connection, spec, bundle, earlier),
             past=_past(connection, spec, period),
             laboratory=_laboratory(connection, spec, bundle, period),
             earlier=earlier,
@@ -143,7 +150,7 @@ def _past(connection: Connection, spec: SoftSensor, period: Period) -> Past:
 
 
 def _reference(
-    connection: Connection, spec: SoftSensor, bundle: Bundle, accepted: list[Period]
+    connection: Connection, spec: SoftSensor, bundle: Bundle, earlier: Earlier
 ) -> pd.DataFrame:
     """See `Evidence.reference`; targets of accepted periods are predicted by the bundle."""
     keys = spec.columns.keys
@@ -155,12 +162,14 @@ def _reference(
         for sensor in spec.sensors
     }
     parts = [pd.concat([training, pd.DataFrame(outside)], axis=1).reindex(columns=columns)]
-    for period in accepted:
+    for number, period in enumerate(earlier.accepted, start=1):
         month = _archived(connection, spec, period)
         month = month[possible(month, spec)].reset_index(drop=True)
         month[spec.target_names] = bundle.values(month, spec)[spec.target_names]
         flagged = pd.DataFrame({flag: has_flag(month["flags"], flag) for flag in flags})
-        parts.append(pd.concat([month, flagged], axis=1)[columns])
+        accepted = pd.concat([month, flagged], axis=1)[columns]
+        parts.append(accepted.assign(**{ACCEPTED_ALARM: number * (period in earlier.alarms)}))
+    parts[0][ACCEPTED_ALARM] = 0
     reference = pd.concat(parts, ignore_index=True).drop_duplicates(keys, ignore_index=True)
     reference[flags] = reference[flags].astype(float).fillna(0)
     return reference

@@ -7,21 +7,22 @@ a table that returns one number per row, and give it an entry in `SENSOR_INDICAT
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Generic, TypeVar
 
 import numpy as np
 import pandas as pd
 
+from src.components.drift_reporter.joint_test import PEER
 from src.components.drift_reporter.kinds import Entry
 from src.components.drift_reporter.peers import PeerModel
-from src.components.drift_reporter.rank_tests import Array, Columns
+from src.components.drift_reporter.sample import Array, Columns
 from src.soft_sensor import Sensor, SoftSensor, Target
 
 Q = TypeVar("Q", Sensor, Target)
 
-LEVEL, NOISE, PEER = "level", "noise", "peer"  # those that are interpreted together
+LEVEL = "level"
 
 
 @dataclass(frozen=True)
@@ -30,21 +31,15 @@ class Baseline:
 
     Attributes:
         reference: keys, features and predictions, one row per phase.
-        peers: the sensors that no fault has been found in.
     """
 
     reference: pd.DataFrame
     spec: SoftSensor
-    peers: tuple[Sensor, ...]
 
     @cached_property
     def peer_model(self) -> PeerModel:
-        """What the peers predict for each other, fitted on the reference."""
-        return PeerModel.fit(self.reference, self.peers, self.spec)
-
-    def without(self, name: str) -> Baseline:
-        """The same with one peer fewer."""
-        return replace(self, peers=tuple(sensor for sensor in self.peers if sensor.name != name))
+        """What the sensors predict for each other, fitted on the reference."""
+        return PeerModel.fit(self.reference, self.spec.sensors, self.spec)
 
 
 @dataclass(frozen=True)
@@ -54,14 +49,16 @@ class Indicator(Entry, Generic[Q]):
     Attributes:
         values: of a sensor or target, the rows of a table and the baseline: one number per row,
             NaN where missing.
-        uses_peers: it depends on the other sensors, so it is tested again without a sensor in which
-            a fault was found, and not at all for a single sensor.
+        uses_peers: it depends on the other sensors. It is tested by `joint_test`, together with
+            theirs; its values are those of the charts.
+        given_level: it varies with the sensor's level, which its test takes into account.
         in_units: a shift of it can be given in the unit of the sensor, too.
         line: style of its line in the chart of the last reports (Matplotlib); none if empty.
     """
 
     values: Callable[[Q, pd.DataFrame, Baseline], pd.Series | Array]
     uses_peers: bool = False
+    given_level: bool = False
     in_units: bool = False
     line: str = ""
 
@@ -80,10 +77,14 @@ def _noise(sensor: Sensor, table: pd.DataFrame, baseline: Baseline) -> pd.Series
 
 
 def _scatter(sensor: Sensor, table: pd.DataFrame, baseline: Baseline) -> pd.Series:
-    """The distance of the level from the centre of its phase in the reference."""
-    phase = baseline.spec.columns.phase
-    centre = baseline.reference.groupby(phase)[sensor.level].median()
-    return (table[sensor.level] - table[phase].map(centre)).abs()
+    """The distance of the level from the centre of its phase in the same table.
+
+    From that of the reference, each level that moves would look scattered.
+    """
+    phase = table[baseline.spec.columns.phase]
+    # One of the values, so that no two are equally far from it.
+    centre = table[sensor.level].groupby(phase).quantile(0.5, interpolation="lower")
+    return (table[sensor.level] - phase.map(centre)).abs()
 
 
 def _peer(sensor: Sensor, table: pd.DataFrame, baseline: Baseline) -> Array:
@@ -96,22 +97,32 @@ def _prediction(target: Target, table: pd.DataFrame, _: Baseline) -> pd.Series:
     return table[target.name]
 
 
+CALIBRATE = (
+    "Compare the sensor with {sensor_check}, then clean, calibrate or replace it. Have the "
+    "laboratory check {accepted_phases} since then."
+)
+PROCESS_ADVICE = (
+    "The sensors agree with each other, so do not clean or calibrate them: find out what has "
+    "changed in {influences}. If all is well, `impress monitor --accept`: this month then joins "
+    "what later months are compared with, and months like it are an alarm no longer. If the change "
+    "is here to stay, have samples of it analysed and retrain."
+)
 SENSOR_INDICATORS: tuple[Indicator[Sensor], ...] = (
     Indicator(
         name=LEVEL,
         words="level shifted by {shift:+.2f} SD",
-        advice="Compare the sensor with {sensor_check}, then clean, calibrate or replace it. Have "
-        "the laboratory check {accepted_phases} since then.",
+        advice=PROCESS_ADVICE,
         values=_level,
         in_units=True,
         line="-",
     ),
     Indicator(
-        name=NOISE,
+        name="noise",
         words="noise changed by {shift:+.2f} SD",
         advice="Check the sensor's plug, cable and grounding, and look for air bubbles and "
         "deposits on it.",
         values=_noise,
+        given_level=True,
         line=":",
     ),
     Indicator(
@@ -123,11 +134,11 @@ SENSOR_INDICATORS: tuple[Indicator[Sensor], ...] = (
     ),
     Indicator(
         name=PEER,
-        words="deviates from the other sensors by {shift:+.2f} SD",
-        advice="Compare the sensor with {sensor_check}, then clean, calibrate or replace it: the "
-        "process does not explain its readings.",
+        words="level off by {shift:+.2f} SD, which the other sensors do not explain",
+        advice=CALIBRATE,
         values=_peer,
         uses_peers=True,
+        in_units=True,
         line="--",
     ),
 )
@@ -139,6 +150,11 @@ TARGET_INDICATORS: tuple[Indicator[Target], ...] = (
         "find out what has changed in {influences}.",
         values=_prediction,
     ),
+)
+PROCESS = Entry(
+    name="process",
+    words="several levels have moved together, by up to {shift:+.2f} SD",
+    advice=PROCESS_ADVICE,
 )
 
 
@@ -163,11 +179,11 @@ def own_values(table: pd.DataFrame, baseline: Baseline) -> Columns:
 
 
 def peer_values(table: pd.DataFrame, baseline: Baseline) -> Columns:
-    """The indicators that need other sensors, of the peers; none where there are no two."""
+    """The indicators that need other sensors; none where there are no two."""
     columns: Columns = {}
-    if len(baseline.peers) < 2:
+    if len(baseline.spec.sensors) < 2:
         return columns
-    for sensor in baseline.peers:
+    for sensor in baseline.spec.sensors:
         for indicator in SENSOR_INDICATORS:
             if indicator.uses_peers:
                 values = indicator.values(sensor, table, baseline)

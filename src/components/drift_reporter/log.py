@@ -43,8 +43,17 @@ class _Report:
 
     @property
     def counts(self) -> bool:
-        """Whether it counts as a report. With too few rows, the next one includes the rows."""
-        return self.outcome != Status.TOO_FEW
+        """Whether it counts as a report.
+
+        With too few rows it does not, so the next one includes the rows, unless a person has
+        accepted them as they are.
+        """
+        return self.outcome != Status.TOO_FEW or self.accepted
+
+    @property
+    def accepted(self) -> bool:
+        """Whether a person has accepted the period as healthy."""
+        return bool(self.details.get("accepted_at"))
 
 
 @dataclass(frozen=True)
@@ -132,16 +141,20 @@ class MonitoringLog:
             version: periods count as healthy only if it was Production when they were reported.
         """
         with self.engine.connect() as connection:
+            accepted = self._accepted(connection, period, version)
             return Earlier(
-                accepted=self._accepted(connection, period, version),
+                accepted=[report.period for report in accepted],
                 tests=self._earlier_tests(connection, period),
+                alarms=[
+                    report.period for report in accepted if report.outcome == Status.ALARM.value
+                ],
             )
 
-    def _accepted(self, connection: Connection, period: Period, version: str) -> list[Period]:
+    def _accepted(self, connection: Connection, period: Period, version: str) -> list[_Report]:
         return [
-            report.period
+            report
             for report in self._before(connection, period)
-            if report.model_version == version and report.details.get("accepted_at")
+            if report.model_version == version and report.accepted
         ]
 
     def _before(self, connection: Connection, period: Period) -> list[_Report]:
@@ -179,11 +192,7 @@ class MonitoringLog:
             DataError: when there is no such report.
         """
         with self.engine.begin() as connection:
-            reports = [
-                each
-                for each in self._reports(connection)
-                if each.counts and report in (None, each.run_id)
-            ]
+            reports = [each for each in self._reports(connection) if report in (None, each.run_id)]
             if not reports:
                 raise DataError(
                     f"there is no report {report or ''}: `impress status` lists the last ones"
@@ -231,6 +240,11 @@ class MonitoringLog:
             "asked_for": period.requested,
             "rows": len(evidence.month),
             "sensors": verdict.sensors,
+            "onsets": {
+                name: onset.isoformat()
+                for name, onset in verdict.onsets.items()
+                if onset is not None and name in verdict.sensors
+            },
         }
         stored = [column.name for column in self._tests.columns]
         rows = verdict.tests.assign(run_id=run_id).reindex(columns=stored)

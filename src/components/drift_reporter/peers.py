@@ -1,7 +1,7 @@
-"""What sensors predict for each other.
+"""What sensors predict for each other: how far a level is from it, phase by phase.
 
-A fault of one sensor shows in its distance from this prediction better than in its level, which the
-process moves too.
+It is what charts show, and what tells since when a sensor has been off. Whether a sensor is at
+fault is decided for all sensors together, see `joint_test`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from src.components.drift_reporter.rank_tests import Array
+from src.components.drift_reporter.sample import Array
 from src.soft_sensor import PhaseValue, Sensor, SoftSensor
 
 FAR = 6  # interquartile ranges; values further off must not distort the fitted line

@@ -8,15 +8,16 @@ be wrong: only laboratory values reveal that. To add a test of the errors, give 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from scipy.stats import binomtest, norm
-from statsmodels.stats.multitest import multipletests
 
+from src.components.drift_reporter.holm import holm
 from src.components.drift_reporter.kinds import Entry
-from src.components.drift_reporter.rank_tests import Sample, enough, shift_of
+from src.components.drift_reporter.rank_tests import shift_of
+from src.components.drift_reporter.sample import Sample, enough
 from src.components.drift_reporter.status import Status
 from src.components.predictor.bundle import Bundle
 from src.components.predictor.ensemble import to_scale
@@ -26,7 +27,8 @@ from src.soft_sensor import SoftSensor, Target
 
 ENOUGH = 30  # laboratory values, which reveal a shift of half a standard deviation
 USED = "impress_used"  # column of phases: whether a training has used them
-NUMBERS = ["shift", "statistic", "p"]
+LEAST = 5  # laboratory values of a target that are tested
+NUMBERS = ["shift", "statistic", "error", "p"]
 COLUMNS = ["part", "indicator", "reference_rows", "rows", *NUMBERS]
 
 
@@ -145,12 +147,18 @@ class ErrorPair:
 
 @dataclass(frozen=True)
 class Result:
-    """What a test of the errors of one target has found; rows are numbers of values."""
+    """What a test of the errors of one target has found.
+
+    Attributes:
+        reference_rows, rows: numbers of values.
+        error: standard error of the shift.
+    """
 
     reference_rows: int
     rows: int
     shift: float
     statistic: float
+    error: float
     p: float
 
 
@@ -169,12 +177,25 @@ class Loss(Entry):
 
 def bias(target: Target, pair: ErrorPair, spec: SoftSensor) -> Result | None:
     """Are the predictions off to one side?"""
-    return _shifted(pair.both[target.name], pair, spec)
+    return _shifted(_by_their_scales(pair, target), pair, spec)
 
 
 def larger_error(target: Target, pair: ErrorPair, spec: SoftSensor) -> Result | None:
     """Are the errors larger? Smaller errors are not a loss."""
-    return _shifted(pair.both[target.name].abs(), pair, spec, one_sided=True)
+    return _shifted(_by_their_scales(pair, target).abs(), pair, spec, one_sided=True)
+
+
+def _by_their_scales(pair: ErrorPair, target: Target) -> pd.Series:
+    """Errors around the median of those expected in their phase, in their standard deviations.
+
+    So the values of all phases can be tested together: of each there are few. NaN in a phase with
+    fewer than LEAST expected errors.
+    """
+    error = pair.both[target.name]
+    expected = error.where(pair.sample.month == 0).groupby(pair.sample.phase)
+    known = expected.transform("count") >= LEAST
+    scale = expected.transform("std")
+    return ((error - expected.transform("median")) / scale).where(known & (scale > 0))
 
 
 def _shifted(
@@ -182,26 +203,27 @@ def _shifted(
 ) -> Result | None:
     """The rank test of `rank_tests`, for a shift in either direction or upwards only."""
     values = column.to_numpy(dtype=float)
-    rows = enough(values, pair.sample, spec.monitoring.min_rows)
+    pooled = replace(pair.sample, phase=np.zeros_like(pair.sample.phase))
+    rows = enough(values, pooled, min(LEAST, spec.monitoring.min_rows))
     if not rows.any():
         return None
-    tested = pair.sample.only(rows)
+    tested = pooled.only(rows)
     shift, standard_error = shift_of(values[rows], tested)
     statistic = shift / standard_error
     p = norm.sf(statistic) if one_sided else 2 * norm.sf(abs(statistic))
     expected_rows, recent_rows = int((tested.month == 0).sum()), int((tested.month == 1).sum())
-    return Result(expected_rows, recent_rows, shift, statistic, float(p))
+    return Result(expected_rows, recent_rows, shift, statistic, standard_error, float(p))
 
 
 def coverage(target: Target, pair: ErrorPair, spec: SoftSensor) -> Result | None:
     """Do the intervals contain fewer values than promised? The binomial test."""
     contained = pair.recent[target.inside].dropna()
-    if len(contained) < spec.monitoring.min_rows:
+    if len(contained) < LEAST:
         return None
     promised = spec.training.coverage
     p = binomtest(int(contained.sum()), len(contained), promised, alternative="less").pvalue
     shift = float(contained.mean() - promised)
-    return Result(0, len(contained), shift, float("nan"), float(p))
+    return Result(0, len(contained), shift, float("nan"), float("nan"), float(p))
 
 
 ADVICE = (
@@ -242,8 +264,8 @@ def tests(recent: pd.DataFrame, expected: pd.DataFrame, spec: SoftSensor) -> pd.
 
     Returns:
         One row per test, the strongest evidence first: part (target), indicator, reference_rows,
-        rows, shift (in standard deviations of the errors; of coverage in shares), statistic, p,
-        p_holm, status.
+        rows, shift (in standard deviations of the errors; of coverage in shares), statistic, error,
+        p, p_holm, status.
     """
     rules = spec.monitoring
     pair = ErrorPair.of(recent, expected, spec)
@@ -254,7 +276,7 @@ def tests(recent: pd.DataFrame, expected: pd.DataFrame, spec: SoftSensor) -> pd.
             if result is not None:
                 rows.append({"part": target.name, "indicator": loss.name, **vars(result)})
     table = pd.DataFrame(rows, columns=COLUMNS).astype(dict.fromkeys(NUMBERS, float))
-    table["p_holm"] = multipletests(table["p"], method="holm")[1] if len(table) else []
+    table["p_holm"] = holm(table["p"])
     any_size = table["indicator"].isin([loss.name for loss in LOSSES if loss.any_size])
     large = any_size | (table["shift"].abs() >= rules.min_shift)
     alarm = large & (table["p_holm"] <= rules.alarm)
@@ -263,3 +285,16 @@ def tests(recent: pd.DataFrame, expected: pd.DataFrame, spec: SoftSensor) -> pd.
         [alarm, watch], [Status.ALARM.value, Status.WATCH.value], Status.NO_DRIFT.value
     )
     return table.sort_values("p", kind="stable", ignore_index=True)
+
+
+def smallest_bias(losses: pd.DataFrame, spec: SoftSensor) -> float:
+    """The bias that the values would have shown with a probability of 80 %, in SD of the errors.
+
+    NaN when none was tested.
+
+    Args:
+        losses: what `tests` returns.
+    """
+    of_bias = losses.loc[losses["indicator"] == "bias", "error"]
+    significance = norm.isf(spec.monitoring.alarm / 2 / max(len(losses), 1))
+    return float((significance + norm.isf(0.2)) * of_bias[np.isfinite(of_bias)].median())

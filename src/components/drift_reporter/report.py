@@ -68,7 +68,7 @@ def embedded(picture: Path) -> str:
 
 def drift_outcomes(verdict: Verdict) -> dict[str, tuple[float, bool]]:
     """Sensor or target and indicator, as in "ph level", to the size of its shift and its alarm."""
-    drifts = verdict.tests[verdict.tests["kind"] == Kind.DRIFT]
+    drifts = verdict.tests[(verdict.tests["kind"] == Kind.DRIFT) & (verdict.tests["part"] != "")]
     return {
         f"{test['part']} {test['indicator']}": (
             abs(test["shift"]),
@@ -106,7 +106,7 @@ def _write_evidently(
     """Evidently only draws: what counts as drift is looked up, so it agrees with the verdict."""
     names = list(outcomes)
     rules = spec.monitoring
-    baseline = Baseline(evidence.reference, spec, spec.sensors)
+    baseline = Baseline(evidence.reference, spec)
     month = _indicator_table(evidence.month, baseline)[names]
     reference = _indicator_table(evidence.reference, baseline)[names]
     with warnings.catch_warnings():

@@ -11,10 +11,11 @@ import jinja2
 import pandas as pd
 
 from src.components.drift_reporter import performance
+from src.components.drift_reporter.drift_tests import covers_months
 from src.components.drift_reporter.evidence import Evidence
-from src.components.drift_reporter.findings import Finding, findings
+from src.components.drift_reporter.findings import Finding, findings, title
 from src.components.drift_reporter.status import Status
-from src.components.drift_reporter.verdict import Verdict, backtest
+from src.components.drift_reporter.verdict import LEAST_REFERENCE, Verdict, backtest
 from src.safe_text import safe
 from src.soft_sensor import SoftSensor
 
@@ -96,14 +97,16 @@ def summarise(verdict: Verdict, evidence: Evidence, spec: SoftSensor) -> Summary
     return Summary(
         name=spec.name,
         status=verdict.status,
-        titles=[spec.sensor(name).title for name in verdict.sensors],
+        titles=[title(fault, spec) for fault in verdict.faults],
         findings=findings(verdict, evidence.reference, spec),
         about=about(evidence),
         notes=[
             looked_at(evidence, spec),
+            *seen_in_training(evidence, spec),
             *reservations(verdict, spec),
+            *short_time(evidence.reference),
             backtested(backtest(evidence.reference, spec)),
-            compared_with_laboratory(evidence, spec),
+            compared_with_laboratory(evidence, verdict, spec),
         ],
         performance=performance.figures(laboratory.recent, laboratory.expected, spec),
     )
@@ -136,6 +139,18 @@ def looked_at(evidence: Evidence, spec: SoftSensor) -> str:
     return note
 
 
+def seen_in_training(evidence: Evidence, spec: SoftSensor) -> list[str]:
+    """How much of the month is compared with itself."""
+    keys = spec.columns.keys
+    known = evidence.month[keys].merge(evidence.reference[keys].drop_duplicates(), on=keys)
+    if known.empty:
+        return []
+    return [
+        f"{len(known)} of these phases are among those that they are compared with, for the model "
+        "was trained on them: in them nothing can be found."
+    ]
+
+
 def reservations(verdict: Verdict, spec: SoftSensor) -> list[str]:
     """What could not be tested, and what may have gone unnoticed."""
     lines = [
@@ -143,12 +158,33 @@ def reservations(verdict: Verdict, spec: SoftSensor) -> list[str]:
         f"but {spec.monitoring.min_rows} are needed in each: no conclusion about them is possible."
         for name, (in_month, in_reference) in verdict.short.items()
     ]
+    lines += [
+        f"{spec.sensor(name).title} {reason} in the reference, so its drift cannot be tested: "
+        "accept healthy months in which it varies (`impress monitor --accept`), or retrain."
+        for name, reason in verdict.untestable.items()
+    ]
     if pd.notna(verdict.smallest_shift):
         lines.append(
             f"A shift of a sensor's level by {verdict.smallest_shift:.2f} SD or more would have "
             "been detected with a probability of 80 %; smaller ones may have gone unnoticed."
         )
     return lines
+
+
+def short_time(reference: pd.DataFrame) -> list[str]:
+    """That the reference does not show yet how much healthy months differ."""
+    if covers_months(reference):
+        return []
+    rows = len(reference)
+    few = f" and has {rows} phases, of {LEAST_REFERENCE} that drift tests need" * (
+        rows < LEAST_REFERENCE
+    )
+    stamps = reference["last_timestamp"]
+    days = (stamps.max() - stamps.min()) / 86_400 if rows else 0.0
+    return [
+        f"The reference covers {days:.0f} days{few}: how much healthy months differ is not known "
+        "yet. Accept healthy months (`impress monitor --accept`)."
+    ]
 
 
 def backtested(months: pd.DataFrame) -> str:
@@ -163,7 +199,7 @@ def backtested(months: pd.DataFrame) -> str:
     )
 
 
-def compared_with_laboratory(evidence: Evidence, spec: SoftSensor) -> str:
+def compared_with_laboratory(evidence: Evidence, verdict: Verdict, spec: SoftSensor) -> str:
     """How much the laboratory values can reveal."""
     laboratory = evidence.laboratory
     if laboratory.newest is None:
@@ -172,10 +208,18 @@ def compared_with_laboratory(evidence: Evidence, spec: SoftSensor) -> str:
             "do not show cannot be detected. Load them with `impress load FILE --laboratory`."
         )
     days = (evidence.period.until - laboratory.newest).days
-    note = (
-        f"{len(laboratory.recent)} analysed phases were compared; the last laboratory value "
-        f"arrived {days} days ago."
-    )
+    note = f"The last laboratory value arrived {days} days ago. "
+    if pd.isna(verdict.smallest_bias):
+        note += (
+            f"{len(laboratory.recent)} analysed phases have values to compare with, fewer than the "
+            f"{performance.LEAST} that a test needs: the model was not tested."
+        )
+    else:
+        note += (
+            f"{len(laboratory.recent)} analysed phases were compared with the predictions: a bias "
+            f"of {verdict.smallest_bias:.2f} SD of the usual error would have been detected with a "
+            "probability of 80 %."
+        )
     if laboratory.unmatched:
         note += f" {laboratory.unmatched} values belong to phases that are not archived."
     return note

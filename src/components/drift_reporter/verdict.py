@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pandas as pd
 
@@ -10,74 +10,102 @@ from src.components.drift_reporter import drift_tests, performance
 from src.components.drift_reporter.checks import CHECKS, checks
 from src.components.drift_reporter.evidence import Evidence
 from src.components.drift_reporter.kinds import Kind
+from src.components.drift_reporter.onset import onset
 from src.components.drift_reporter.status import Status
-from src.errors import DataError
 from src.soft_sensor import SoftSensor
 
-LEAST_REFERENCE = 20  # rows
+LEAST_REFERENCE = 20  # rows that drift is tested against
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Verdict:  # pylint: disable=too-many-instance-attributes  # all that a report says
     """The verdict on one month.
 
     Attributes:
         status: the worst of all tests, or that there were too few rows.
-        sensors: names of the sensors at fault, the strongest evidence first.
+        faults: for each fault the sensor, followed by those that it cannot be told apart from, the
+            strongest evidence first.
         tests: all tests: kind (see `Kind`), part, indicator, reference_rows, rows, shift,
-            statistic, p, p_holm, status and, from `drift`, rank and apart.
+            statistic, p, p_holm, status and, from `drift`, rank and stands.
         onsets: drifted sensor to the begin of its drift; None for before the month.
         smallest_shift: of a level, in SD, that this month would have shown with a probability of
             80 %.
         short: name of each phase with too few rows to its numbers in month and reference.
         unconfirmed: sensors whose alarm awaits confirmation by another month
             (`monitoring.confirm`).
+        untestable: sensor to the reason why the reference cannot carry a test of it.
+        smallest_bias: of the predictions, in SD of the usual error, that the laboratory values
+            would have shown with a probability of 80 %.
     """
 
     status: Status
-    sensors: list[str]
+    faults: list[tuple[str, ...]]
     tests: pd.DataFrame
     onsets: dict[str, pd.Timestamp | None]
     smallest_shift: float
     short: dict[str, tuple[int, int]]
     unconfirmed: list[str]
+    untestable: dict[str, str] = field(default_factory=dict)
+    smallest_bias: float = float("nan")
+
+    @property
+    def sensors(self) -> list[str]:
+        """Names of the sensors at fault, or possibly at fault."""
+        return list(dict.fromkeys(name for fault in self.faults for name in fault))
 
 
 def judge(evidence: Evidence, spec: SoftSensor) -> Verdict:
-    """Judge a month.
-
-    Raises:
-        DataError: when the reference is too small to compare with.
-    """
+    """Judge a month by what the reference can carry: without enough of it by the checks alone."""
     month, reference = evidence.month, evidence.reference
-    if len(reference) < LEAST_REFERENCE:
-        raise DataError(
-            f"the reference has {len(reference)} rows, at least {LEAST_REFERENCE} are needed: "
-            "train on more laboratory values, or accept healthy months (`impress monitor --accept`)"
-        )
-    drifts = drift_tests.drift(month, reference, spec)
+    untestable = _untestable(reference, spec)
+    drifts = _drift(month, reference, untestable, spec)
     results = checks(evidence, spec)
     losses = performance.tests(evidence.laboratory.recent, evidence.laboratory.expected, spec)
     tests = _joined({Kind.DRIFT: drifts, Kind.CHECK: results, Kind.LABORATORY: losses})
     drifted = drift_tests.sensors_at_fault(drifts)
-    suspects = list(dict.fromkeys([*drifted, *_failing(results, spec)]))
-    unconfirmed = [name for name in suspects if not _confirmed(name, evidence.earlier.tests, spec)]
+    named = list(dict.fromkeys(name for fault in drifted for name in fault))
+    suspects = [*drifted, *((name,) for name in _failing(results, spec) if name not in named)]
+    confirmed = [fault for fault in suspects if _confirmed(fault, evidence.earlier.tests, spec)]
+    unconfirmed = [name for fault in suspects if fault not in confirmed for name in fault]
     waiting = tests["part"].isin(unconfirmed) & (tests["status"] == Status.ALARM.value)
     tests["status"] = tests["status"].mask(waiting, Status.WATCH.value)
     short = _short(month, reference, spec)
     onsets = {}
-    for name in drifted:
+    for name in named:
         indicator = drift_tests.most_significant(name, drifts)
-        onsets[name] = drift_tests.onset(name, indicator, month, reference, spec)
+        onsets[name] = onset(name, indicator, month, reference, spec)
     return Verdict(
-        status=_status(set(tests["status"]), bool(short)),
-        sensors=[name for name in suspects if name not in unconfirmed],
+        status=_status(set(tests["status"]), bool(short) or len(reference) < LEAST_REFERENCE),
+        faults=confirmed,
         tests=tests,
         onsets=onsets,
         smallest_shift=drift_tests.smallest_shift(drifts, spec),
         short=short,
         unconfirmed=unconfirmed,
+        untestable=untestable,
+        smallest_bias=performance.smallest_bias(losses, spec),
     )
+
+
+def _drift(
+    month: pd.DataFrame, reference: pd.DataFrame, untestable: dict[str, str], spec: SoftSensor
+) -> pd.DataFrame:
+    """The drift tests of the sensors that can be tested."""
+    sensors = tuple(sensor for sensor in spec.sensors if sensor.name not in untestable)
+    enough = reference if len(reference) >= LEAST_REFERENCE else reference.head(0)
+    return drift_tests.drift(month, enough, spec.model_copy(update={"sensors": sensors}))
+
+
+def _untestable(reference: pd.DataFrame, spec: SoftSensor) -> dict[str, str]:
+    """See `Verdict.untestable`."""
+    reasons = {}
+    for sensor in spec.sensors:
+        levels = reference.groupby(spec.columns.phase)[sensor.level]
+        if levels.count().max() < spec.monitoring.min_rows:
+            reasons[sensor.name] = "has hardly any values"
+        elif not levels.nunique().max() > 1:
+            reasons[sensor.name] = "shows one value only"
+    return reasons
 
 
 def _joined(tables: dict[Kind, pd.DataFrame]) -> pd.DataFrame:
@@ -113,8 +141,8 @@ def _short(
     return short
 
 
-def _confirmed(name: str, earlier: pd.DataFrame, spec: SoftSensor) -> bool:
-    """Whether a sensor was found in enough of the last periods, including this one.
+def _confirmed(fault: tuple[str, ...], earlier: pd.DataFrame, spec: SoftSensor) -> bool:
+    """Whether one of some sensors was found in enough of the last periods, including this one.
 
     An earlier alarm that was awaiting confirmation was stored as a watch, with everything else of
     an alarm.
@@ -124,10 +152,11 @@ def _confirmed(name: str, earlier: pd.DataFrame, spec: SoftSensor) -> bool:
     """
     rules = spec.monitoring
     ends = earlier["until"].drop_duplicates().nlargest(rules.confirm.of - 1)
-    own = earlier[earlier["until"].isin(ends) & (earlier["part"] == name)]
+    own = earlier[earlier["until"].isin(ends) & earlier["part"].isin(fault)]
     reported = own["status"] != Status.NO_DRIFT.value
     significant = own["p_holm"].fillna(0) <= rules.alarm
-    drifted = (own["kind"] == Kind.DRIFT.value) & (own["shift"].abs() >= rules.min_shift)
+    large = own["shift"].abs() >= rules.min_shift
+    drifted = (own["kind"] == Kind.DRIFT.value) & large & drift_tests.accuses(own, spec)
     alarming = [check.name for check in CHECKS if check.status == Status.ALARM]
     failed = own["indicator"].isin(alarming)
     counts = reported & significant & (drifted | failed)

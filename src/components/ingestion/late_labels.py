@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 
 from src.components.database.tables import newest_predictions, read_rows, tables
 from src.components.ingestion import data_set
+from src.components.ingestion.faulty_phases import is_faulty
 from src.components.predictor.flags import Flag, has_flag
 from src.components.transformation.features import feature_definition
 from src.components.transformation.training_table import laboratory_targets
@@ -25,7 +26,11 @@ DOUBTFUL = (Flag.FEW_SAMPLES, Flag.CLOCK_JUMP)  # phases with such features are 
 
 
 def collect(
-    engine: Engine, definitions: dict[str, str], folder: Path, spec: SoftSensor
+    engine: Engine,
+    definitions: dict[str, str],
+    folder: Path,
+    spec: SoftSensor,
+    with_faulty: bool = False,
 ) -> pd.DataFrame:
     """Add the features of phases with laboratory values but without sensor rows to a data set.
 
@@ -35,6 +40,7 @@ def collect(
         definitions: feature definition by model version; features that were computed by another
             definition than the present one are left out.
         folder: data set folder.
+        with_faulty: also phases in which monitoring has found a sensor at fault.
 
     Returns:
         What the file holds now, see `data_set.archived_columns`; one row per phase.
@@ -49,7 +55,13 @@ def collect(
     _warn(~same_definition, "their features were computed by another definition")
     _warn(same_definition & doubtful, f"they are flagged {' or '.join(DOUBTFUL)}")
 
-    usable = ledger[same_definition & ~doubtful].assign(definition=definition)
+    faulty = is_faulty(ledger, engine, spec) & (not with_faulty)
+    _warn(
+        same_definition & ~doubtful & faulty,
+        "a sensor was at fault (`impress status`); `--with-faulty` collects them all the same",
+    )
+
+    usable = ledger[same_definition & ~doubtful & ~faulty].assign(definition=definition)
     archived = usable[data_set.archived_columns(spec)]
     file = folder / spec.files.archived
     if file.is_file():

@@ -88,6 +88,29 @@ def test_too_few_rows_are_in_the_next_report_again(engine: Engine, spec: SoftSen
     assert _report(engine, spec, Status.NO_DRIFT) == 0
 
 
+def test_too_few_rows_that_a_person_accepts_are_a_report(engine: Engine, spec: SoftSensor) -> None:
+    load_sensor_rows(engine, spec, TEST_DATA / "synthetic_online.csv")
+    Workbench(engine, spec).score(lambda features: _fifties(features, spec))
+    assert _report(engine, spec, Status.TOO_FEW) > 20
+    log = MonitoringLog(engine, spec)
+    assert "(not enough rows)" in log.accept(None, healthy=True)
+    assert _report(engine, spec, Status.NO_DRIFT) == 0
+    period = log.period()
+    assert len(log.earlier(period, "1").accepted) == 1
+    log.accept(None, healthy=False)
+    assert log.period().since is None
+
+
+def test_an_accepted_alarm_is_known_as_one(engine: Engine, spec: SoftSensor) -> None:
+    load_sensor_rows(engine, spec, TEST_DATA / "synthetic_online.csv")
+    Workbench(engine, spec).score(lambda features: _fifties(features, spec))
+    _report(engine, spec, Status.ALARM)
+    log = MonitoringLog(engine, spec)
+    log.accept(None, healthy=True)
+    earlier = log.earlier(log.period(), "1")
+    assert earlier.alarms == earlier.accepted and len(earlier.alarms) == 1
+
+
 def test_a_period_that_a_user_requests_leaves_the_schedule_as_it_is(
     engine: Engine, spec: SoftSensor
 ) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -88,6 +90,68 @@ def test_collecting_again_changes_nothing_also_when_the_ledger_is_lost(
         connection.execute(text("TRUNCATE archived_data"))
     _run("collect")
     assert (dataset / "archived.csv").read_bytes() == collected
+
+
+def _report(engine: Engine, **details: Any) -> None:
+    """What a report leaves in the journal."""
+    usual: dict[str, Any] = {
+        "asked_for": False,
+        "since": None,
+        "until": "2999-01-01T00:00:00Z",
+        "onsets": {},
+    }
+    run = "INSERT INTO runs (pipeline, started_at, ended_at, outcome, details) VALUES "
+    run += "('monitor', now(), now(), 'alarm', CAST(:details AS jsonb))"
+    with engine.begin() as connection:
+        connection.execute(text(run), {"details": json.dumps(usual | details)})
+
+
+def test_phases_in_which_a_sensor_was_at_fault_are_left_out_unless_a_person_says_otherwise(
+    dataset: Path, engine: Engine
+) -> None:
+    _report(engine, sensors=["ph"])
+    said = _run("collect")
+    assert said.splitlines()[-1].startswith("0 analysed phases")
+    assert not (dataset / "archived.csv").exists()
+    assert not _run("collect", "--with-faulty").splitlines()[-1].startswith("0 analysed phases")
+
+
+@pytest.mark.parametrize(
+    ("details", "left"),
+    [
+        pytest.param({"sensors": []}, 5, id="an alarm that accuses no sensor"),
+        pytest.param({"sensors": ["ph"], "accepted_at": "2026-02-01"}, 5, id="accepted"),
+        pytest.param({"sensors": ["ph"], "asked_for": True}, 5, id="requested"),
+        pytest.param({"sensors": ["ph"], "since": "2999-01-01T00:00:00Z"}, 5, id="later"),
+        pytest.param({"sensors": ["ph"], "since": "soon"}, 5, id="spoilt"),
+        pytest.param({"sensors": ["ph"], "onsets": {"ph": "FIFTH"}}, 3, id="since an onset"),
+        pytest.param(
+            {"sensors": ["ph", "druck1"], "onsets": {"ph": "FIFTH"}}, 0, id="one since before"
+        ),
+    ],
+)
+def test_a_fault_counts_from_its_beginning_until_it_is_repaired(
+    dataset: Path, engine: Engine, details: dict[str, Any], left: int
+) -> None:
+    with engine.connect() as connection:
+        begin = connection.scalar(
+            text("SELECT min(first_timestamp) FROM archived_data WHERE experimentnummer = 29")
+        )
+    fifth = pd.Timestamp(begin, unit="s", tz="UTC").isoformat()
+    onsets = {name: fifth for name in details.get("onsets", {})}
+    _report(engine, **details | {"onsets": onsets})
+    _run("collect")
+    file = dataset / "archived.csv"
+    collected = set(pd.read_csv(file, sep=";")["experimentnummer"]) if file.exists() else set()
+    assert collected == set([*NEW][1 : left + 1])
+
+
+def test_after_a_report_without_the_fault_it_has_passed(dataset: Path, engine: Engine) -> None:
+    _report(engine, sensors=["ph"], until="2020-01-01T00:00:00Z")
+    assert _run("collect").splitlines()[-1].startswith("0 analysed phases"), "it lasts"
+    _report(engine, sensors=[], since="2020-01-01T00:00:00Z")
+    assert not _run("collect").splitlines()[-1].startswith("0 analysed phases")
+    assert (dataset / "archived.csv").exists()
 
 
 def test_features_of_another_definition_are_not_mixed_in(dataset: Path, home: Path) -> None:

@@ -164,9 +164,47 @@ def test_what_was_not_measured_is_not_counted(spec: SoftSensor) -> None:
     recent.loc[:, [never, f"{never}_inside"]] = np.nan
     tests = performance.tests(recent, known, spec)
     assert set(tests.loc[tests["part"] == name, "rows"]) == {20}
-    # Eight rows and seven: one phase has rows enough, and the intervals of both together have.
-    assert sorted(tests.loc[tests["part"] == seldom, "rows"]) == [8, 8, 15]
+    # Eight rows and seven: those of both phases together are enough.
+    assert set(tests.loc[tests["part"] == seldom, "rows"]) == {15}
     assert never not in set(tests["part"])
+
+
+def test_five_values_of_any_phases_are_tested_and_four_are_not(spec: SoftSensor) -> None:
+    known, recent = _known(200, 1, spec), _known(60, 2, spec)
+    few = recent.head(5)
+    assert few[spec.columns.phase].nunique() == 2
+    tests = performance.tests(few, known, spec)
+    assert set(tests["rows"]) == {5}
+    assert set(tests["indicator"]) == {"bias", "error", "coverage"}
+    assert 1 < performance.smallest_bias(tests, spec) < 4
+    none = performance.tests(recent.head(4), known, spec)
+    assert none.empty
+    assert np.isnan(performance.smallest_bias(none, spec))
+
+
+def test_more_values_reveal_a_smaller_bias(spec: SoftSensor) -> None:
+    known, recent = _known(200, 1, spec), _known(60, 2, spec)
+    sizes = [
+        performance.smallest_bias(performance.tests(recent.head(rows), known, spec), spec)
+        for rows in (5, 15, 60)
+    ]
+    assert sizes == sorted(sizes, reverse=True)
+
+
+@pytest.mark.parametrize("phase", [0, 1])
+def test_errors_of_a_phase_count_by_their_own_scale(spec: SoftSensor, phase: int) -> None:
+    """Ten times larger errors in one phase, where they always were, are not a loss."""
+    known, recent = _known(200, 1, spec), _known(60, 2, spec)
+
+    def larger(table: pd.DataFrame) -> pd.DataFrame:
+        names = spec.target_names
+        own = table[spec.columns.phase] == phase
+        return table.assign(**table[names].where(~own, 10 * table[names]))
+
+    alike = performance.tests(larger(recent), larger(known), spec)
+    expected = performance.tests(recent, known, spec)
+    # Equal values of two phases are no longer exactly equal.
+    pd.testing.assert_frame_equal(alike, expected, rtol=0.02, atol=0.01)
 
 
 def test_without_values_there_is_nothing_to_test(spec: SoftSensor) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -26,9 +27,11 @@ def fixture_evidence(spec: SoftSensor) -> Evidence:
 
 def test_the_notes_say_how_much_was_seen(evidence: Evidence, spec: SoftSensor) -> None:
     verdict = judge(evidence, spec)
-    evaluated, detectable, backtested, _ = summary.summarise(verdict, evidence, spec).notes
+    notes = summary.summarise(verdict, evidence, spec).notes
+    evaluated, detectable, short_time, backtested, _ = notes
     assert evaluated == "Evaluated 100 washing and 100 rinsing phases of 100 experiments."
     assert f"by {verdict.smallest_shift:.2f} SD or more would have been detected" in detectable
+    assert short_time.startswith("The reference covers 12 days: how much healthy months differ")
     assert "a single month" in backtested
 
 
@@ -70,15 +73,56 @@ def test_the_summary_says_how_much_the_laboratory_can_reveal(
     evidence: Evidence, spec: SoftSensor
 ) -> None:
     worded = spec.model_copy(update={"wording": Wording(unseen_change="a new oil")})
-    assert summary.compared_with_laboratory(evidence, worded).startswith(
+    verdict = judge(evidence, spec)
+    assert summary.compared_with_laboratory(evidence, verdict, worded).startswith(
         "No laboratory values have arrived, so a new oil that the sensors do not show"
     )
-    laboratory = evidence.laboratory
     newest = evidence.period.until - pd.Timedelta(days=3, hours=5)
-    arrived = replace(laboratory, recent=laboratory.expected, newest=newest)
-    note = summary.compared_with_laboratory(replace(evidence, laboratory=arrived), spec)
-    assert note == "10 analysed phases were compared; the last laboratory value arrived 3 days ago."
-    unmatched = replace(evidence, laboratory=replace(arrived, unmatched=2))
-    assert summary.compared_with_laboratory(unmatched, spec) == (
+    laboratory = replace(evidence.laboratory, recent=evidence.laboratory.expected, newest=newest)
+    arrived = replace(evidence, laboratory=laboratory)
+    found = replace(verdict, smallest_bias=0.613)
+    note = summary.compared_with_laboratory(arrived, found, spec)
+    assert note == (
+        "The last laboratory value arrived 3 days ago. 10 analysed phases were compared with the "
+        "predictions: a bias of 0.61 SD of the usual error would have been detected with a "
+        "probability of 80 %."
+    )
+    unmatched = replace(evidence, laboratory=replace(laboratory, unmatched=2))
+    assert summary.compared_with_laboratory(unmatched, found, spec) == (
         f"{note} 2 values belong to phases that are not archived."
     )
+
+
+def test_nothing_was_compared_where_nothing_was_tested(
+    evidence: Evidence, spec: SoftSensor
+) -> None:
+    laboratory = evidence.laboratory
+    few = replace(laboratory, recent=laboratory.expected.head(4), newest=evidence.period.until)
+    arrived = replace(evidence, laboratory=few)
+    note = summary.compared_with_laboratory(arrived, judge(arrived, spec), spec)
+    assert "compared with the predictions" not in note
+    assert "4 analysed phases have values to compare with, fewer than the 5" in note
+
+
+def test_a_sensor_that_the_reference_cannot_carry_a_test_of_is_named(
+    evidence: Evidence, spec: SoftSensor
+) -> None:
+    reference = evidence.reference.assign(ph_median=7.0, druck1_median=np.nan)
+    lines = summary.reservations(judge(replace(evidence, reference=reference), spec), spec)
+    assert any(line.startswith("pH shows one value only in the reference") for line in lines)
+    assert any(line.startswith("pressure has hardly any values in the ref") for line in lines)
+
+
+def test_a_month_with_training_phases_says_so(evidence: Evidence, spec: SoftSensor) -> None:
+    assert not summary.seen_in_training(evidence, spec)
+    reference = pd.concat([evidence.reference, evidence.month.head(7)], ignore_index=True)
+    (line,) = summary.seen_in_training(replace(evidence, reference=reference), spec)
+    assert line.startswith("7 of these phases are among those that they are compared with")
+
+
+def test_a_reference_of_a_year_needs_no_word_about_its_time(spec: SoftSensor) -> None:
+    year = plant(spec, 3).phases(100, months=12)
+    assert not summary.short_time(year)
+    (line,) = summary.short_time(year.head(12))
+    assert "has 12 phases, of 20 that drift tests need" in line
+    assert "impress monitor --accept" in line

@@ -14,7 +14,6 @@ from src.components.drift_reporter.kinds import Kind
 from src.components.drift_reporter.status import Status
 from src.components.drift_reporter.verdict import Verdict, judge
 from src.components.predictor.judgement import Judgement
-from src.errors import DataError
 from src.soft_sensor import Confirmation, SoftSensor
 from tests.builders.months import (
     NO_REPORTS,
@@ -172,12 +171,27 @@ def test_a_soft_sensor_of_one_phase_needs_no_other(
     assert (found.status, found.short) == (Status.NO_DRIFT, {})
 
 
-def test_a_reference_that_is_too_small_is_refused_with_what_to_do(
+@pytest.mark.parametrize("rows", [10, 19])
+def test_a_reference_that_is_too_small_for_drift_tests_leaves_the_checks(
+    month: pd.DataFrame, reference: pd.DataFrame, spec: SoftSensor, rows: int
+) -> None:
+    found = _judge(moved(month, "ph", 9.0, spec), reference.head(rows), spec)
+    assert (found.status, found.sensors) == (Status.TOO_FEW, [])
+    assert Kind.DRIFT not in set(found.tests["kind"])
+    found = _judge(month.assign(ph_std=0.0), reference.head(rows), spec)
+    assert (found.status, found.sensors) == (Status.ALARM, ["ph"])
+    assert _judge(month, reference.head(20), spec).status == Status.NO_DRIFT
+
+
+def test_a_sensor_that_was_constant_in_the_reference_is_not_accused_and_is_named(
     month: pd.DataFrame, reference: pd.DataFrame, spec: SoftSensor
 ) -> None:
-    with pytest.raises(DataError, match="has 19 rows, at least 20 .*train on more.*--accept"):
-        _judge(month, reference.head(19), spec)
-    assert _judge(month, reference.head(20), spec).status == Status.NO_DRIFT
+    found = _judge(month, reference.assign(ph_median=7.0), spec)
+    assert not found.sensors
+    assert list(found.untestable) == ["ph"]
+    # The others are tested.
+    found = _judge(moved(month, "druck1", 2.0, spec), reference.assign(ph_median=7.0), spec)
+    assert found.sensors == ["druck1"]
 
 
 def test_a_loss_against_the_laboratory_is_an_alarm_that_accuses_no_sensor(
