@@ -123,8 +123,9 @@ def model_inputs(features: pd.DataFrame, spec: SoftSensor) -> np.ndarray:
 
     values = features[spec.features].to_numpy(dtype=float)
     by_sensor = values.reshape(len(values), len(spec.sensors), len(spec.statistics))
-    # Where numbers are too large for the division or for single precision, infinity is as good.
-    with np.errstate(over="ignore"):
+    # Where numbers are too large for the division or for single precision, infinity is as good, and
+    # infinity divided by infinity is not known.
+    with np.errstate(over="ignore", invalid="ignore"):
         inputs = _on_scales(by_sensor, spec).reshape(values.shape)
         if "mean" in spec.statistics:
             inputs = np.hstack([inputs, _skewness(by_sensor, spec)])

@@ -230,8 +230,8 @@ def test_a_prediction_is_traced_back_to_what_it_was_made_from(
         assert (
             f"{ledger[f'{target}_lower']:.4g} to {ledger[f'{target}_upper']:.4g}" in result.stdout
         )
-    votes = re.findall(r"(?:_forest|_trees|xgboost) +([\d.]+) x ([\d.]+)", result.stdout)
-    voted = sum(float(vote) * float(weight) for vote, weight in votes[3:])
+    votes = re.findall(r"(?:_forest|_trees|xgboost|_process) +([\d.]+) x ([\d.]+)", result.stdout)
+    voted = sum(float(vote) * float(weight) for vote, weight in votes[4:])
     assert voted == pytest.approx(ledger["oberflaechenspannung"], rel=0.01)
     _fails(_run("why", "9999"), "nothing was predicted for experiment 9999")
     _fails(_run("why", "two"), "'two' is not an experiment")
