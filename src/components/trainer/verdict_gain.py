@@ -17,6 +17,7 @@ from src.soft_sensor import SoftSensor
 
 NEWEST = 5000  # uncertain phases that are compared; samples of older ones hardly exist
 BLOCK = 500  # of them at a time
+FARTHEST = 1e100  # standard deviations: no feature is so far off that its square is infinite
 
 # Columns for each phase.
 GAIN = "gain"  # open verdicts that an analysis concerns, each counted by how close it is
@@ -89,7 +90,7 @@ def _with_neighbours(
     varying = deviation.index[deviation > 0]
     unit = deviation[varying]
     radius = _typical_distance((trained[varying] / unit).dropna().to_numpy())
-    points = (rows[varying] / unit).to_numpy()
+    points = (rows[varying] / unit).clip(-FARTHEST, FARTHEST).to_numpy()
     gain = near[GAIN].to_numpy()
     total, similar = np.zeros((2, len(rows)))
     for start in range(0, len(rows), BLOCK):
