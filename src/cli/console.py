@@ -127,7 +127,7 @@ def show_comparison(decision: Decision, spec: SoftSensor) -> None:
             ]
         )
     show_table(
-        "mean absolute error on experiments that the models had not seen; change with its "
+        "mean absolute error on unseen experiments; change with its "
         f"{CONFIDENCE:.0%} interval; the smallest loss that would be found",
         ["target", "phases", "groups", present, "new", "change", "interval", "loss", ""],
         rows,
@@ -201,7 +201,7 @@ def show_production(version: Version, metrics: dict[str, float], spec: SoftSenso
             ]
         )
     show_table(
-        f"{spec.name} version {version.number} is Production; errors on experiments that the models had not seen",
+        f"{spec.name} version {version.number} is Production; errors on unseen experiments",
         ["target", "unit", "error", "of median", "bias", "coverage", "width"],
         rows,
     )

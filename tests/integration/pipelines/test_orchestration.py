@@ -76,7 +76,7 @@ def test_train_is_a_completed_flow_run(
     asked = {"folder": str(small_dataset), "trials": 1}
     assert run["parameters"] == {**asked, "retrain": False, "cold": False, "accept_outliers": None}
     completed_tasks(prefect, run, {"prepare", "evaluate_and_register"})
-    assert "errors on experiments that the models had not seen" in log_of(prefect, run)
+    assert "errors on unseen experiments" in log_of(prefect, run)
     assert secrets_in(prefect, run, secrets) == []
 
 
