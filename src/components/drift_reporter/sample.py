@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import ndtri
+from scipy.stats import norm
 
 from src.soft_sensor import SoftSensor
 
@@ -73,7 +73,7 @@ def normal_scores(values: Array, phase: Codes) -> Array:
         rows = phase == code
         _, place, counts = np.unique(values[rows], return_inverse=True, return_counts=True)
         below = counts.cumsum() - counts
-        scores[rows] = ndtri((below + counts / 2) / counts.sum())[place]
+        scores[rows] = norm.ppf((below + counts / 2) / counts.sum())[place]
     return scores
 
 
