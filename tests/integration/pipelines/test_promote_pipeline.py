@@ -21,7 +21,7 @@ from src.components.trainer import gate
 from src.errors import NoModel
 from src.settings import Settings
 from src.soft_sensor import SoftSensor
-from tests.builders.training import made_from, phase_table, shuffled
+from tests.builders.training import made_from, phase_table
 
 
 @pytest.fixture(name="registry")
@@ -48,7 +48,7 @@ def fixture_good(table: pd.DataFrame, spec: SoftSensor) -> Bundle:
 
 
 @pytest.fixture(name="bad", scope="module")
-def fixture_bad(table: pd.DataFrame, spec: SoftSensor) -> Bundle:
+def fixture_bad(spec: SoftSensor) -> Bundle:
     """A bundle that has learned little, from noisy laboratory values of other experiments."""
     return made_from(phase_table(20, spec, seed=3, noise=0.1, first=200), spec)
 
