@@ -149,9 +149,7 @@ def evaluate_and_register(
         tags = {**origin, "accepted_outliers": accepted_outliers} if accepted_outliers else origin
         version = Registry(settings, spec.name).log(bundle, scores, tags, pages)
     write_whole(settings.artifacts / "metrics.json", json.dumps(scores, indent=1).encode())
-    logger.info(
-        "version %s of %s; errors on unseen experiments:", version, spec.name
-    )
+    logger.info("version %s of %s; errors on unseen experiments:", version, spec.name)
     _log_table(errors.round(3).to_string(index=False))
     _log_verdicts(bundle, spec)
     return version

@@ -134,7 +134,7 @@ def compare(challenger: Bundle, production: Bundle, spec: SoftSensor) -> Compari
     return Comparison(
         table=table,
         worse=table.loc[_worse(table), "target"].tolist(),
-        outcome=_outcome(table),
+        outcome=outcome_of(table),
         changed=_changed_values(challenger, production, spec),
         left_out=int((known & ~both.any(axis=1)).sum()),
     )
@@ -273,7 +273,8 @@ def _worse(table: pd.DataFrame) -> pd.Series:
     return (table["low"] > SMALL) | (on_the_whole & (table["change"] > LARGE))
 
 
-def _outcome(table: pd.DataFrame) -> Outcome:
+def outcome_of(table: pd.DataFrame) -> Outcome:
+    """What the lines of a comparison show, see `Comparison.table`."""
     if _worse(table).any():
         return Outcome.WORSE
     return Outcome.NOT_WORSE if table["high"].iloc[-1] < LARGE else Outcome.TOO_FEW

@@ -170,7 +170,7 @@ def test_a_large_loss_is_refused_and_a_small_comparison_says_what_it_cannot_tell
     large = lines.assign(change=[0.1, LARGE + 0.01], high=[0.7, 0.9])
     unclear = lines.assign(change=[0.1, 0.1], high=[0.7, LARGE + 0.01])
     clear = lines.assign(change=[0.1, 0.1], high=[0.7, LARGE - 0.01])
-    outcomes = [gate._outcome(table) for table in (large, unclear, clear)]
+    outcomes = [gate.outcome_of(table) for table in (large, unclear, clear)]
     assert outcomes == [Outcome.WORSE, Outcome.TOO_FEW, Outcome.NOT_WORSE]
 
     few = [made_from(_experiments(table, first, first + 10), spec, FOREST) for first in (0, 10)]

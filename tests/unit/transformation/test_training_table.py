@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from src.components.transformation.features import input_sensors, model_inputs
 from src.components.transformation.training_table import (
