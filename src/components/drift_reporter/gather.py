@@ -155,21 +155,22 @@ def _reference(
     """See `Evidence.reference`; targets of accepted periods are predicted by the bundle."""
     keys = spec.columns.keys
     flags = [flag for sensor in spec.sensors for flag in _sensor_flags(sensor)]
-    columns = [*keys, "last_timestamp", *spec.features, *spec.target_names, *flags]
+    own = [*keys, "last_timestamp", *spec.features, *spec.target_names]
+    columns = [*own, *flags, ACCEPTED_ALARM]
     training = bundle.reference
     outside = {
         Flag.OUTSIDE_TRAINING.of(sensor): extremes(training, spec.features_of(sensor), spec)
         for sensor in spec.sensors
     }
-    parts = [pd.concat([training, pd.DataFrame(outside)], axis=1).reindex(columns=columns)]
+    flagged = pd.DataFrame(outside).assign(**{ACCEPTED_ALARM: 0})
+    parts = [pd.concat([training, flagged], axis=1).reindex(columns=columns)]
     for number, period in enumerate(earlier.accepted, start=1):
         month = _archived(connection, spec, period)
         month = month[possible(month, spec)].reset_index(drop=True)
         month[spec.target_names] = bundle.values(month, spec)[spec.target_names]
         flagged = pd.DataFrame({flag: has_flag(month["flags"], flag) for flag in flags})
-        accepted = pd.concat([month, flagged], axis=1)[columns]
-        parts.append(accepted.assign(**{ACCEPTED_ALARM: number * (period in earlier.alarms)}))
-    parts[0][ACCEPTED_ALARM] = 0
+        flagged[ACCEPTED_ALARM] = number * (period in earlier.alarms)
+        parts.append(pd.concat([month, flagged], axis=1)[columns])
     reference = pd.concat(parts, ignore_index=True).drop_duplicates(keys, ignore_index=True)
     reference[flags] = reference[flags].astype(float).fillna(0)
     return reference
