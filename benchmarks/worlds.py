@@ -80,7 +80,7 @@ def world(
     keys = spec.columns.keys
     constants = OTHER_CONSTANTS if laundry == OTHER_LAUNDRY else {}
     changed = patch.multiple(simulator, **constants) if constants else nullcontext()
-    with tempfile.TemporaryDirectory() as scratch, changed:
+    with changed, tempfile.TemporaryDirectory() as scratch:
         old, new = Path(scratch) / "old", Path(scratch) / "new"
         simulator.simulate(old, experiments, SECONDS, seed)
         simulator.simulate(new, fresh, SECONDS, seed, first=experiments + 1)

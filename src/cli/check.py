@@ -183,13 +183,14 @@ def _data_set(folder: Path, spec: SoftSensor) -> Findings:
     if not folder.is_dir():
         yield Grade.OK, f"{folder} does not exist, and only training needs it"
         return
+    from src.components.predictor.risk import groups_needed
     from src.pipelines.train_pipeline import prepare
 
     table, _ = prepare(folder, spec)
     groups = table[GROUP].nunique()
     yield Grade.OK, f"{folder}: {len(table)} analysed phases of {groups} groups"
     coverage = spec.training.coverage
-    if groups + 1 < 1 / (1 - coverage):  # see `intervals.upper_bound`
+    if groups < groups_needed(1 - coverage):
         yield Grade.WARNING, (
             f"{groups} groups are too few for intervals that cover {coverage:.0%}, so they will "
             "reach over the whole range: have more experiments analysed"

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from scipy.stats import binomtest, chi2_contingency, fisher_exact
+from statsmodels.stats.multitest import multipletests
 
 from src.components.drift_reporter.evidence import Evidence
-from src.components.drift_reporter.holm import holm
 from src.components.drift_reporter.kinds import Entry
 from src.components.drift_reporter.status import Status
 from src.components.predictor.flags import Flag, has_flag
@@ -120,7 +120,7 @@ def _more_often(pairs: dict[str, tuple[Frequency, Frequency]], least: float) -> 
             [reference.count, reference.rows - reference.count],
         ]
         p_values.append(float(fisher_exact(counts, alternative="greater").pvalue))
-    corrected = holm(p_values)
+    corrected = multipletests(p_values, method="holm")[1]
     results = []
     for (part, (month, reference)), p, p_holm in zip(pairs.items(), p_values, corrected):
         increase = month.share - reference.share

@@ -15,8 +15,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from scipy.stats import norm
+from statsmodels.stats.multitest import multipletests
 
-from src.components.drift_reporter.holm import holm
 from src.components.drift_reporter.indicators import (
     LEVEL,
     PROCESS,
@@ -129,7 +129,7 @@ def drift(month: pd.DataFrame, reference: pd.DataFrame, spec: SoftSensor) -> pd.
     if len(comparison.levels.scores) > 1 and rest:
         tests = pd.concat([tests, _process_test(rest, own_tests, comparison, spec)])
     tests = tests.reset_index(drop=True)
-    tests["p_holm"] = holm(tests["p"])
+    tests["p_holm"] = multipletests(tests["p"], method="holm")[1] if len(tests) else []
     ranks: dict[str, int] = {}
     for rank, each in enumerate(accused, start=1):
         for name in (each.sensor, *each.rivals):

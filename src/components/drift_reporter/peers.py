@@ -1,6 +1,6 @@
 """What sensors predict for each other: how far a level is from it, phase by phase.
 
-It is what charts show, and what tells since when a sensor has been off. Whether a sensor is at
+It is what charts show, and what shows since when a sensor has been off. Whether a sensor is at
 fault is decided for all sensors together, see `joint_test`.
 """
 

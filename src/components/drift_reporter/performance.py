@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 from scipy.stats import binomtest, norm
+from statsmodels.stats.multitest import multipletests
 
-from src.components.drift_reporter.holm import holm
 from src.components.drift_reporter.kinds import Entry
 from src.components.drift_reporter.rank_tests import shift_of
 from src.components.drift_reporter.sample import Sample, enough
@@ -276,7 +276,7 @@ def tests(recent: pd.DataFrame, expected: pd.DataFrame, spec: SoftSensor) -> pd.
             if result is not None:
                 rows.append({"part": target.name, "indicator": loss.name, **vars(result)})
     table = pd.DataFrame(rows, columns=COLUMNS).astype(dict.fromkeys(NUMBERS, float))
-    table["p_holm"] = holm(table["p"])
+    table["p_holm"] = multipletests(table["p"], method="holm")[1] if len(table) else []
     any_size = table["indicator"].isin([loss.name for loss in LOSSES if loss.any_size])
     large = any_size | (table["shift"].abs() >= rules.min_shift)
     alarm = large & (table["p_holm"] <= rules.alarm)

@@ -120,7 +120,8 @@ def compare(challenger: Bundle, production: Bundle, spec: SoftSensor) -> Compari
     Where both have a phase, the laboratory values are those of the challenger. A loss is the mean
     over the groups of the difference of errors; its interval is Student's.
     """
-    rows = _united(labelled(challenger, spec), labelled(production, spec), spec)
+    of_new, of_present = labelled(challenger, spec), labelled(production, spec)
+    rows = _united(of_new, of_present, spec)
     present = unseen_errors(production, rows, spec)
     new = unseen_errors(challenger, rows, spec)
     both = present.notna() & new.notna()
@@ -135,7 +136,7 @@ def compare(challenger: Bundle, production: Bundle, spec: SoftSensor) -> Compari
         table=table,
         worse=table.loc[_worse(table), "target"].tolist(),
         outcome=outcome_of(table),
-        changed=_changed_values(challenger, production, spec),
+        changed=_changed_values(of_new, of_present, spec),
         left_out=int((known & ~both.any(axis=1)).sum()),
     )
 
@@ -192,11 +193,9 @@ def _united(new: pd.DataFrame, present: pd.DataFrame, spec: SoftSensor) -> pd.Da
     return rows.assign(**{GROUP: rows[experiment].map(groups).fillna(rows[GROUP])})
 
 
-def _changed_values(challenger: Bundle, production: Bundle, spec: SoftSensor) -> int:
+def _changed_values(new: pd.DataFrame, present: pd.DataFrame, spec: SoftSensor) -> int:
     """How many laboratory values of the same phases differ between the data of two bundles."""
-    keys = spec.columns.keys
-    sides = labelled(challenger, spec), labelled(production, spec)
-    new, present = (side.set_index(keys) for side in sides)
+    new, present = (side.set_index(spec.columns.keys) for side in (new, present))
     common = new.index.intersection(present.index)
     new, present = new.loc[common], present.loc[common]
     changed = 0
