@@ -239,3 +239,15 @@ def test_no_history_loses_or_doubles_a_row(
     )
     assert place.happened["histories"] >= HISTORIES
     print(f"{dict(place.happened)} in {time.monotonic() - started:.0f} s")
+
+
+def test_a_number_that_comes_back_after_its_phase_was_scored(
+    postgres: Engine, server: PostgresServer, template: str, spec: SoftSensor, one_by_one: Path
+) -> None:
+    History.place = Place(server, postgres, template, spec, one_by_one, Counter())
+    history = History()
+    history.begin()
+    history.it_runs()
+    history.a_month_passes()
+    history.settled_rows_arrive(experiment=2, phase=1, count=18)  # rejected with those scored
+    history.teardown()
