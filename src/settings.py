@@ -155,6 +155,10 @@ class Settings(BaseSettings):
         None, description="where purged rows go, a folder or s3://..."
     )
 
+    page_target: ArchiveRoot | None = Field(
+        None, description="where predict and monitor publish the pages, a folder or s3://..."
+    )
+
     mlflow_tracking_uri: Address | None = Field(None, description="registry; without it SQLite")
     mlflow_tracking_username: str | None = Field(None, description="user of the registry")
     mlflow_tracking_password: SecretStr | None = Field(None, description="its password or token")

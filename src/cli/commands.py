@@ -483,6 +483,23 @@ def why(experiment: Annotated[str, typer.Argument(help="number or name")]) -> No
         show_why(engine, settings, contract(settings), experiment)
 
 
+@main.command()
+def page(
+    to: Annotated[
+        Path | None, typer.Option(help="folder for the pages, instead of PAGE_TARGET")
+    ] = None,
+) -> None:
+    """Write the pages: the week, the history, each phase, the sensors, the model and the state."""
+    from src.cli.console import show_line
+    from src.pipelines.page_pipeline import write_site
+
+    with command("page") as settings:
+        target = str(to.absolute()) if to else settings.page_target
+        target = target or str(settings.artifacts / "page")
+        count = write_site(settings, target)
+        show_line(f"{count} pages are in {target}")
+
+
 rejected_commands = typer.Typer(invoke_without_command=True)
 main.add_typer(rejected_commands, name="rejected")
 

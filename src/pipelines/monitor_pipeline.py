@@ -22,6 +22,7 @@ from src.components.registry import cache
 from src.components.registry.versions import Registry
 from src.logger import job
 from src.orchestration import flow, task
+from src.pipelines.page_pipeline import publish_site
 from src.settings import Settings
 from src.soft_sensor import SoftSensor, load_soft_sensor
 
@@ -68,6 +69,7 @@ def monitor(
                     details["mail"] = deliver(written, run_id, log, settings)
                 # Last, in one transaction: a run that fails earlier is repeated as a whole.
                 log.complete(run_id, evidence, verdict, details)
+    publish_site(settings)
     return verdict.status
 
 

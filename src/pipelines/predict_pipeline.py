@@ -18,6 +18,7 @@ from src.components.lineage import code_version
 from src.components.predictor.scoring import Served, score
 from src.logger import job
 from src.orchestration import flow, task
+from src.pipelines.page_pipeline import publish_site
 from src.settings import Settings
 from src.soft_sensor import SoftSensor, load_soft_sensor
 
@@ -52,6 +53,8 @@ def predict(
                 outcome = run.complete(journal)
             purged = retention.purge(inbox, run_id, None if twins else settings.raw_archive)
     logger.info("%s; %d purged", outcome, purged)
+    if not twins:
+        publish_site(settings)
     return outcome
 
 

@@ -1,0 +1,60 @@
+"""What to do first where a page has nothing to show yet."""
+
+from __future__ import annotations
+
+from sqlalchemy import exists, select
+
+from src.components.database.tables import tables
+from src.components.page.source import Source
+from src.errors import ImpressError
+
+Step = tuple[str, str]  # what, and the command
+
+TRAIN = [
+    ("Train a model on a data set", "impress train"),
+    ("Let it predict from now on", "impress promote"),
+]
+PREDICT = [("Load sensor rows", "impress load FILE"), ("Score them", "impress predict")]
+MONITOR = [("Compare the results with the training", "impress monitor")]
+NEEDED = {
+    "index.html": ("predictions",),
+    "history.html": ("predictions",),
+    "sensors.html": ("predictions", "reports"),
+    "model.html": ("model",),
+    "state.html": (),
+}
+
+
+def first_steps(name: str, source: Source) -> list[Step]:
+    """What is to be done before a page has anything to show; empty when it has."""
+    if source.unusable:
+        return [("Prepare the database", source.unusable)]
+    needed = NEEDED.get(name, ("predictions",))
+    lacking = [what for what in needed if not _there(what, source)]
+    if not lacking:
+        return []
+    steps = [] if _there("model", source) else model_steps(source)
+    if "predictions" in lacking:
+        steps += PREDICT
+    return steps + (MONITOR if "reports" in lacking else [])
+
+
+def model_steps(source: Source) -> list[Step]:
+    """How to get a model; where there is one that cannot be used, why not."""
+    error = source.fetched
+    if isinstance(error, ImpressError) and source.registry_answers:
+        return TRAIN
+    return [("Look at the model registry", str(error))]
+
+
+def _there(what: str, source: Source) -> bool:
+    if what == "model":
+        return source.model is not None
+    names = tables(source.spec)
+    query = select(names.archived.c.run_id)
+    if what == "reports":
+        query = select(names.runs.c.id).where(
+            names.runs.c.pipeline == "monitor", names.runs.c.outcome.is_not(None)
+        )
+    with source.engine.connect() as connection:
+        return bool(connection.scalar(select(exists(query.limit(1)))))

@@ -1,0 +1,73 @@
+"""What pages are made from: a database that is only read, the registry, and the contract."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from src.components.database.schema import misfits, missing
+from src.components.predictor.scoring import Served
+from src.components.registry.cache import fetch_production
+from src.components.registry.versions import Registry
+from src.errors import ImpressError, NoModel
+from src.language import Language
+from src.settings import Settings
+from src.soft_sensor import SoftSensor
+
+
+@dataclass(frozen=True)
+class Source:
+    """Everything that pages are made from.
+
+    Attributes:
+        engine: as `connection.connect` gives it with `read_only`.
+        dataset: data set folder, whose laboratory file names what is analysed.
+    """
+
+    engine: Engine
+    settings: Settings
+    spec: SoftSensor
+    dataset: Path = Path("Dataset")
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    @cached_property
+    def language(self) -> Language:
+        """What the pages are written in."""
+        return Language(self.spec.language)
+
+    @cached_property
+    def registry(self) -> Registry:
+        """The model's versions."""
+        return Registry(self.settings, self.spec.name)
+
+    @cached_property
+    def fetched(self) -> Served | ImpressError:
+        """The model in production, or why it cannot be used."""
+        try:
+            served = fetch_production(self.registry)
+            served.bundle.check_contract(self.spec)
+        except ImpressError as error:
+            return error
+        return served
+
+    @property
+    def model(self) -> Served | None:
+        """The model in production; None when there is none, or it cannot be used."""
+        return self.fetched if isinstance(self.fetched, Served) else None
+
+    @property
+    def registry_answers(self) -> bool:
+        """Whether a lack of a model is not the registry's fault."""
+        return isinstance(self.fetched, Served) or isinstance(self.fetched, NoModel)
+
+    @cached_property
+    def unusable(self) -> str:
+        """What must be done before any table can be read; empty if all can."""
+        faults = misfits(self.engine, self.spec)
+        if not faults and missing(self.engine, self.spec):
+            return "impress init"
+        return "; ".join(faults)
