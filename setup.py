@@ -69,7 +69,10 @@ setup(
     license="MIT",
     python_requires=">=3.11",
     packages=find_packages(include=["src", "src.*"]),
-    package_data={"src.components.drift_reporter": ["templates/*"]},
+    package_data={
+        "src": ["catalogue/*/*.yaml"],
+        "src.components.drift_reporter": ["templates/*"],
+    },
     extras_require={
         "predict": PREDICT,
         "flows": FLOWS,
