@@ -71,6 +71,7 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["src", "src.*"]),
     package_data={
+        "src": ["catalogue/*/*.yaml"],
         "src.components.drift_reporter": ["templates/*"],
         "src.components.page": ["templates/*"],
     },

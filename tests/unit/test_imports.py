@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import ROOT
 
-COMMON = {"errors", "files", "safe_text", "settings", "soft_sensor"}
+COMMON = {"errors", "files", "language", "safe_text", "settings", "soft_sensor"}
 COMPONENTS: dict[str, set[str]] = {
     "database": set(),
     "transformation": set(),
@@ -24,7 +24,8 @@ COMPONENTS: dict[str, set[str]] = {
 }
 ALLOWED: dict[str, set[str]] = {
     "params_file": {"errors"},
-    "soft_sensor": {"errors", "params_file"},
+    "language": set(),
+    "soft_sensor": {"errors", "language", "params_file"},
     "settings": {"errors", "safe_text"},
     "errors": set(),
     "files": set(),
