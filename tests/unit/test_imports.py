@@ -20,7 +20,7 @@ COMPONENTS: dict[str, set[str]] = {
     "registry": {"lineage", "predictor"},
     "inbox": {"database", "predictor", "transformation"},
     "trainer": {"database", "ingestion", "predictor", "transformation"},
-    "drift_reporter": {"database", "predictor", "transformation"},
+    "drift_reporter": {"database", "emailer", "predictor", "transformation"},
 }
 ALLOWED: dict[str, set[str]] = {
     "params_file": {"errors"},

@@ -110,7 +110,9 @@ class Week:  # pylint: disable=too-many-instance-attributes  # all that its page
     def having(self, verdict: Judgement | None) -> list[Result]:
         """The results with a verdict, the worst first."""
         return sorted(
-            (result for result in self.results if result.verdict == verdict), key=excess, reverse=True
+            (result for result in self.results if result.verdict == verdict),
+            key=excess,
+            reverse=True,
         )
 
     def listed_with(self, verdict: Judgement | None) -> list[Result]:
