@@ -14,11 +14,14 @@ from datetime import datetime
 from markupsafe import Markup, escape
 
 from src.components.page.axis import Axis, spanning
+from src.components.predictor.judgement import Judgement
 from src.language import Language
 
 WIDTH, HEIGHT = 360, 190  # of a plot, in pixels of a narrow screen
 LEFT, RIGHT, TOP, BOTTOM = 44, 8, 10, 22  # around what is plotted
 GAUGE, LINE = 150, 16  # width and height of a gauge
+# What a verdict looks like: a class of the style sheet, which is also a shape, see _SHAPES.
+KINDS = {Judgement.CLEAN: "c", Judgement.UNCERTAIN: "u", Judgement.NOT_CLEAN: "n", None: "c"}
 LABEL = 46  # pixels that a date needs below an axis
 
 
@@ -256,5 +259,5 @@ def day_labels(
 
 def short_date(when: datetime, language: Language) -> str:
     """A day and the first letters of its month."""
-    day, month, _ = language.date(when).split()
+    day, month, _ = language.day(when).split()
     return f"{day} {month[:3]}"

@@ -10,10 +10,15 @@ import jinja2
 from markupsafe import Markup
 
 from src.components.page.first import first_steps
+from src.components.page.history import read_history
+from src.components.page.marks import gauge
+from src.components.page.model import read_model
 from src.components.page.results import Result
+from src.components.page.sensors import read_sensors
 from src.components.page.source import Source
+from src.components.page.state import COUNTS, read_state
 from src.components.page.week import read_week, worst
-from src.components.page.words import belief, day, headline, week_plots
+from src.components.page.words import ago, belief, day, headline, week_plots
 from src.components.predictor.judgement import Judgement
 from src.language import headed, shown_unit
 from src.safe_text import safe
@@ -65,6 +70,7 @@ def _common(name: str, source: Source) -> Values:
         "headed": headed,
         "shown_unit": shown_unit,
         "Judgement": Judgement,
+        "day": day,
     }
 
 
@@ -79,11 +85,45 @@ def _week(source: Source) -> Values:
         "shown": SHOWN,
         "more": MORE,
         "link": link,
-        "day": day,
     }
 
 
-_READ: dict[str, Callable[[Source], Values]] = {INDEX: _week}
+def _history(source: Source) -> Values:
+    return {
+        "history": read_history(source),
+        "phases": sorted(source.spec.phases, key=lambda phase: not phase.judged),
+    }
+
+
+def _state(source: Source) -> Values:
+    return {
+        "state": read_state(source),
+        "counts": COUNTS,
+        "ago": lambda age: ago(age, source.language),
+    }
+
+
+def _sensors(source: Source) -> Values:
+    sensors = read_sensors(source)
+    newest = sensors.reports[0]
+    return {
+        "sensors": sensors,
+        "titles": [source.spec.sensor(name).title for name in newest.sensors],
+        "report_link": "",
+    }
+
+
+def _model(source: Source) -> Values:
+    return {"model": read_model(source), "gauge": gauge}
+
+
+_READ: dict[str, Callable[[Source], Values]] = {
+    INDEX: _week,
+    "history.html": _history,
+    "sensors.html": _sensors,
+    "model.html": _model,
+    "state.html": _state,
+}
 
 
 def link(result: Result) -> Markup:
