@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import ROOT
 
-COMMON = {"errors", "files", "safe_text", "settings", "soft_sensor"}
+COMMON = {"errors", "files", "progress", "safe_text", "settings", "soft_sensor"}
 COMPONENTS: dict[str, set[str]] = {
     "database": set(),
     "transformation": set(),
@@ -28,6 +28,7 @@ ALLOWED: dict[str, set[str]] = {
     "settings": {"errors", "safe_text"},
     "errors": set(),
     "files": set(),
+    "progress": set(),
     "safe_text": set(),
     "logger": {"errors", "safe_text", "settings"},
     "orchestration": {"safe_text", "settings"},
