@@ -123,19 +123,19 @@ def _grid(vertical: Axis, language: Language) -> list[str]:
     ticks = vertical.ticks()
     steps = "".join(f"M{LEFT} {_n(vertical(value))}H{WIDTH - RIGHT}" for value in ticks)
     labels = [
-        f'<text class="e" x="{LEFT - 5}" y="{_n(vertical(value) + 4)}">'
-        f"{escape(_short(value, language))}</text>"
-        for value in ticks
+        f'<text class="e" x="{LEFT - 5}" y="{_n(vertical(value) + 4)}">{escape(label)}</text>'
+        for value, label in zip(ticks, _labels(ticks, language))
     ]
     return [f'<path class="g" d="{steps}"/>', *labels]
 
 
-def _short(value: float, language: Language) -> str:
-    """A round number without more digits than it has."""
-    decimals = max(0, -math.floor(math.log10(abs(value)))) + 1 if value else 0
-    text = f"{value:.{decimals}f}"
-    digits = len(text.rstrip("0").partition(".")[2])
-    return language.number(value, f",.{digits}f")
+def _labels(ticks: Sequence[float], language: Language) -> list[str]:
+    """Numbers with just as many digits as tell them apart."""
+    for digits in range(9):
+        labels = [language.number(value, f",.{digits}f") for value in ticks]
+        if all(math.isclose(value, round(value, digits), abs_tol=1e-12) for value in ticks):
+            break
+    return labels
 
 
 def _dates(picture: Picture, horizontal: Axis) -> list[str]:

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
 from urllib.parse import unquote
 
 import pandas as pd
@@ -87,6 +86,48 @@ class Detail:  # pylint: disable=too-many-instance-attributes  # all that its pa
 
 
 @dataclass(frozen=True)
+class _Answers:
+    """What one model says of some phases.
+
+    Attributes:
+        keys: of the phases, in the order of the rows of `votes` and `estimated`.
+    """
+
+    keys: pd.MultiIndex
+    votes: dict[str, pd.DataFrame]
+    estimated: pd.DataFrame
+    reasons: VerdictReasons
+
+    def _place(self, prediction: Prediction) -> int:
+        spec = self.reasons.spec
+        return int(
+            self.keys.get_loc(tuple(prediction.values[key] for key in spec.columns.keys))
+        )
+
+    def why(self, prediction: Prediction) -> tuple[str, ...]:
+        """Why a phase has its verdict."""
+        place = self._place(prediction)
+        own = self.estimated.iloc[[place]].set_axis(prediction.row.index)
+        return tuple(self.reasons.explained(prediction.row, own))
+
+    def votes_on(self, prediction: Prediction) -> dict[str, tuple[float, ...]]:
+        """Members to their predictions of a phase, in the order of the targets."""
+        place = self._place(prediction)
+        names = self.reasons.spec.target_names
+        return {
+            member: tuple(float(own[name].iloc[place]) for name in names)
+            for member, own in self.votes.items()
+        }
+
+
+def _by_version(predictions: Sequence[Prediction]) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Rows of the ledger by the version of the model that made them."""
+    rows = pd.concat([prediction.row for prediction in predictions], ignore_index=True)
+    for version, own in rows.groupby(rows["model_version"].astype(str)):
+        yield str(version), own.reset_index(drop=True)
+
+
+@dataclass(frozen=True)
 class Reader:
     """Reads phases one after the other, and each model once.
 
@@ -110,26 +151,38 @@ class Reader:
         with self.source.engine.connect() as connection:
             rows = series(connection, predictions, points, spec)
         by_phase = dict(list(rows.groupby(spec.columns.keys)))
+        asked = {version: self._ask(version, own) for version, own in _by_version(predictions)}
         for prediction in predictions:
             keys = tuple(prediction.values[key] for key in spec.columns.keys)
-            yield self._detail(prediction, by_phase.get(keys, rows.head(0)))
+            answers = asked[str(prediction.values["model_version"])]
+            yield self._detail(prediction, by_phase.get(keys, rows.head(0)), answers)
 
-    @cached_property
-    def _reasons(self) -> dict[str, VerdictReasons]:
-        return {}
+    def _ask(self, version: str, rows: pd.DataFrame) -> _Answers | None:
+        """What a model says of all its phases: asked once, as a call costs more than a row."""
+        bundle, spec = self.source.bundle(version), self.source.spec
+        if bundle is None:
+            return None
+        return _Answers(
+            keys=pd.MultiIndex.from_frame(rows[spec.columns.keys]),
+            votes=bundle.member_votes(rows, spec),
+            estimated=bundle.estimate(rows, spec),
+            reasons=VerdictReasons(bundle, spec, self.source.language),
+        )
 
-    def _detail(self, prediction: Prediction, rows: pd.DataFrame) -> Detail:
+    def _detail(
+        self, prediction: Prediction, rows: pd.DataFrame, answers: _Answers | None
+    ) -> Detail:
         source, spec = self.source, self.source.spec
         (result,) = as_results(prediction.row, self._measured(prediction), spec)
-        bundle = source.bundle(result.version)
+        bundle = answers.reasons.bundle if answers else None
         moments = pd.to_datetime(rows[TIME], unit="s", utc=True)
         shown = [round(n * (len(rows) - 1) / (LINES - 1)) for n in range(LINES)] if len(rows) else []
         return Detail(
             result=result,
             prediction=prediction,
-            reasons=tuple(self._why(result, prediction, bundle)),
+            reasons=answers.why(prediction) if answers and result.verdict else (),
             flags=describe(",".join(result.flags), spec),
-            votes=_votes(bundle, prediction, source) if bundle else {},
+            votes=answers.votes_on(prediction) if answers else {},
             weights=_weights(bundle, source) if bundle else {},
             moved=_moved(bundle, prediction, source) if bundle and self.explain else None,
             features=_features(bundle, prediction, source),
@@ -145,26 +198,10 @@ class Reader:
         with self.source.engine.connect() as connection:
             return read_rows(connection, select(values).where(*own))
 
-    def _why(self, result: Result, prediction: Prediction, bundle: Bundle | None) -> list[str]:
-        if result.verdict is None or bundle is None:
-            return []
-        if result.version not in self._reasons:
-            made = VerdictReasons(bundle, self.source.spec, self.source.language)
-            self._reasons[result.version] = made
-        return self._reasons[result.version].explained(prediction.row)
-
 
 def _plain(value: object) -> object:
     """A number of numpy as one that a driver knows."""
     return value.item() if hasattr(value, "item") else value
-
-
-def _votes(
-    bundle: Bundle, prediction: Prediction, source: Source
-) -> dict[str, tuple[float, ...]]:
-    votes = bundle.member_votes(prediction.row, source.spec)
-    names = source.spec.target_names
-    return {member: tuple(float(own[name].iloc[0]) for name in names) for member, own in votes.items()}
 
 
 def _weights(bundle: Bundle, source: Source) -> dict[str, tuple[float, ...]]:

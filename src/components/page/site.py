@@ -27,6 +27,7 @@ from src.components.predictor.judgement import Judgement
 from src.language import headed, shown_unit
 from src.progress import step
 from src.safe_text import safe
+from src.soft_sensor import Target
 
 INDEX = "index.html"
 MENU = {
@@ -66,8 +67,8 @@ def render_phase(detail: Detail, source: Source) -> str:
         predicted=None if pd.isna(values["predicted_at"]) else values["predicted_at"],
         sensor_names=[sensor.name for sensor in source.spec.sensors],
         KINDS=KINDS,
-        gauge=gauge,
         interval_mark=_interval_mark,
+        pull=_pull,
         whole=whole,
     )
 
@@ -87,6 +88,12 @@ def all_pages(source: Source) -> Iterator[tuple[str, str]]:
         for detail in Reader(source).read(wanted):
             yield detail.result.page, render_phase(detail, source)
             advance(1)
+
+
+def _pull(value: float, most: float, target: Target) -> Markup:
+    """How far a sensor moves a prediction; towards a broken limit in the colour of one."""
+    worse = target.limit is not None and target.limit.side * value > 0
+    return gauge(-most, most, (0, value), kind="n" if worse else "c")
 
 
 def _interval_mark(estimate: Estimate, kind: str) -> Markup:
