@@ -73,7 +73,9 @@ setup(
     package_data={
         "src": ["catalogue/*/*.yaml"],
         "src.components.drift_reporter": ["templates/*"],
+        "src.components.emailer": ["templates/*"],
         "src.components.page": ["templates/*"],
+        "src.components.weekly": ["templates/*"],
     },
     extras_require={
         "predict": PREDICT,

@@ -31,6 +31,10 @@ _MONTHS: dict[Code, str] = {
     "en": "January February March April May June July August September October November December",
     "de": "Januar Februar März April Mai Juni Juli August September Oktober November Dezember",
 }
+_DAYS: dict[Code, str] = {
+    "en": "Mon Tue Wed Thu Fri Sat Sun",
+    "de": "Mo Di Mi Do Fr Sa So",
+}
 _SIGNS = str.maketrans(",.", ".,")  # 1,234.5 in English is 1.234,5 in German
 # As units are written with the characters of ASCII, and as people read them.
 _UNITS = {
@@ -97,6 +101,13 @@ class Language:
     def month(self, day: date) -> str:
         """A month: June 2026, or Juni 2026."""
         return f"{_MONTHS[self.code].split()[day.month - 1]} {day.year}"
+
+    def weekday(self, day: date) -> str:
+        """A day of a week: Wed 3 Jun, or Mi 3.6."""
+        name = _DAYS[self.code].split()[day.weekday()]
+        if self.code == "de":
+            return f"{name} {day.day}.{day.month}."
+        return f"{name} {day.day} {self.month(day)[:3]}"
 
     def week(self, day: date) -> str:
         """The week by ISO 8601: week 47, or KW 47."""

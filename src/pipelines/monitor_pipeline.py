@@ -57,7 +57,7 @@ def monitor(
                 log.journal.note_skipped(PIPELINE, code_version(settings))
                 return SKIPPED
             with log.journal.run(PIPELINE, code_version(settings)) as run_id:
-                log.note_sent(run_id, deliver_kept(settings))
+                log.journal.note_sent(run_id, deliver_kept(settings))
                 period = log.period(since, until)
                 month = gather.archived(engine, spec, period)
                 model = fetch_production(settings, spec)
@@ -91,10 +91,10 @@ def deliver(written: Report, run_id: int, log: MonitoringLog, settings: Settings
         report=written.page,
     )
     message = message_id(letter.key)
-    if log.was_sent(message):
+    if log.journal.was_sent(message):
         return "sent by an earlier run"
     destination = outbox.send(compose(letter, settings), settings)
-    log.note_sent(run_id, [message])
+    log.journal.note_sent(run_id, [message])
     return destination
 
 

@@ -208,23 +208,6 @@ class MonitoringLog:
         until = newest.period.until.isoformat()
         return f"report {newest.run_id} ({newest.outcome}), until {until}, {counts}"
 
-    def was_sent(self, message: str) -> bool:
-        """Whether an earlier run has sent the message with this id."""
-        query = select(func.count()).where(
-            self._runs.c.pipeline == PIPELINE, self._runs.c.details["sent"].contains([message])
-        )
-        with self.engine.connect() as connection:
-            return bool(connection.scalar(query))
-
-    def note_sent(self, run_id: int, messages: list[str]) -> None:
-        """Record ids of messages at once, so that the record survives a run that is killed."""
-        details = self._runs.c.details
-        sent = func.coalesce(details["sent"], cast([], JSONB)).op("||")(cast(messages, JSONB))
-        noted = details.op("||")(func.jsonb_build_object("sent", sent))
-        with self.engine.begin() as connection:
-            update = self._runs.update().where(self._runs.c.id == run_id)
-            connection.execute(update.values(details=noted))
-
     def complete(
         self, run_id: int, evidence: Evidence, verdict: Verdict, details: dict[str, str]
     ) -> None:
