@@ -47,7 +47,7 @@ def job(name: str) -> Iterator[Settings]:
     """
     logger = logging.getLogger(name)
     with _safe_streams(), _safe_records(), ExitStack() as handlers:
-        console = logging.StreamHandler(sys.stderr)
+        console = _Console()
         console.addFilter(lambda record: not getattr(record, "file_only", False))
         handlers.enter_context(_attached(console))
         file = None
@@ -67,6 +67,15 @@ def job(name: str) -> Iterator[Settings]:
                 logger.error("%s", line)
                 logger.info("traceback:", exc_info=True, extra={"file_only": True})
             sys.exit(1)
+
+
+class _Console(logging.StreamHandler):
+    """Writes to what is sys.stderr at the moment: a progress bar takes its place for a while."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record."""
+        self.stream = sys.stderr
+        super().emit(record)
 
 
 class _PrivateFile(logging.FileHandler):

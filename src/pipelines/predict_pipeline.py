@@ -20,6 +20,7 @@ from src.errors import advice
 from src.logger import job
 from src.orchestration import flow, task
 from src.pipelines.page_pipeline import publish_site
+from src.progress import through
 from src.settings import Settings
 from src.soft_sensor import SoftSensor, load_soft_sensor
 
@@ -45,10 +46,10 @@ def predict(
         with journal.run("predict", code_version(settings)) as run_id:
             inbox = Inbox(connection, spec, prefix)
             with transaction(inbox, run_id) as run:
-                if run.take_stock(rescore):
+                if due := run.take_stock(rescore):
                     with due_features(engine, inbox) as batches:
                         model = fetch_production(settings, spec)  # while PostgreSQL computes
-                        for features in batches:
+                        for features in through(batches, "scoring phases", due):
                             run.archive(score(features, model, spec))
                 run.set_aside()
                 outcome = run.complete(journal)

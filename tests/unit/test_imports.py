@@ -9,7 +9,15 @@ import pytest
 
 from tests.conftest import ROOT
 
-COMMON = {"errors", "files", "language", "safe_text", "settings", "soft_sensor"}
+COMMON = {
+    "errors",
+    "files",
+    "language",
+    "progress",
+    "safe_text",
+    "settings",
+    "soft_sensor",
+}
 COMPONENTS: dict[str, set[str]] = {
     "database": set(),
     "transformation": set(),
@@ -29,6 +37,7 @@ ALLOWED: dict[str, set[str]] = {
     "settings": {"errors", "safe_text"},
     "errors": set(),
     "files": set(),
+    "progress": set(),
     "safe_text": set(),
     "logger": {"errors", "safe_text", "settings"},
     "orchestration": {"safe_text", "settings"},

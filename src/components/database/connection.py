@@ -70,6 +70,15 @@ def connect(settings: Settings, create: bool = False, read_only: bool = False) -
             )
 
 
+@contextmanager
+def transaction(engine: Engine, keep: bool = True) -> Iterator[Connection]:
+    """One transaction; all of it is undone at its end unless it is to be kept."""
+    with engine.connect() as connection, connection.begin() as changes:
+        yield connection
+        if not keep:
+            changes.rollback()
+
+
 def database_exists(settings: Settings) -> bool:
     """Whether a database is configured, or an embedded one was used before."""
     return bool(settings.db_hostname) or embedded.exists(settings.artifacts / EMBEDDED)

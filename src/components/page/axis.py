@@ -41,11 +41,13 @@ class Axis:
         if self.log and self.high >= 10 * (self.low + 1):
             decades = range(math.floor(math.log10(self.high)) + 1)
             values = [0.0, *(10.0**decade for decade in decades)]
+            if self.high < 100 * (self.low + 1):
+                values += [3 * value for value in values[1:]]
         else:
             step = _step((self.high - self.low) / count)
             first = math.ceil(self.low / step)
             values = [step * (first + n) for n in range(2 * count)]
-        return [value for value in values if self.low <= value <= self.high]
+        return [value for value in sorted(values) if self.low <= value <= self.high]
 
 
 def _step(least: float) -> float:

@@ -14,11 +14,14 @@ from datetime import datetime
 from markupsafe import Markup, escape
 
 from src.components.page.axis import Axis, spanning
+from src.components.predictor.judgement import Judgement
 from src.language import Language
 
 WIDTH, HEIGHT = 360, 190  # of a plot, in pixels of a narrow screen
 LEFT, RIGHT, TOP, BOTTOM = 44, 8, 10, 22  # around what is plotted
 GAUGE, LINE = 150, 16  # width and height of a gauge
+# What a verdict looks like: a class of the style sheet, which is also a shape, see _SHAPES.
+KINDS = {Judgement.CLEAN: "c", Judgement.UNCERTAIN: "u", Judgement.NOT_CLEAN: "n", None: "c"}
 LABEL = 46  # pixels that a date needs below an axis
 
 
@@ -120,19 +123,19 @@ def _grid(vertical: Axis, language: Language) -> list[str]:
     ticks = vertical.ticks()
     steps = "".join(f"M{LEFT} {_n(vertical(value))}H{WIDTH - RIGHT}" for value in ticks)
     labels = [
-        f'<text class="e" x="{LEFT - 5}" y="{_n(vertical(value) + 4)}">'
-        f"{escape(_short(value, language))}</text>"
-        for value in ticks
+        f'<text class="e" x="{LEFT - 5}" y="{_n(vertical(value) + 4)}">{escape(label)}</text>'
+        for value, label in zip(ticks, _labels(ticks, language))
     ]
     return [f'<path class="g" d="{steps}"/>', *labels]
 
 
-def _short(value: float, language: Language) -> str:
-    """A round number without more digits than it has."""
-    decimals = max(0, -math.floor(math.log10(abs(value)))) + 1 if value else 0
-    text = f"{value:.{decimals}f}"
-    digits = len(text.rstrip("0").partition(".")[2])
-    return language.number(value, f",.{digits}f")
+def _labels(ticks: Sequence[float], language: Language) -> list[str]:
+    """Numbers with just as many digits as tell them apart."""
+    for digits in range(9):
+        labels = [language.number(value, f",.{digits}f") for value in ticks]
+        if all(math.isclose(value, round(value, digits), abs_tol=1e-12) for value in ticks):
+            break
+    return labels
 
 
 def _dates(picture: Picture, horizontal: Axis) -> list[str]:
@@ -260,5 +263,5 @@ def day_labels(
 
 def short_date(when: datetime, language: Language) -> str:
     """A day and the first letters of its month."""
-    day, month, _ = language.date(when).split()
+    day, month, _ = language.day(when).split()
     return f"{day} {month[:3]}"

@@ -88,6 +88,15 @@ def read_results(
         query = query.where(newest.c.last_timestamp > since)
     rows = read_rows(connection, query)
     measured = read_rows(connection, newest_values(tables(spec).laboratory, spec))
+    return as_results(rows, measured, spec)
+
+
+def as_results(rows: pd.DataFrame, measured: pd.DataFrame, spec: SoftSensor) -> list[Result]:
+    """Rows of the ledger as records.
+
+    Args:
+        measured: laboratory values; the mean of the samples of a phase counts.
+    """
     mean = measured.groupby(spec.columns.keys)[spec.target_names].mean()
     known: dict[Any, dict[str, float]] = mean.to_dict("index")  # type: ignore[assignment]
     return [_result(row, known, spec) for row in rows.to_dict("records")]

@@ -7,16 +7,27 @@ from functools import cache
 from typing import Any
 
 import jinja2
+import pandas as pd
 from markupsafe import Markup
 
+from src.components.page.axis import spanning
 from src.components.page.first import first_steps
-from src.components.page.results import Result
+from src.components.page.history import read_history
+from src.components.page.marks import KINDS, gauge
+from src.components.page.model import read_model
+from src.components.page.phase import Detail, Reader
+from src.components.page.results import Estimate, Result
+from src.components.page.sensors import read_sensors
 from src.components.page.source import Source
+from src.components.page.state import COUNTS, read_state
+from src.components.page.trace import whole
 from src.components.page.week import read_week, worst
-from src.components.page.words import belief, day, headline, week_plots
+from src.components.page.words import ago, belief, day, headline, week_plots
 from src.components.predictor.judgement import Judgement
 from src.language import headed, shown_unit
+from src.progress import step
 from src.safe_text import safe
+from src.soft_sensor import Target
 
 INDEX = "index.html"
 MENU = {
@@ -38,19 +49,67 @@ def render(name: str, source: Source) -> str:
         name: of MENU.
     """
     steps = first_steps(name, source)
-    values = {} if steps else _READ[name](source)
-    template = _templates().get_template(f"{_template(name)}.html.j2")
-    return template.render(**_common(name, source), first=steps, **values)
+    template, read = _PAGES[name]
+    return _html(template, name, source, first=steps, **({} if steps else read(source)))
+
+
+def render_phase(detail: Detail, source: Source) -> str:
+    """The page of a phase."""
+    values = detail.prediction.values
+    return _html(
+        "phase",
+        detail.result.page,
+        source,
+        first=[],
+        detail=detail,
+        values=values,
+        purged=None if pd.isna(values["purged_at"]) else values["purged_at"],
+        predicted=None if pd.isna(values["predicted_at"]) else values["predicted_at"],
+        sensor_names=[sensor.name for sensor in source.spec.sensors],
+        KINDS=KINDS,
+        interval_mark=_interval_mark,
+        pull=_pull,
+        whole=whole,
+    )
 
 
 def all_pages(source: Source) -> Iterator[tuple[str, str]]:
-    """Every page of a site that is written as files: its name and its HTML."""
+    """Every page of a site that is written as files: its name and its HTML.
+
+    Phases have a page if they are in the table of the week.
+    """
     for name in MENU:
         yield name, render(name, source)
+    if first_steps(INDEX, source):
+        return
+    listed = read_week(source).listed
+    wanted = [(result.experiment, result.phase) for result in listed]
+    with step("writing the pages of phases", len(wanted)) as advance:
+        for detail in Reader(source).read(wanted):
+            yield detail.result.page, render_phase(detail, source)
+            advance(1)
 
 
-def _template(name: str) -> str:
-    return "week" if name == INDEX else name.removesuffix(".html")
+def _pull(value: float, most: float, target: Target) -> Markup:
+    """How far a sensor moves a prediction; towards a broken limit in the colour of one."""
+    worse = target.limit is not None and target.limit.side * value > 0
+    return gauge(-most, most, (0, value), kind="n" if worse else "c")
+
+
+def _interval_mark(estimate: Estimate, kind: str) -> Markup:
+    """An interval with its value and its limit."""
+    limit = estimate.target.limit
+    shown = [estimate.lower, estimate.upper, estimate.value, *([limit.bound] if limit else [])]
+    log = estimate.target.scale == "log"
+    axis = spanning(shown, 0, 1, log, margin=0.15)
+    ends = estimate.lower, estimate.upper
+    bound = limit.bound if limit else None
+    return gauge(axis.low, axis.high, ends, value=estimate.value, mark=bound, kind=kind, log=log)
+
+
+def _html(template: str, name: str, source: Source, **values: Any) -> str:
+    page = _templates().get_template(f"{template}.html.j2")
+    return page.render(**_common(name, source), **values)
 
 
 def _common(name: str, source: Source) -> Values:
@@ -65,6 +124,7 @@ def _common(name: str, source: Source) -> Values:
         "headed": headed,
         "shown_unit": shown_unit,
         "Judgement": Judgement,
+        "day": day,
     }
 
 
@@ -79,11 +139,45 @@ def _week(source: Source) -> Values:
         "shown": SHOWN,
         "more": MORE,
         "link": link,
-        "day": day,
     }
 
 
-_READ: dict[str, Callable[[Source], Values]] = {INDEX: _week}
+def _history(source: Source) -> Values:
+    return {
+        "history": read_history(source),
+        "phases": sorted(source.spec.phases, key=lambda phase: not phase.judged),
+    }
+
+
+def _state(source: Source) -> Values:
+    return {
+        "state": read_state(source),
+        "counts": COUNTS,
+        "ago": lambda age: ago(age, source.language),
+    }
+
+
+def _sensors(source: Source) -> Values:
+    sensors = read_sensors(source)
+    newest = sensors.reports[0]
+    return {
+        "sensors": sensors,
+        "titles": [source.spec.sensor(name).title for name in newest.sensors],
+        "report_link": "",
+    }
+
+
+def _model(source: Source) -> Values:
+    return {"model": read_model(source), "gauge": gauge}
+
+
+_PAGES: dict[str, tuple[str, Callable[[Source], Values]]] = {
+    INDEX: ("week", _week),
+    "history.html": ("history", _history),
+    "sensors.html": ("sensors", _sensors),
+    "model.html": ("model", _model),
+    "state.html": ("state", _state),
+}
 
 
 def link(result: Result) -> Markup:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -10,13 +11,17 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from src.components.database.schema import misfits, missing
+from src.components.predictor.bundle import Bundle
 from src.components.predictor.scoring import Served
-from src.components.registry.cache import fetch_production
+from src.components.registry.cache import fetch, fetch_production
 from src.components.registry.versions import Registry
 from src.errors import ImpressError, NoModel
 from src.language import Language
 from src.settings import Settings
 from src.soft_sensor import SoftSensor
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,27 @@ class Source:
     def model(self) -> Served | None:
         """The model in production; None when there is none, or it cannot be used."""
         return self.fetched if isinstance(self.fetched, Served) else None
+
+    @cached_property
+    def _bundles(self) -> dict[str, Bundle | None]:
+        return {}
+
+    def bundle(self, version: str) -> Bundle | None:
+        """The model of a version, None when it cannot be used; each is fetched once."""
+        if self.model and self.model.version == version:
+            return self.model.bundle
+        if version not in self._bundles:
+            self._bundles[version] = self._fetch(version)
+        return self._bundles[version]
+
+    def _fetch(self, version: str) -> Bundle | None:
+        try:
+            bundle = fetch(self.registry, version)
+            bundle.check_contract(self.spec)
+        except ImpressError as error:
+            logger.warning("version %s: %s", version, error)
+            return None
+        return bundle
 
     @property
     def registry_answers(self) -> bool:

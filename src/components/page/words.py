@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
-from src.components.page.marks import Dot, Limit, Picture, day_labels, plot
+from src.components.page.marks import KINDS, Dot, Limit, Picture, day_labels, plot
 from src.components.page.source import Source
 from src.components.page.week import DAYS, Week
 from src.components.predictor.judgement import Judgement
-from src.language import UNKNOWN
+from src.language import UNKNOWN, Language
 from src.soft_sensor import Target
 
-KINDS = {Judgement.CLEAN: "c", Judgement.UNCERTAIN: "u", Judgement.NOT_CLEAN: "n", None: "c"}
 BELIEVED, DOUBTED, OPEN = "c", "n", "u"  # signs before a sentence
 OLD = timedelta(days=DAYS + 3)  # without a new phase for so long, something is wrong
 
@@ -145,6 +144,18 @@ def limits_of(target: Target) -> list[Limit]:
     return [Limit(target.limit.bound, target.limit.side)] if target.limit else []
 
 
-def day(moment: datetime | None) -> str:
-    """A day and a time in few characters; a dash for an unknown one."""
-    return f"{moment:%d.%m. %H:%M}" if moment else UNKNOWN
+def day(moment: date | None) -> str:
+    """A day, with its time if it has one, in few characters; a dash for an unknown one."""
+    if moment is None:
+        return UNKNOWN
+    return f"{moment:%Y-%m-%d %H:%M}" if isinstance(moment, datetime) else f"{moment:%Y-%m-%d}"
+
+
+def ago(age: timedelta | None, language: Language) -> str:
+    """How long ago something was."""
+    if age is None:
+        return language.say("never yet")
+    hours = age // timedelta(hours=1)
+    if hours < 48:
+        return language.say("{n} hours ago", n=hours) if hours else language.say("just now")
+    return language.say("{n} days ago", n=age.days)
