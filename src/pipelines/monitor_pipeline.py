@@ -68,7 +68,7 @@ def monitor(
                 if always_mail or (verdict.status == Status.ALARM and not period.requested):
                     details["mail"] = deliver(written, run_id, log, settings)
                 # Last, in one transaction: a run that fails earlier is repeated as a whole.
-                log.complete(run_id, evidence, verdict, details)
+                log.complete(run_id, evidence, verdict, details, written.summary.findings)
     publish_site(settings)
     return verdict.status
 

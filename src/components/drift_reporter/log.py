@@ -5,7 +5,7 @@ It is kept in the journal of runs (`runs`) and in `monitoring_tests`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,6 +21,7 @@ from src.components.database.journal import BAD, Journal
 from src.components.database.locks import LOCK, REPORT_LOCK
 from src.components.database.tables import read_rows, records, tables
 from src.components.drift_reporter.evidence import Earlier, Evidence, Period
+from src.components.drift_reporter.findings import Finding
 from src.components.drift_reporter.status import Status
 from src.components.drift_reporter.verdict import Verdict
 from src.errors import DataError
@@ -209,12 +210,18 @@ class MonitoringLog:
         return f"report {newest.run_id} ({newest.outcome}), until {until}, {counts}"
 
     def complete(
-        self, run_id: int, evidence: Evidence, verdict: Verdict, details: dict[str, str]
+        self,
+        run_id: int,
+        evidence: Evidence,
+        verdict: Verdict,
+        details: dict[str, str],
+        findings: Sequence[Finding] = (),
     ) -> None:
         """Store a verdict with its tests, and mark the period as reported, in one transaction.
 
         Args:
             details: where the report and the message are; may quote a mail server.
+            findings: the verdict in words, for the pages.
         """
         period = evidence.period
         own = {
@@ -235,7 +242,16 @@ class MonitoringLog:
             safe_details = {
                 name: storable(connection, safe(value)) for name, value in details.items()
             }
-            noted = self._runs.c.details.op("||")(cast({**own, **safe_details}, JSONB))
+            in_words = [
+                {
+                    "status": finding.status.value,
+                    "what": storable(connection, safe(finding.what)),
+                    "advice": storable(connection, safe(finding.advice)),
+                }
+                for finding in findings
+            ]
+            stored_details = {**own, **safe_details, "findings": in_words}
+            noted = self._runs.c.details.op("||")(cast(stored_details, JSONB))
             if len(rows):
                 connection.execute(insert(self._tests), records(rows))
             self.journal.complete(
