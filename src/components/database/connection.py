@@ -30,9 +30,7 @@ EMBEDDED = "pgdata"  # folder of the embedded server's data, under artifacts/
 
 
 @contextmanager
-def connect(
-    settings: Settings, create: bool = False, read_only: bool = False
-) -> Iterator[Engine]:
+def connect(settings: Settings, create: bool = False, read_only: bool = False) -> Iterator[Engine]:
     """Yield an engine on the configured PostgreSQL, else on the embedded one.
 
     It does not pool: a batch job needs few connections, and closing one releases its locks. The

@@ -186,7 +186,9 @@ def _whiskers(dots: Iterable[Dot], horizontal: Axis, vertical: Axis) -> list[str
     paths: dict[str, str] = {}
     for dot in dots:
         if math.isfinite(dot.lower) and math.isfinite(dot.upper):
-            line = f"M{_n(horizontal(dot.place))} {_n(vertical(dot.lower))}V{_n(vertical(dot.upper))}"
+            line = (
+                f"M{_n(horizontal(dot.place))} {_n(vertical(dot.lower))}V{_n(vertical(dot.upper))}"
+            )
             paths[dot.kind] = paths.get(dot.kind, "") + line
     return [f'<path class="w w{kind}" d="{path}"/>' for kind, path in paths.items()]
 
@@ -205,9 +207,9 @@ def _dots(dots: Iterable[Dot], horizontal: Axis, vertical: Axis) -> list[str]:
     paths = dict.fromkeys(_SHAPES, "")
     for dot in dots:
         if math.isfinite(dot.value):
-            paths[dot.kind] += (
-                f"M{_n(horizontal(dot.place))} {_n(vertical(dot.value))}{_SHAPES[dot.kind]}"
-            )
+            paths[
+                dot.kind
+            ] += f"M{_n(horizontal(dot.place))} {_n(vertical(dot.value))}{_SHAPES[dot.kind]}"
     return [f'<path class="d d{kind}" d="{path}"/>' for kind, path in paths.items() if path]
 
 
@@ -229,7 +231,9 @@ def gauge(  # pylint: disable=too-many-arguments  # each is a part of the pictur
         return Markup("")
     axis, middle = Axis(low, high, 4, GAUGE - 4, log), LINE / 2
     parts = [f'<path class="a" d="M4 {_n(middle)}H{GAUGE - 4}"/>']
-    parts.append(f'<path class="o o{kind}" d="M{_n(axis(bar[0]))} {_n(middle)}H{_n(axis(bar[1]))}"/>')
+    parts.append(
+        f'<path class="o o{kind}" d="M{_n(axis(bar[0]))} {_n(middle)}H{_n(axis(bar[1]))}"/>'
+    )
     if mark is not None:
         parts.append(f'<path class="l" d="M{_n(axis(mark))} 0V{LINE}"/>')
     if value is not None and math.isfinite(value):

@@ -59,7 +59,9 @@ class Report:
 def read_reports(source: Source, count: int = REPORTS) -> list[Report]:
     """The last completed reports, newest first."""
     runs = Journal(source.engine, source.spec).newest(MONITOR, count)
-    return [report for run in runs if run["outcome"] not in BAD and (report := _report(run, source))]
+    return [
+        report for run in runs if run["outcome"] not in BAD and (report := _report(run, source))
+    ]
 
 
 def newest_report(source: Source) -> Report | None:

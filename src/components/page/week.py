@@ -109,7 +109,9 @@ class Week:  # pylint: disable=too-many-instance-attributes  # all that its page
     def having(self, verdict: Judgement | None) -> list[Result]:
         """The results with a verdict, the worst first."""
         return sorted(
-            (result for result in self.results if result.verdict == verdict), key=excess, reverse=True
+            (result for result in self.results if result.verdict == verdict),
+            key=excess,
+            reverse=True,
         )
 
     def listed_with(self, verdict: Judgement | None) -> list[Result]:
@@ -180,7 +182,9 @@ def _samples(source: Source, since: float) -> tuple[Sample, ...] | None:
     if ranked_rows.empty:
         return ()
     ranked = worth_analysing(ranked_rows, bundle, spec, SAMPLES, source.language)
-    return tuple(Sample(line[spec.columns.experiment], line[WHY]) for line in ranked.to_dict("records"))
+    return tuple(
+        Sample(line[spec.columns.experiment], line[WHY]) for line in ranked.to_dict("records")
+    )
 
 
 def _promised(reference: pd.DataFrame, spec: SoftSensor) -> bool:

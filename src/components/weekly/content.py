@@ -84,12 +84,14 @@ def content(source: Source, since: datetime | None) -> Content | None:
         older=_keys(_older(source, week, since), source),
         samples=_samples(week, source),
         uncertain=_keys(_in_order(week.having(Judgement.UNCERTAIN), week), source),
-        sensors=[source.spec.sensor(name).title for name in report.sensors]
-        if report and alarm
-        else [],
-        advice=[finding.advice for finding in report.findings if finding.alarm][:2]
-        if report and alarm
-        else [],
+        sensors=(
+            [source.spec.sensor(name).title for name in report.sensors] if report and alarm else []
+        ),
+        advice=(
+            [finding.advice for finding in report.findings if finding.alarm][:2]
+            if report and alarm
+            else []
+        ),
         believed=[(BELIEF[sign], sentence) for sign, sentence in belief(week, source)],
         days=days(week, source),
         judged=week.judged,

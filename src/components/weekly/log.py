@@ -38,9 +38,7 @@ class LetterLog:
             connection.execute(select(func.pg_advisory_xact_lock(LETTER_LOCK)))
             if connection.scalar(taken):
                 return False
-            connection.execute(
-                runs.update().where(runs.c.id == run_id).values(details=claimed)
-            )
+            connection.execute(runs.update().where(runs.c.id == run_id).values(details=claimed))
         return True
 
     def release(self, run_id: int) -> None:
@@ -48,9 +46,7 @@ class LetterLog:
         runs = self.journal.runs
         without = runs.c.details.op("-")("letter")
         with self.journal.engine.begin() as connection:
-            connection.execute(
-                runs.update().where(runs.c.id == run_id).values(details=without)
-            )
+            connection.execute(runs.update().where(runs.c.id == run_id).values(details=without))
 
     def note_sent(self, run_id: int, week: str, destination: str) -> None:
         """Record where the letter went."""
