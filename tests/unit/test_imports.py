@@ -29,6 +29,15 @@ COMPONENTS: dict[str, set[str]] = {
     "inbox": {"database", "predictor", "transformation"},
     "trainer": {"database", "ingestion", "predictor", "transformation"},
     "drift_reporter": {"database", "predictor", "transformation"},
+    "page": {
+        "database",
+        "drift_reporter",
+        "inbox",
+        "predictor",
+        "registry",
+        "trainer",
+        "transformation",
+    },
 }
 ALLOWED: dict[str, set[str]] = {
     "params_file": {"errors"},
