@@ -201,7 +201,9 @@ class Settings(BaseSettings):
     email_weekly: bool | None = Field(
         None, description="a letter a week about the results; by default if SMTP_HOST is set"
     )
-    email_max_mb: float = Field(10, ge=0, description="MB; a larger report (zip) is not attached")
+    email_max_mb: float = Field(
+        0, ge=0, description="MB (zip) up to which Evidently's page is attached; 0: never"
+    )
 
     prefect_api_url: Address | None = Field(
         None, description="with it pipelines run as Prefect flows"

@@ -63,12 +63,15 @@ def monitor(
                 model = fetch_production(settings, spec)
                 evidence = gather_evidence(log, period, month, model)
                 verdict = judge(evidence, spec)
-                written = write_report(verdict, evidence, spec, settings.artifacts / "reports")
+                written = write_report(
+                    verdict, evidence, spec, settings.artifacts / "reports", settings.page_url
+                )
                 details = {"report": str(written.page)}
                 if always_mail or (verdict.status == Status.ALARM and not period.requested):
                     details["mail"] = deliver(written, run_id, log, settings)
                 # Last, in one transaction: a run that fails earlier is repeated as a whole.
-                log.complete(run_id, evidence, verdict, details, written.summary.findings)
+                found = written.summary.findings
+                log.complete(run_id, evidence, verdict, details, findings=found)
     publish_site(settings)
     return verdict.status
 
@@ -81,14 +84,14 @@ def fetch_production(settings: Settings, spec: SoftSensor) -> Served:
 
 @task()
 def deliver(written: Report, run_id: int, log: MonitoringLog, settings: Settings) -> str:
-    """Send the summary with the report attached, once for each period and verdict."""
+    """Send the summary with its pictures, once for each period and verdict."""
     letter = Letter(
         key=written.key(f"{settings.db_hostname or 'embedded'}/{settings.db_name}", run_id),
         subject=written.summary.headline,
-        text=written.summary.text(),
-        html=written.summary.html(written.pictures, picture_source),
+        text=written.summary.text(settings.page_url),
+        html=written.summary.html(written.pictures, picture_source, settings.page_url),
         pictures=tuple(written.pictures),
-        report=written.page,
+        report=written.charts,
     )
     message = message_id(letter.key)
     if log.journal.was_sent(message):

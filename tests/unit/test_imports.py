@@ -28,7 +28,7 @@ COMPONENTS: dict[str, set[str]] = {
     "registry": {"lineage", "predictor"},
     "inbox": {"database", "predictor", "transformation"},
     "trainer": {"database", "ingestion", "predictor", "transformation"},
-    "drift_reporter": {"database", "predictor", "transformation"},
+    "drift_reporter": {"database", "emailer", "predictor", "transformation"},
     "page": {
         "database",
         "drift_reporter",
@@ -38,6 +38,7 @@ COMPONENTS: dict[str, set[str]] = {
         "trainer",
         "transformation",
     },
+    "weekly": {"database", "emailer", "page", "predictor"},
 }
 ALLOWED: dict[str, set[str]] = {
     "params_file": {"errors"},

@@ -14,10 +14,15 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from src.components.drift_reporter.findings import AS_BEFORE, ENTRIES, ONE_OF, REPAIR_FIRST
+from src.components.drift_reporter.indicators import SENSOR_INDICATORS
+from src.components.drift_reporter.status import Status
+from src.components.drift_reporter.verdict import HARDLY_ANY, ONE_VALUE
 from src.components.predictor.flags import Flag
 from src.components.predictor.judgement import Judgement
 from src.components.predictor.reasons import Reason
 from src.language import BLANK, CATALOGUES, CODES, Language, headed, shown_unit
+from src.soft_sensor import Wording
 from tests.conftest import ROOT
 
 ENGLISH, GERMAN = Language("en"), Language("de")
@@ -29,6 +34,12 @@ LISTED = [
     *(reason.remedy for reason in Reason),
     *map(str, Judgement),
     *(verdict.short for verdict in Judgement),
+    *map(str, Status),
+    *(entry.words for entry in ENTRIES.values()),
+    *(entry.advice for entry in ENTRIES.values()),
+    *(indicator.name for indicator in SENSOR_INDICATORS if indicator.line),
+    *(ONE_OF, REPAIR_FIRST, AS_BEFORE, HARDLY_ANY, ONE_VALUE),
+    *Wording().model_dump().values(),
 ]
 
 

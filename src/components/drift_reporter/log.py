@@ -5,7 +5,7 @@ It is kept in the journal of runs (`runs`) and in `monitoring_tests`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -209,13 +209,14 @@ class MonitoringLog:
         until = newest.period.until.isoformat()
         return f"report {newest.run_id} ({newest.outcome}), until {until}, {counts}"
 
-    def complete(
+    def complete(  # pylint: disable=too-many-arguments
         self,
         run_id: int,
         evidence: Evidence,
         verdict: Verdict,
         details: dict[str, str],
-        findings: Sequence[Finding] = (),
+        *,
+        findings: list[Finding],
     ) -> None:
         """Store a verdict with its tests, and mark the period as reported, in one transaction.
 
@@ -242,16 +243,12 @@ class MonitoringLog:
             safe_details = {
                 name: storable(connection, safe(value)) for name, value in details.items()
             }
-            in_words = [
-                {
-                    "status": finding.status.value,
-                    "what": storable(connection, safe(finding.what)),
-                    "advice": storable(connection, safe(finding.advice)),
-                }
+            worded = [
+                {name: storable(connection, safe(text)) for name, text in finding.words.items()}
                 for finding in findings
             ]
-            stored_details = {**own, **safe_details, "findings": in_words}
-            noted = self._runs.c.details.op("||")(cast(stored_details, JSONB))
+            all_details = {**own, **safe_details, "findings": worded}
+            noted = self._runs.c.details.op("||")(cast(all_details, JSONB))
             if len(rows):
                 connection.execute(insert(self._tests), records(rows))
             self.journal.complete(
