@@ -41,6 +41,7 @@ TRAIN = [
 DEV = [
     *TRAIN,
     "aiosmtpd",
+    "axe-playwright-python",
     "black",
     "boto3",
     "flask-cors",
@@ -51,6 +52,7 @@ DEV = [
     "mypy",
     "nbclient",
     "pandas-stubs",
+    "playwright",
     "pre-commit",
     "pylint",
     "pytest",

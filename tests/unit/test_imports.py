@@ -29,6 +29,16 @@ COMPONENTS: dict[str, set[str]] = {
     "inbox": {"database", "predictor", "transformation"},
     "trainer": {"database", "ingestion", "predictor", "transformation"},
     "drift_reporter": {"database", "emailer", "predictor", "transformation"},
+    "page": {
+        "database",
+        "drift_reporter",
+        "inbox",
+        "predictor",
+        "registry",
+        "trainer",
+        "transformation",
+    },
+    "weekly": {"database", "emailer", "page", "predictor"},
 }
 ALLOWED: dict[str, set[str]] = {
     "params_file": {"errors"},

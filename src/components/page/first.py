@@ -6,16 +6,9 @@ from sqlalchemy import exists, select
 
 from src.components.database.tables import tables
 from src.components.page.source import Source
-from src.errors import ImpressError
 
 Step = tuple[str, str]  # what, and the command
 
-TRAIN = [
-    ("Train a model on a data set", "impress train"),
-    ("Let it predict from now on", "impress promote"),
-]
-PREDICT = [("Load sensor rows", "impress load FILE"), ("Score them", "impress predict")]
-MONITOR = [("Compare the results with the training", "impress monitor")]
 NEEDED = {
     "index.html": ("predictions",),
     "history.html": ("predictions",),
@@ -28,23 +21,29 @@ NEEDED = {
 def first_steps(name: str, source: Source) -> list[Step]:
     """What is to be done before a page has anything to show; empty when it has."""
     if source.unusable:
-        return [("Prepare the database", source.unusable)]
+        return [(source.language.say("Prepare the database"), source.unusable)]
     needed = NEEDED.get(name, ("predictions",))
     lacking = [what for what in needed if not _there(what, source)]
     if not lacking:
         return []
-    steps = [] if _there("model", source) else model_steps(source)
+    say, steps = source.language.say, [] if _there("model", source) else _model_steps(source)
     if "predictions" in lacking:
-        steps += PREDICT
-    return steps + (MONITOR if "reports" in lacking else [])
+        steps.append((say("Load sensor rows"), "impress load FILE"))
+        steps.append((say("Score them"), "impress predict"))
+    if "reports" in lacking:
+        steps.append((say("Compare the results with the training"), "impress monitor"))
+    return steps
 
 
-def model_steps(source: Source) -> list[Step]:
-    """How to get a model; where there is one that cannot be used, why not."""
-    error = source.fetched
-    if isinstance(error, ImpressError) and source.registry_answers:
-        return TRAIN
-    return [("Look at the model registry", str(error))]
+def _model_steps(source: Source) -> list[Step]:
+    """How to get a model; where the registry is at fault, what it says."""
+    say = source.language.say
+    if not source.registry_answers:
+        return [(say("Look at the model registry"), str(source.fetched))]
+    return [
+        (say("Train a model on a data set"), "impress train"),
+        (say("Let it predict from now on"), "impress promote"),
+    ]
 
 
 def _there(what: str, source: Source) -> bool:

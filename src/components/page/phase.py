@@ -100,9 +100,7 @@ class _Answers:
 
     def _place(self, prediction: Prediction) -> int:
         spec = self.reasons.spec
-        return int(
-            self.keys.get_loc(tuple(prediction.values[key] for key in spec.columns.keys))
-        )
+        return int(self.keys.get_loc(tuple(prediction.values[key] for key in spec.columns.keys)))
 
     def why(self, prediction: Prediction) -> tuple[str, ...]:
         """Why a phase has its verdict."""
@@ -176,7 +174,9 @@ class Reader:
         (result,) = as_results(prediction.row, self._measured(prediction), spec)
         bundle = answers.reasons.bundle if answers else None
         moments = pd.to_datetime(rows[TIME], unit="s", utc=True)
-        shown = [round(n * (len(rows) - 1) / (LINES - 1)) for n in range(LINES)] if len(rows) else []
+        shown = (
+            [round(n * (len(rows) - 1) / (LINES - 1)) for n in range(LINES)] if len(rows) else []
+        )
         return Detail(
             result=result,
             prediction=prediction,

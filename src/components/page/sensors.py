@@ -57,9 +57,7 @@ def read_sensors(source: Source) -> Sensors:
     return Sensors(tuple(reports), tuple(worst_first))
 
 
-def _line(
-    sensor: Sensor, reports: Sequence[Report], tests: pd.DataFrame, source: Source
-) -> Line:
+def _line(sensor: Sensor, reports: Sequence[Report], tests: pd.DataFrame, source: Source) -> Line:
     own = tests[tests["part"] == sensor.name]
     return Line(
         sensor=sensor,
@@ -81,16 +79,12 @@ def _verdict(sensor: Sensor, report: Report, own: pd.DataFrame) -> str:
 
 def _shift(indicator: str, report: Report, own: pd.DataFrame) -> float:
     mine = own[
-        (own["run_id"] == report.run_id)
-        & (own["indicator"] == indicator)
-        & (own["kind"] == DRIFT)
+        (own["run_id"] == report.run_id) & (own["indicator"] == indicator) & (own["kind"] == DRIFT)
     ]
     return float(mine["shift"].iloc[0]) if len(mine) else float("nan")
 
 
-def _chart(
-    sensor: Sensor, reports: Sequence[Report], own: pd.DataFrame, source: Source
-) -> Markup:
+def _chart(sensor: Sensor, reports: Sequence[Report], own: pd.DataFrame, source: Source) -> Markup:
     """Shift of the level, and of what the other sensors do not explain, report by report."""
     oldest_first = list(reversed(reports))
     places = [report.until.timestamp() for report in oldest_first]

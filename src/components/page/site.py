@@ -19,24 +19,30 @@ from src.components.page.phase import Detail, Reader
 from src.components.page.results import Estimate, Result
 from src.components.page.sensors import read_sensors
 from src.components.page.source import Source
-from src.components.page.state import COUNTS, read_state
+from src.components.page.state import read_state
 from src.components.page.trace import whole
 from src.components.page.week import read_week, worst
-from src.components.page.words import ago, belief, day, headline, week_plots
+from src.components.page.words import (
+    about_sensors,
+    ago,
+    belief,
+    counts,
+    day,
+    events,
+    headline,
+    in_week,
+    outcomes,
+    pipelines,
+    verdict_words,
+    week_plots,
+)
 from src.components.predictor.judgement import Judgement
-from src.language import headed, shown_unit
+from src.language import Language, headed, shown_unit
 from src.progress import step
 from src.safe_text import safe
 from src.soft_sensor import Target
 
 INDEX = "index.html"
-MENU = {
-    INDEX: "Week",
-    "history.html": "History",
-    "sensors.html": "Sensors",
-    "model.html": "Model",
-    "state.html": "State",
-}
 SHOWN, MORE = 8, 60  # results that are not clean: with their value, and with their number only
 
 Values = dict[str, Any]
@@ -116,7 +122,7 @@ def _common(name: str, source: Source) -> Values:
     """What every page uses."""
     return {
         "here": name,
-        "menu": MENU,
+        "menu": _menu(source.language),
         "now": source.now,
         "spec": source.spec,
         "language": source.language,
@@ -126,6 +132,12 @@ def _common(name: str, source: Source) -> Values:
         "Judgement": Judgement,
         "day": day,
     }
+
+
+def _menu(language: Language) -> Values:
+    say = language.say
+    titles = [say("Week"), say("History"), say("Sensors"), say("Model"), say("State")]
+    return dict(zip(_PAGES, titles))
 
 
 def _week(source: Source) -> Values:
@@ -139,6 +151,7 @@ def _week(source: Source) -> Values:
         "shown": SHOWN,
         "more": MORE,
         "link": link,
+        "in_week": lambda moment: in_week(moment, source.language),
     }
 
 
@@ -152,7 +165,9 @@ def _history(source: Source) -> Values:
 def _state(source: Source) -> Values:
     return {
         "state": read_state(source),
-        "counts": COUNTS,
+        "counts": counts(source.language),
+        "pipelines": pipelines(source.language),
+        "outcomes": outcomes(source.language),
         "ago": lambda age: ago(age, source.language),
     }
 
@@ -162,13 +177,20 @@ def _sensors(source: Source) -> Values:
     newest = sensors.reports[0]
     return {
         "sensors": sensors,
+        "about": about_sensors(source.language),
+        "outcomes": outcomes(source.language),
         "titles": [source.spec.sensor(name).title for name in newest.sensors],
         "report_link": "",
     }
 
 
 def _model(source: Source) -> Values:
-    return {"model": read_model(source), "gauge": gauge}
+    return {
+        "model": read_model(source),
+        "verdict_words": verdict_words(source.language),
+        "events": events(source.language),
+        "gauge": gauge,
+    }
 
 
 _PAGES: dict[str, tuple[str, Callable[[Source], Values]]] = {
@@ -178,6 +200,7 @@ _PAGES: dict[str, tuple[str, Callable[[Source], Values]]] = {
     "model.html": ("model", _model),
     "state.html": ("state", _state),
 }
+MENU = tuple(_PAGES)  # in the order of the menu
 
 
 def link(result: Result) -> Markup:

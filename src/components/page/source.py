@@ -20,7 +20,6 @@ from src.language import Language
 from src.settings import Settings
 from src.soft_sensor import SoftSensor
 
-
 logger = logging.getLogger(__name__)
 
 

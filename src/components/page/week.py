@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 import pandas as pd
 
@@ -178,10 +177,14 @@ def _samples(source: Source, since: float) -> tuple[Sample, ...] | None:
         return None
     spec, bundle = source.spec, source.model.bundle
     phases = not_analysed(source.engine, bundle, source.dataset, since, spec)
-    if phases.empty:
+    judged = phases[phases[spec.columns.phase].isin([p.value for p in spec.phases if p.judged])]
+    ranked_rows = phases if judged.empty else judged
+    if ranked_rows.empty:
         return ()
-    ranked: list[dict[Any, Any]] = worth_analysing(phases, bundle, spec, SAMPLES).to_dict("records")
-    return tuple(Sample(line[spec.columns.experiment], line[WHY]) for line in ranked)
+    ranked = worth_analysing(ranked_rows, bundle, spec, SAMPLES, source.language)
+    return tuple(
+        Sample(line[spec.columns.experiment], line[WHY]) for line in ranked.to_dict("records")
+    )
 
 
 def _promised(reference: pd.DataFrame, spec: SoftSensor) -> bool:

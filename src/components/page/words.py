@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import date, datetime, timedelta
 
-from src.components.page.marks import KINDS, Dot, Limit, Picture, day_labels, plot
+from src.components.page.marks import KINDS, Dot, Limit, Picture, day_labels, plot, short_date
 from src.components.page.source import Source
 from src.components.page.week import DAYS, Week
 from src.components.predictor.judgement import Judgement
+from src.components.registry.production import PROMOTED, ROLLED_BACK
 from src.language import UNKNOWN, Language
 from src.soft_sensor import Target
 
@@ -151,6 +152,11 @@ def day(moment: date | None) -> str:
     return f"{moment:%Y-%m-%d %H:%M}" if isinstance(moment, datetime) else f"{moment:%Y-%m-%d}"
 
 
+def in_week(moment: datetime | None, language: Language) -> str:
+    """A day of the week's table, without the year; a dash for an unknown one."""
+    return f"{short_date(moment, language)} {moment:%H:%M}" if moment else UNKNOWN
+
+
 def ago(age: timedelta | None, language: Language) -> str:
     """How long ago something was."""
     if age is None:
@@ -159,3 +165,57 @@ def ago(age: timedelta | None, language: Language) -> str:
     if hours < 48:
         return language.say("{n} hours ago", n=hours) if hours else language.say("just now")
     return language.say("{n} days ago", n=age.days)
+
+
+def outcomes(language: Language) -> dict[str, str]:
+    """What becomes of a run, in words."""
+    say = language.say
+    return {
+        "done": say("done"),
+        "running": say("running"),
+        "failed": say("failed"),
+        "died": say("died"),
+        "skipped": say("skipped"),
+        "alarm": say("alarm"),
+        "watch": say("watch"),
+        "no drift": say("no drift"),
+        "not enough rows": say("not enough rows"),
+    }
+
+
+def about_sensors(language: Language) -> dict[str, str]:
+    """What the signs of a sensor mean; the empty one: it was not tested."""
+    say = language.say
+    return {
+        "n": say("at fault"),
+        "u": say("changed"),
+        "c": say("as in training"),
+        "": say("not tested"),
+    }
+
+
+def pipelines(language: Language) -> dict[str, str]:
+    """What the runs of the journal are about."""
+    say = language.say
+    return {
+        "load": say("Data"),
+        "predict": say("Predictions"),
+        "monitor": say("Reports"),
+    }
+
+
+def counts(language: Language) -> list[str]:
+    """Headings of `state.COUNTS`."""
+    say = language.say
+    return [say("scored"), say("kept"), say("waiting"), say("rejected"), say("purged")]
+
+
+def events(language: Language) -> dict[str, str]:
+    """How a version became Production."""
+    return {PROMOTED: language.say("promoted"), ROLLED_BACK: language.say("rolled back")}
+
+
+def verdict_words(language: Language) -> dict[str, str]:
+    """Verdicts of the model and of the laboratory, as `verdict_figures` has them."""
+    words = {verdict.short: language.say(verdict.short) for verdict in Judgement}
+    return {**words, "not known": language.say("not known")}

@@ -21,11 +21,6 @@ from src.components.predictor.track_record import BY_INTERVALS, TRUTH, VERDICT, 
 from src.language import Language, shown_unit
 from src.soft_sensor import SoftSensor, Target
 
-WRONG = {
-    Judgement.CLEAN: "{sentence}; of {n} such training phases {wrong} were clean",
-    Judgement.NOT_CLEAN: "{sentence}; of {n} such training phases {wrong} were not clean",
-}
-
 
 @dataclass(frozen=True)
 class VerdictReasons:
@@ -90,8 +85,8 @@ class VerdictReasons:
         words = say(
             "chance that it keeps all limits {chance:.1%}: clean {above}, not clean {below}",
             chance=math.exp(risk.scores(chances).iloc[0]),
-            above=self._bound("above {chance:.1%}", clean),
-            below=self._bound("below {chance:.1%}", not_clean),
+            above=self._bound(clean, above=True),
+            below=self._bound(not_clean, above=False),
         )
         if verdict != Judgement.UNCERTAIN:
             return words
@@ -103,10 +98,12 @@ class VerdictReasons:
             value=self.language.figure(values[target.name].iloc[0]),
         )
 
-    def _bound(self, words: str, threshold: float) -> str:
+    def _bound(self, threshold: float, above: bool) -> str:
+        say = self.language.say
         if math.isnan(threshold):
-            return self.language.say("by the intervals")
-        return self.language.say(words, chance=math.exp(threshold))
+            return say("by the intervals")
+        chance = math.exp(threshold)
+        return say("above {chance:.1%}" if above else "below {chance:.1%}", chance=chance)
 
     def _limited(self, target: Target) -> str:
         """A target and its limit, for example `turbidity (at most 5 NTU)`."""
@@ -135,7 +132,11 @@ class VerdictReasons:
         decided = intervals if verdict == Judgement.UNCERTAIN else verdict
         other = Judgement.NOT_CLEAN if decided == Judgement.CLEAN else Judgement.CLEAN
         return self.language.say(
-            WRONG[other],
+            (
+                "{sentence}; of {n} such training phases {wrong} were clean"
+                if other == Judgement.CLEAN
+                else "{sentence}; of {n} such training phases {wrong} were not clean"
+            ),
             sentence=self._crossing(values, intervals),
             n=len(known),
             wrong=int((known[TRUTH] == other).sum()),
