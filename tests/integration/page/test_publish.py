@@ -85,15 +85,15 @@ def test_a_year_of_history_is_thinned_out_and_says_so(engine: Engine, source: So
     assert "model 2" in page
 
 
-@pytest.mark.parametrize("params", ["params.yaml", "examples/hydraulics/params.yaml"])
+@pytest.mark.parametrize("file", ["params.yaml", "examples/hydraulics/params.yaml"])
 @pytest.mark.parametrize("language", ["en", "de"])
 def test_an_empty_database_says_what_to_do_first(
-    params: str, language: str, engine: Engine, home: Path
+    file: str, language: str, engine: Engine, home: Path
 ) -> None:
-    content = (ROOT / params).read_text(encoding="utf-8").replace("language: en", "")
-    file = home / "other.yaml"
-    file.write_text(f"language: {language}\n{content}", encoding="utf-8")
-    spec = load_soft_sensor(file)
+    content = (ROOT / file).read_text(encoding="utf-8").replace("language: en", "")
+    params = home / "other.yaml"
+    params.write_text(f"language: {language}\n{content}", encoding="utf-8")
+    spec = load_soft_sensor(params)
     with engine.begin() as connection:
         for table in ("online", "archived", "rejected", "laboratory"):
             for prefix in ("", "test_"):
