@@ -99,8 +99,8 @@ class _Answers:
     reasons: VerdictReasons
 
     def _place(self, prediction: Prediction) -> int:
-        spec = self.reasons.spec
-        return int(self.keys.get_loc(tuple(prediction.values[key] for key in spec.columns.keys)))
+        keys = self.reasons.spec.columns.keys
+        return self.keys.tolist().index(tuple(prediction.values[key] for key in keys))
 
     def why(self, prediction: Prediction) -> tuple[str, ...]:
         """Why a phase has its verdict."""

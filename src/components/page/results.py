@@ -119,8 +119,15 @@ def _result(
     values = measured.get(keys, {})
     estimates = []
     for target in spec.targets:
-        numbers = (float(row[name]) for name in (target.name, target.lower, target.upper))
-        estimates.append(Estimate(target, *numbers, values.get(target.name, math.nan)))
+        estimates.append(
+            Estimate(
+                target,
+                value=float(row[target.name]),
+                lower=float(row[target.lower]),
+                upper=float(row[target.upper]),
+                measured=values.get(target.name, math.nan),
+            )
+        )
     return Result(
         experiment=keys[0],
         phase=spec.phase(keys[1]),

@@ -141,7 +141,7 @@ class _Unwell(Source):
     """An installation that fails while its pages are written."""
 
     @property
-    def model(self) -> None:  # type: ignore[override]
+    def model(self) -> None:
         """As when the disk is full, or the server goes away."""
         raise RuntimeError("no more pages")
 
