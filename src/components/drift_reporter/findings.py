@@ -60,7 +60,8 @@ class Finding:
         what: which sensor or target, what has changed, and since when.
         certainty: how often chance alone would lead to it in a healthy month.
         advice: what to do now.
-        sizes: by how much a sensor reads wrongly: phase, in its unit, and as a share.
+        sizes: what a sensor differs by from what is expected: phase, in its unit, and as a share.
+        culprit: title of the sensor that reads wrongly; empty where none is accused.
     """
 
     status: Status
@@ -68,6 +69,7 @@ class Finding:
     certainty: str
     advice: str
     sizes: tuple[tuple[str, str, str], ...] = ()
+    culprit: str = ""
 
     @property
     def words(self) -> dict[str, str]:
@@ -98,6 +100,7 @@ def findings(verdict: Verdict, evidence: Evidence, spec: SoftSensor) -> list[Fin
                 certainty=_certainty(strongest["p_holm"], language),
                 advice=_advice(strongest, verdict, spec),
                 sizes=_sizes(rows, verdict, evidence, spec),
+                culprit=_culprit(rows, verdict, spec),
             )
         )
     return sorted(listed, key=lambda finding: finding.status != Status.ALARM)
@@ -221,6 +224,12 @@ def _sizes(
         )
         for size in found_sizes
     )
+
+
+def _culprit(rows: pd.DataFrame, verdict: Verdict, spec: SoftSensor) -> str:
+    part = rows["part"].iloc[0]
+    fault = next((fault for fault in verdict.faults if part in fault), ())
+    return title(fault, spec) if fault else ""
 
 
 def _since(name: str, kinds: set[str], verdict: Verdict, spec: SoftSensor) -> str:
