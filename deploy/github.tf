@@ -78,7 +78,7 @@ resource "aws_iam_policy" "release" {
       },
       {
         Effect   = "Allow"
-        Action   = "ecs:RegisterTaskDefinition"
+        Action   = ["ecs:RegisterTaskDefinition", "ecs:TagResource"]
         Resource = [for task in aws_ecs_task_definition.this : "${task.arn_without_revision}:*"]
       },
       {

@@ -26,7 +26,7 @@ locals {
   environment = merge(
     local.not_set,
     # What CloudWatch can query and plot.
-    { LOG_FORMAT = "json", METRICS = "emf" },
+    { LOG_FORMAT = "json", METRICS = "emf:${var.name}" },
     { DB_SSLMODE = "require" },
     var.create_database && !contains(keys(var.environment), "DB_SSLMODE") ? local.verified : {},
     var.environment,

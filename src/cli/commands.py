@@ -21,6 +21,7 @@ from typer.core import TyperGroup
 
 from src.errors import DataError, InboxHeld, InvalidKey, VersionLost
 from src.logger import job as command
+from src.metrics import publish
 from src.safe_text import safe
 from src.settings import Settings
 from src.soft_sensor import SoftSensor, load_soft_sensor
@@ -469,6 +470,8 @@ def status(
             return
         age = Journal(engine, spec).age_of_last_good(pipeline)
         console.show_line(console.last_good_run(pipeline, age))
+        hours = None if age is None else age / timedelta(hours=1)
+        publish(settings, pipeline, "status", last_good_run_age_hours=hours)
     if age is None or age > limit:
         raise typer.Exit(1)
 

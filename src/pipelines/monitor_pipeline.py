@@ -21,11 +21,14 @@ from src.components.predictor.scoring import Served
 from src.components.registry import cache
 from src.components.registry.versions import Registry
 from src.logger import job
+from src.metrics import publish
 from src.orchestration import flow, task
 from src.settings import Settings
 from src.soft_sensor import SoftSensor, load_soft_sensor
 
 logger = logging.getLogger(__name__)
+
+SEVERITY = {Status.NO_DRIFT: 0, Status.WATCH: 1, Status.ALARM: 2}  # in METRICS
 
 
 @flow
@@ -68,6 +71,8 @@ def monitor(
                     details["mail"] = deliver(written, run_id, log, settings)
                 # Last, in one transaction: a run that fails earlier is repeated as a whole.
                 log.complete(run_id, evidence, verdict, details)
+    if not period.requested:
+        publish(settings, PIPELINE, "run", verdict=SEVERITY.get(verdict.status))
     return verdict.status
 
 

@@ -6,6 +6,7 @@ Run from a checkout: `python src/pipelines/predict_pipeline.py`, or `impress pre
 from __future__ import annotations
 
 import logging
+from dataclasses import asdict
 
 from src.components.database.connection import connect
 from src.components.database.journal import Journal
@@ -17,11 +18,14 @@ from src.components.inbox.transaction import Outcome, transaction
 from src.components.lineage import code_version
 from src.components.predictor.scoring import Served, score
 from src.logger import job
+from src.metrics import publish
 from src.orchestration import flow, task
 from src.settings import Settings
 from src.soft_sensor import SoftSensor, load_soft_sensor
 
 logger = logging.getLogger(__name__)
+
+COUNTED = ("scored", "kept", "waiting", "rejected", "purged")  # rows, in METRICS
 
 
 @flow
@@ -51,7 +55,10 @@ def predict(
                 run.set_aside()
                 outcome = run.complete(journal)
             purged = retention.purge(inbox, run_id, None if twins else settings.raw_archive)
-    logger.info("%s; %d purged", outcome, purged)
+    counts = {**asdict(outcome), "purged": purged}
+    logger.info("%s; %d purged", outcome, purged, extra={"counts": counts})
+    if not twins:
+        publish(settings, "predict", "run", **{f"rows_{name}": counts[name] for name in COUNTED})
     return outcome
 
 

@@ -46,7 +46,12 @@ BUILD = 3600  # s; building an image takes minutes, and its packages come over t
 HOME = "/var/lib/impress"
 GIT_HASH = "a" * 40
 CONTEXT = (
-    ".dockerignore", "setup.py", "constraints.txt", "params.yaml", "deploy/amazon-rds.pem", "src"
+    ".dockerignore",
+    "setup.py",
+    "constraints.txt",
+    "params.yaml",
+    "deploy/amazon-rds.pem",
+    "src",
 )
 # As Fargate runs them. Without a volume named here a container gets one that ends with it.
 HARDENED = (

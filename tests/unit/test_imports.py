@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import ROOT
 
-COMMON = {"errors", "files", "safe_text", "settings", "soft_sensor"}
+COMMON = {"errors", "files", "process", "safe_text", "settings", "soft_sensor"}
 COMPONENTS: dict[str, set[str]] = {
     "database": set(),
     "transformation": set(),
@@ -29,12 +29,14 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "files": set(),
     "safe_text": set(),
-    "logger": {"errors", "safe_text", "settings"},
+    "process": set(),
+    "logger": {"errors", "process", "safe_text", "settings"},
+    "metrics": {"files", "settings"},
     "orchestration": {"safe_text", "settings"},
     "simulator": COMMON,
     **{door: others | COMMON for door, others in COMPONENTS.items()},
-    "pipelines": {*COMPONENTS, *COMMON, "logger", "orchestration"},
-    "cli": {*COMPONENTS, *COMMON, "logger", "pipelines", "simulator"},
+    "pipelines": {*COMPONENTS, *COMMON, "logger", "metrics", "orchestration"},
+    "cli": {*COMPONENTS, *COMMON, "logger", "metrics", "pipelines", "simulator"},
 }
 ONLY_AT_THE_EDGE = {"prefect": {"orchestration"}, "typer": {"cli"}, "rich": {"cli"}}
 MODULES = sorted((ROOT / "src").rglob("*.py"))
