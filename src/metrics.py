@@ -60,5 +60,5 @@ def _prometheus(pipeline: str, figures: dict[str, float]) -> str:
     lines = []
     for name, value in figures.items():
         metric = f"{PREFIX}_{name}"
-        lines += [f"# TYPE {metric} gauge", f'{metric}{{pipeline="{pipeline}"}} {value:g}']
+        lines += [f"# TYPE {metric} gauge", f'{metric}{{pipeline="{pipeline}"}} {value!r}']
     return "\n".join(lines) + "\n"
