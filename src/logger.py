@@ -48,7 +48,7 @@ def job(name: str) -> Iterator[Settings]:
     any other failure shows its traceback in both. A job that is asked to stop exits with code 143.
     """
     logger = logging.getLogger(name)
-    with _safe_streams(), _safe_records(), stoppable(), ExitStack() as handlers:
+    with safe_output(), stoppable(), ExitStack() as handlers:
         console = logging.StreamHandler(sys.stderr)
         console.addFilter(lambda record: not getattr(record, "file_only", False))
         handlers.enter_context(_attached(console))
@@ -155,6 +155,13 @@ class _SafeStream:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+
+@contextmanager
+def safe_output() -> Iterator[None]:
+    """Let nothing that is printed or logged in this block show a secret."""
+    with _safe_streams(), _safe_records():
+        yield
 
 
 @contextmanager

@@ -34,6 +34,7 @@ ALLOWED: dict[str, set[str]] = {
     "metrics": {"files", "settings"},
     "orchestration": {"safe_text", "settings"},
     "simulator": COMMON,
+    "flows": {"logger", "orchestration", "pipelines", "process", "settings"},
     **{door: others | COMMON for door, others in COMPONENTS.items()},
     "pipelines": {*COMPONENTS, *COMMON, "logger", "metrics", "orchestration"},
     "cli": {*COMPONENTS, *COMMON, "logger", "metrics", "pipelines", "simulator"},
