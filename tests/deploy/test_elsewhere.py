@@ -103,9 +103,8 @@ def test_compose_starts_all_and_tells_of_failures_by_one_script() -> None:
 
 
 def test_both_crontabs_of_elsewhere_start_all() -> None:
-    crontabs = [
-        block for block in re.findall(r"```\n(.*?)```", ELSEWHERE, re.S) if "* * *" in block
-    ]
+    blocks = re.findall(r"^```\w*\n(.*?)^```$", ELSEWHERE, re.S | re.M)
+    crontabs = [block for block in blocks if "* * *" in block]
     assert len(crontabs) == 2
     for block in crontabs:
         for words in STARTED:

@@ -77,6 +77,8 @@ FOREIGN_OPTIONS = {
     "--env-manager": "mlflow models",
     "--volumes": "docker compose",
     "--build-arg": "docker",
+    "--key-id": "aws ssm put-parameter",
+    "--no-deps": "docker compose",
 }
 
 # Names in SQL statements that are PostgreSQL's and not those of our tables.
