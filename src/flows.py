@@ -1,7 +1,7 @@
 """The two jobs as flows for a worker of Prefect, see prefect.yaml.
 
-Only for installations that start them from Prefect: importing this imports Prefect. `impress predict`
-and `impress monitor` need none of it.
+Only for installations that start them from Prefect: importing this imports Prefect. The commands
+`impress predict` and `impress monitor` need none of it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from src.settings import Settings
 
 @contextmanager
 def _configured() -> Iterator[Settings]:
-    """The settings of the worker's environment, in a process that shows no secret and can be stopped."""
+    """The settings of the worker's environment; its process shows no secret and can be stopped."""
     with safe_output(), stoppable():
         settings = Settings()
         settings.export()

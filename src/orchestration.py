@@ -127,4 +127,5 @@ def _prefect() -> Any:
 
     for ours in ("src", "__main__"):
         logging.getLogger(ours).addHandler(APILogHandler())
+        logging.getLogger(ours).setLevel(logging.INFO)  # a worker's process has no `logger.job`
     return prefect

@@ -1,9 +1,9 @@
-"""This process: the number of its run, and whether it was asked to stop, which takes two seconds at most.
+"""The number of this process's run, and whether the process was asked to stop.
 
-Platforms send SIGTERM, and kill two to thirty seconds later. The main thread is told by an exception,
-which rolls back what is open. While it waits in C code, such as for an answer of PostgreSQL, it would
-not hear of that; so another thread cancels what it waits for, and ends the process if that takes too
-long.
+Platforms send SIGTERM, and kill some seconds later. The main thread is told by an exception, which
+rolls back what is open. While it waits in C code, such as for an answer of PostgreSQL, it would not
+hear of that; so another thread cancels what it waits for, and ends the process if that takes too
+long. All of it takes two seconds at most.
 """
 
 from __future__ import annotations

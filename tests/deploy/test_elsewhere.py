@@ -1,4 +1,4 @@
-"""The examples for other platforms: compose.yaml, kubernetes.yaml and the crontab of elsewhere.md."""
+"""The examples for other platforms: compose.yaml, kubernetes.yaml, crontabs of elsewhere.md."""
 
 from __future__ import annotations
 
@@ -144,9 +144,8 @@ def run_and_tell(
     if shutil.which("wget") is None:
         pytest.skip("there is no wget on this machine")
     docker = folder / "docker"
-    docker.write_text(
-        f'#!/bin/sh\necho "$PWD: $*" > {folder}/words\nexit {code}\n', encoding="utf-8"
-    )
+    script = f'#!/bin/sh\necho "$PWD: $*" > {folder}/words\nexit {code}\n'
+    docker.write_text(script, encoding="utf-8")
     docker.chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}:{Path(sys.executable).parent}:/usr/bin:/bin")
     monkeypatch.setenv("ALERT_URL", url)
@@ -171,7 +170,7 @@ def test_success_is_not_posted(
     tmp_path: Path, webhook: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_and_tell(tmp_path, 0, webhook, monkeypatch)
-    assert _Webhook.received == []
+    assert not _Webhook.received
 
 
 @pytest.mark.parametrize("path", [None, "/refused"])

@@ -127,12 +127,12 @@ def test_every_alarm_reaches_the_one_address(client: Any) -> None:
     }
     assert all(alarm["AlarmActions"] == [topic["TopicArn"]] for alarm in alarms)
     attributes = client("sns").get_topic_attributes(TopicArn=topic["TopicArn"])["Attributes"]
-    allowed = json.loads(attributes["Policy"])["Statement"]
-    assert {part["Principal"]["Service"] for part in allowed} == {
+    publishing = json.loads(attributes["Policy"])["Statement"]
+    assert {part["Principal"]["Service"] for part in publishing} == {
         "events.amazonaws.com",
         "cloudwatch.amazonaws.com",
     }
-    assert all("Condition" in part for part in allowed)
+    assert all("Condition" in part for part in publishing)
 
 
 def test_silence_for_a_day_is_an_alarm(client: Any) -> None:

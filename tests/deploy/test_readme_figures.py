@@ -1,4 +1,4 @@
-"""Figures and queries in deploy/README.md: the sums are right, and the queried fields are logged."""
+"""Figures and queries in deploy/README.md: sums are right, and queried fields are logged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run that is asked to stop, whatever it is waiting for: it ends in time and leaves nothing behind."""
+"""A run that is asked to stop ends in time, whatever it waits for, and leaves nothing behind."""
 
 from __future__ import annotations
 
