@@ -69,9 +69,9 @@ def command(name: str) -> Iterator[Settings]:
     """Run a job, see `logger.job`; on a terminal its long steps have a bar."""
     with job(name) as settings, ExitStack() as watching:
         if sys.stderr.isatty():
-            from src.cli.console import bar
+            from src.cli.console import progress_bar
 
-            watching.enter_context(watched(bar))
+            watching.enter_context(watched(progress_bar))
         yield settings
 
 
@@ -117,7 +117,7 @@ def _signed(reason: str | None) -> str | None:
 
 @main.callback()
 def about(
-    version: Annotated[
+    _: Annotated[
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="show the version"),
     ] = False,

@@ -120,7 +120,7 @@ def _plain(value: Any) -> Any:
 
 
 @contextmanager
-def bar(title: str, total: int | None) -> Iterator[Advance]:
+def progress_bar(title: str, total: int | None) -> Iterator[Advance]:
     """A bar on the terminal for one step, see `progress.watched`; it goes when the step ends."""
     columns = (
         SpinnerColumn(),
