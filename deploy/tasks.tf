@@ -10,6 +10,7 @@ locals {
     DB_SSLMODE          = ""
     DB_SSLROOTCERT      = ""
     RAW_ARCHIVE         = ""
+    PAGE_TARGET         = ""
     MLFLOW_TRACKING_URI = ""
     MODEL_TRUSTED_KEYS  = ""
     EMAIL_SENDER        = ""
@@ -24,6 +25,7 @@ locals {
   environment = merge(
     local.not_set,
     { DB_SSLMODE = "require" },
+    local.page_environment,
     var.environment,
     var.create_database ? { DB_HOSTNAME = aws_db_instance.this[0].address, DB_NAME = "impress" } : {},
   )

@@ -597,6 +597,42 @@ def why(experiment: Annotated[str, typer.Argument(help="number or name")]) -> No
         show_why(engine, settings, contract(settings), experiment)
 
 
+@main.command()
+def page(
+    to: Annotated[
+        Path | None, typer.Option(help="folder for the pages, instead of PAGE_TARGET")
+    ] = None,
+) -> None:
+    """Write the pages: the week, the history, each phase, the sensors, the model and the state."""
+    from src.cli.console import show_line
+    from src.pipelines.page_pipeline import write_site
+
+    with command("page") as settings:
+        target = str(to.absolute()) if to else settings.page_target
+        target = target or str(settings.artifacts / "page")
+        count = write_site(settings, target)
+        show_line(f"{count} pages are in {target}")
+
+
+@main.command()
+def ui(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="of 127.0.0.1")] = 8050,
+) -> None:
+    """Show the pages in this machine's browser, live from the database, until Ctrl-C.
+
+    They are read only, and anybody on this machine can read them: for others put a proxy with a
+    login in front.
+    """
+    from src.cli.console import show_line
+    from src.components.database.connection import connect
+
+    with command("ui") as settings, connect(settings, read_only=True) as engine:
+        from src.components.page.server import application, serve
+
+        app = application(engine, settings, contract(settings))
+        serve(app, port, lambda address: show_line(f"{address}  (Ctrl-C ends it)"))
+
+
 rejected_commands = typer.Typer(invoke_without_command=True)
 main.add_typer(rejected_commands, name="rejected")
 

@@ -9,7 +9,15 @@ import pytest
 
 from tests.conftest import ROOT
 
-COMMON = {"errors", "files", "progress", "safe_text", "settings", "soft_sensor"}
+COMMON = {
+    "errors",
+    "files",
+    "language",
+    "progress",
+    "safe_text",
+    "settings",
+    "soft_sensor",
+}
 COMPONENTS: dict[str, set[str]] = {
     "database": set(),
     "transformation": set(),
@@ -20,11 +28,22 @@ COMPONENTS: dict[str, set[str]] = {
     "registry": {"lineage", "predictor"},
     "inbox": {"database", "predictor", "transformation"},
     "trainer": {"database", "ingestion", "predictor", "transformation"},
-    "drift_reporter": {"database", "predictor", "transformation"},
+    "drift_reporter": {"database", "emailer", "predictor", "transformation"},
+    "page": {
+        "database",
+        "drift_reporter",
+        "inbox",
+        "predictor",
+        "registry",
+        "trainer",
+        "transformation",
+    },
+    "weekly": {"database", "emailer", "page", "predictor"},
 }
 ALLOWED: dict[str, set[str]] = {
     "params_file": {"errors"},
-    "soft_sensor": {"errors", "params_file"},
+    "language": set(),
+    "soft_sensor": {"errors", "language", "params_file"},
     "settings": {"errors", "safe_text"},
     "errors": set(),
     "files": set(),

@@ -30,7 +30,7 @@ EMBEDDED = "pgdata"  # folder of the embedded server's data, under artifacts/
 
 
 @contextmanager
-def connect(settings: Settings, create: bool = False) -> Iterator[Engine]:
+def connect(settings: Settings, create: bool = False, read_only: bool = False) -> Iterator[Engine]:
     """Yield an engine on the configured PostgreSQL, else on the embedded one.
 
     It does not pool: a batch job needs few connections, and closing one releases its locks. The
@@ -39,6 +39,7 @@ def connect(settings: Settings, create: bool = False) -> Iterator[Engine]:
 
     Args:
         create: create the embedded database if it does not exist.
+        read_only: PostgreSQL refuses whatever would change a table.
 
     Raises:
         DatabaseUnavailable: when the embedded server does not exist or cannot be used.
@@ -59,13 +60,13 @@ def connect(settings: Settings, create: bool = False) -> Iterator[Engine]:
             connect_args={"connect_timeout": 15, **_tls(settings), **_KEEPALIVE, **_ENCODING},
         )
         try:
-            yield _with_known_settings(engine)
+            yield _with_known_settings(engine, read_only)
         finally:
             engine.dispose()
     else:
         with embedded.serve(settings.artifacts / EMBEDDED, create) as address:
             yield _with_known_settings(
-                create_engine(address, poolclass=NullPool, connect_args=_ENCODING)
+                create_engine(address, poolclass=NullPool, connect_args=_ENCODING), read_only
             )
 
 
@@ -99,7 +100,7 @@ def _tls(settings: Settings) -> dict[str, str]:
     return options
 
 
-def _with_known_settings(engine: Engine) -> Engine:
+def _with_known_settings(engine: Engine, read_only: bool) -> Engine:
     """Return times in UTC and numbers as `float`, whatever server, database and role prefer.
 
     NUMERIC is as good as DOUBLE PRECISION in any table. Of times see `_moment`.
@@ -107,7 +108,7 @@ def _with_known_settings(engine: Engine) -> Engine:
 
     def prepare(connection: Any, _: Any) -> None:
         with closing(connection.cursor()) as cursor:
-            cursor.execute(_SETTINGS)
+            cursor.execute(f"{_SETTINGS}; {_READ_ONLY}" if read_only else _SETTINGS)
         connection.commit()
         register_type(new_type(DECIMAL.values, "NUMBER", FLOAT), connection)
         for kind in (PYDATETIME, PYDATETIMETZ):
@@ -120,6 +121,7 @@ def _with_known_settings(engine: Engine) -> Engine:
 
 # Roles and databases may have others; with fewer digits all numbers would be rounded.
 _SETTINGS = "SET TIME ZONE 'UTC'; SET IntervalStyle = postgres; SET extra_float_digits = 1"
+_READ_ONLY = "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"
 
 
 def _moment(kind: Any, text: str | None, cursor: Any) -> datetime | None:

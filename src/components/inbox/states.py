@@ -237,6 +237,11 @@ class Inbox:
         counts["predictions"] = self._count(self.names.archived.name)
         return counts
 
+    def phase_counts(self) -> dict[str, int]:
+        """Phases of the inbox by state."""
+        query = f"SELECT {STATE}, count(*) FROM ({self.states()}) AS s GROUP BY {STATE}"
+        return {state: int(n) for state, n in self.connection.execute(text(query), self.binds())}
+
     def _count(self, table: str) -> int:
         return int(self.connection.scalar(text(f'SELECT count(*) FROM "{table}"')) or 0)
 
