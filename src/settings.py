@@ -78,6 +78,13 @@ def _address(text: str) -> str:
     return text
 
 
+def _web_address(text: str) -> str:
+    """An address that a browser opens, without a login in it."""
+    if not re.match(r"https?://[^/@\s]+(/|$)", text, re.IGNORECASE):
+        raise ValueError("is not an address such as https://impress.example.org/")
+    return text
+
+
 def _host(text: str) -> str:
     """Names or addresses of servers, separated by commas, or the folder of a local socket."""
     if not re.fullmatch(r"[\w.:%,-]+|/.*", text):
@@ -126,6 +133,7 @@ LocalPath = Annotated[Path, BeforeValidator(_local)]
 ArchiveRoot = Annotated[str, AfterValidator(_archive)]
 Authority = Annotated[str, AfterValidator(_authority)]
 Address = Annotated[str, AfterValidator(_address)]
+WebAddress = Annotated[str, AfterValidator(_web_address)]
 Host = Annotated[str, AfterValidator(_host)]
 Metrics = Annotated[str, AfterValidator(_metrics)]
 Mailbox = Annotated[str, AfterValidator(_mailbox)]
@@ -167,6 +175,14 @@ class Settings(BaseSettings):
         None, description="where purged rows go, a folder or s3://..."
     )
 
+    page_target: ArchiveRoot | None = Field(
+        None, description="where predict and monitor publish the pages, a folder or s3://..."
+    )
+
+    page_url: WebAddress | None = Field(
+        None, description="where people open the pages; mails link to it"
+    )
+
     mlflow_tracking_uri: Address | None = Field(None, description="registry; without it SQLite")
     mlflow_tracking_username: str | None = Field(None, description="user of the registry")
     mlflow_tracking_password: SecretStr | None = Field(None, description="its password or token")
@@ -194,7 +210,12 @@ class Settings(BaseSettings):
     smtp_security: Literal["starttls", "tls"] = Field(
         "starttls", description="how SMTP_HOST begins TLS: when asked to, or with the first byte"
     )
-    email_max_mb: float = Field(10, ge=0, description="MB; a larger report (zip) is not attached")
+    email_weekly: bool | None = Field(
+        None, description="a letter a week about the results; by default if SMTP_HOST is set"
+    )
+    email_max_mb: float = Field(
+        0, ge=0, description="MB (zip) up to which Evidently's page is attached; 0: never"
+    )
 
     prefect_api_url: Address | None = Field(
         None, description="with it pipelines run as Prefect flows"
@@ -246,6 +267,11 @@ class Settings(BaseSettings):
     def sslmode(self) -> str:
         """How a connection to PostgreSQL is secured."""
         return self.db_sslmode or ("verify-full" if self.db_sslrootcert else "prefer")
+
+    @property
+    def weekly_letter(self) -> bool:
+        """Whether people get a letter a week."""
+        return bool(self.smtp_host) if self.email_weekly is None else self.email_weekly
 
     @property
     def artifacts(self) -> Path:

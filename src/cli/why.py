@@ -2,45 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pandas as pd
-from sqlalchemy import Connection, Double, Engine, select, text
+from sqlalchemy import Engine
 
 from src.cli.console import show_line, show_rule, show_table, stamp
-from src.cli.why_verdict import explained
-from src.components.database.schema import require_fit
-from src.components.database.tables import NEWEST_FIRST, tables
+from src.components.page.trace import (
+    Prediction,
+    beyond_training,
+    read_predictions,
+    trained_range,
+    whole,
+)
 from src.components.predictor.bundle import Bundle
 from src.components.predictor.flags import describe
 from src.components.registry.cache import fetch
 from src.components.registry.versions import Registry
 from src.components.trainer.explanation import BASE_VALUE, shapley_values
 from src.components.trainer.model_card import bias
-from src.errors import DataError, ImpressError
+from src.components.trainer.verdict_reasons import VerdictReasons
+from src.errors import ImpressError
 from src.settings import Settings
-from src.soft_sensor import Phase, SoftSensor
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The newest prediction of a phase, and where it comes from.
-
-    Attributes:
-        row: its row of the ledger, a frame of one row.
-        older: number of older predictions of the same phase.
-        code_version: of the run that made it.
-    """
-
-    phase: Phase
-    row: pd.DataFrame
-    older: int
-    code_version: str
-
-    @property
-    def values(self) -> pd.Series:
-        """The row's values by column."""
-        return self.row.iloc[0]
+from src.soft_sensor import SoftSensor
 
 
 def show_why(engine: Engine, settings: Settings, spec: SoftSensor, experiment: str) -> None:
@@ -50,7 +32,7 @@ def show_why(engine: Engine, settings: Settings, spec: SoftSensor, experiment: s
         DataError: when nothing was predicted for it.
     """
     registry = Registry(settings, spec.name)
-    for prediction in read_predictions(engine, spec, experiment):
+    for prediction in read_predictions(engine, spec, spec.experiment_key(experiment)):
         show_rule(f"experiment {experiment}, {prediction.phase.name}")
         _show_origin(prediction)
         bundle = _fetch_bundle(registry, prediction, spec)
@@ -62,45 +44,6 @@ def show_why(engine: Engine, settings: Settings, spec: SoftSensor, experiment: s
         _show_features(prediction, bundle, spec)
         if bundle:
             _show_model(bundle)
-
-
-def read_predictions(engine: Engine, spec: SoftSensor, experiment: str) -> list[Prediction]:
-    """The newest prediction of each phase of an experiment.
-
-    Raises:
-        DataError: when there is none.
-    """
-    archived = tables(spec).archived
-    own = archived.c[spec.columns.experiment] == spec.experiment_key(experiment)
-    with engine.connect() as connection:
-        require_fit(connection, [archived])
-        query = select(archived).where(own).order_by(text(NEWEST_FIRST))
-        ledger = pd.read_sql(query, connection)
-        code_versions = _code_versions(connection, ledger["run_id"], spec)
-    if ledger.empty:
-        raise DataError(
-            f"nothing was predicted for experiment {experiment}: see `impress status` and "
-            "`impress rejected`"
-        )
-    numbers = [column.name for column in archived.columns if isinstance(column.type, Double)]
-    ledger = ledger.astype(dict.fromkeys(numbers, "float64"))
-    predictions = []
-    for phase in spec.phases:
-        rows = ledger[ledger[spec.columns.phase] == phase.value].reset_index(drop=True)
-        if not rows.empty:
-            code = code_versions.get(_whole(rows["run_id"].iloc[0])) or "unknown"
-            predictions.append(Prediction(phase, rows.head(1), len(rows) - 1, code))
-    return predictions
-
-
-def _code_versions(
-    connection: Connection, run_ids: pd.Series, spec: SoftSensor
-) -> dict[int | None, str | None]:
-    """Code version by run."""
-    runs = tables(spec).runs
-    query = select(runs.c.id, runs.c.code_version)
-    own = query.where(runs.c.id.in_([int(run_id) for run_id in run_ids.dropna().unique()]))
-    return {run.id: run.code_version for run in connection.execute(own)}
 
 
 def _fetch_bundle(registry: Registry, prediction: Prediction, spec: SoftSensor) -> Bundle | None:
@@ -119,9 +62,9 @@ def _show_origin(prediction: Prediction) -> None:
     period = f"{stamp(row['first_timestamp'])} to {stamp(row['last_timestamp'])} UTC"
     purged = row["purged_at"]
     raw_rows = "still in the inbox" if pd.isna(purged) else f"removed {_moment(purged)}"
-    run = f"run {_whole(row['run_id'])}, code {prediction.code_version}"
+    run = f"run {whole(row['run_id'])}, code {prediction.code_version}"
     show_line(
-        f"from       {_whole(row['n_samples'])} valid rows, stamped {period}; raw rows {raw_rows}"
+        f"from       {whole(row['n_samples'])} valid rows, stamped {period}; raw rows {raw_rows}"
     )
     show_line(
         f"predicted  {_moment(row['predicted_at'])} by version {row['model_version']} in {run}"
@@ -135,7 +78,7 @@ def _show_verdict(prediction: Prediction, bundle: Bundle | None, spec: SoftSenso
     verdict = prediction.values["verdict"]
     show_line(f"verdict    {verdict or 'none: this phase is not judged'}")
     if verdict and bundle:
-        for sentence in explained(prediction.row, bundle, spec):
+        for sentence in VerdictReasons(bundle, spec).explained(prediction.row):
             show_line(f"           {sentence}")
 
 
@@ -144,11 +87,6 @@ def _show_flags(prediction: Prediction, spec: SoftSensor) -> None:
     show_line(f"flags      {flags or 'none'}")
     for code, meaning in describe(flags, spec).items():
         show_line(f"           {code}: {meaning}")
-
-
-def _whole(value: float | None) -> int | None:
-    """A whole number, None in rows that are older than its column."""
-    return None if value is None or pd.isna(value) else int(value)
 
 
 def _moment(moment: pd.Timestamp | None) -> str:
@@ -203,7 +141,8 @@ def _show_features(prediction: Prediction, bundle: Bundle | None, spec: SoftSens
     beyond = set[str]()
     if bundle:
         heading = "features; * outside the range of the training rows of this phase"
-        beyond = _beyond_training(prediction, bundle, spec)
+        trained = trained_range(bundle, prediction.phase, spec)
+        beyond = beyond_training(prediction, trained, spec)
     rows = []
     for sensor in spec.sensors:
         cells = []
@@ -212,15 +151,6 @@ def _show_features(prediction: Prediction, bundle: Bundle | None, spec: SoftSens
             cells.append(f"{prediction.values[name]:.4g}{mark}")
         rows.append([sensor.title, sensor.unit, *cells])
     show_table(heading, ["sensor", "unit", *spec.statistics], rows)
-
-
-def _beyond_training(prediction: Prediction, bundle: Bundle, spec: SoftSensor) -> set[str]:
-    """Features beyond the range of the training rows of the same phase."""
-    same_phase = bundle.reference[spec.columns.phase] == prediction.phase.value
-    trained = bundle.reference.loc[same_phase, spec.features]
-    features = prediction.row[spec.features].iloc[0]
-    beyond = (features < trained.min()) | (features > trained.max())
-    return set(beyond.index[beyond])
 
 
 def _show_model(bundle: Bundle) -> None:

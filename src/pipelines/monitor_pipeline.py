@@ -23,6 +23,7 @@ from src.components.registry.versions import Registry
 from src.logger import job
 from src.metrics import publish
 from src.orchestration import flow, task
+from src.pipelines.page_pipeline import publish_site
 from src.settings import Settings
 from src.soft_sensor import SoftSensor, load_soft_sensor
 
@@ -59,20 +60,28 @@ def monitor(
                 log.journal.note_skipped(PIPELINE, code_version(settings))
                 return SKIPPED
             with log.journal.run(PIPELINE, code_version(settings)) as run_id:
-                log.note_sent(run_id, deliver_kept(settings))
+                log.journal.note_sent(run_id, deliver_kept(settings))
                 period = log.period(since, until)
                 month = gather.archived(engine, spec, period)
                 model = fetch_production(settings, spec)
                 evidence = gather_evidence(log, period, month, model)
                 verdict = judge(evidence, spec)
-                written = write_report(verdict, evidence, spec, settings.artifacts / "reports")
+                written = write_report(
+                    verdict, evidence, spec, settings.artifacts / "reports", settings.page_url
+                )
                 details = {"report": str(written.page)}
                 if always_mail or (verdict.status == Status.ALARM and not period.requested):
                     details["mail"] = deliver(written, run_id, log, settings)
                 # Last, in one transaction: a run that fails earlier is repeated as a whole.
+<<<<<<< HEAD
                 log.complete(run_id, evidence, verdict, details)
     if not period.requested:
         publish(settings, PIPELINE, "run", verdict=SEVERITY.get(verdict.status))
+=======
+                found = written.summary.findings
+                log.complete(run_id, evidence, verdict, details, findings=found)
+    publish_site(settings)
+>>>>>>> main
     return verdict.status
 
 
@@ -84,20 +93,20 @@ def fetch_production(settings: Settings, spec: SoftSensor) -> Served:
 
 @task()
 def deliver(written: Report, run_id: int, log: MonitoringLog, settings: Settings) -> str:
-    """Send the summary with the report attached, once for each period and verdict."""
+    """Send the summary with its pictures, once for each period and verdict."""
     letter = Letter(
         key=written.key(f"{settings.db_hostname or 'embedded'}/{settings.db_name}", run_id),
         subject=written.summary.headline,
-        text=written.summary.text(),
-        html=written.summary.html(written.pictures, picture_source),
+        text=written.summary.text(settings.page_url),
+        html=written.summary.html(written.pictures, picture_source, settings.page_url),
         pictures=tuple(written.pictures),
-        report=written.page,
+        report=written.charts,
     )
     message = message_id(letter.key)
-    if log.was_sent(message):
+    if log.journal.was_sent(message):
         return "sent by an earlier run"
     destination = outbox.send(compose(letter, settings), settings)
-    log.note_sent(run_id, [message])
+    log.journal.note_sent(run_id, [message])
     return destination
 
 

@@ -1,4 +1,4 @@
-"""Predict: the inbox in, the ledger out, with the Production model.
+"""Predict: the inbox in, the ledger out, with the Production model; then pages and the weekly letter.
 
 Run from a checkout: `python src/pipelines/predict_pipeline.py`, or `impress predict`.
 """
@@ -17,9 +17,12 @@ from src.components.inbox.states import Inbox, Window
 from src.components.inbox.transaction import Outcome, transaction
 from src.components.lineage import code_version
 from src.components.predictor.scoring import Served, score
+from src.errors import advice
 from src.logger import job
 from src.metrics import publish
 from src.orchestration import flow, task
+from src.pipelines.page_pipeline import publish_site
+from src.progress import through
 from src.settings import Settings
 from src.soft_sensor import SoftSensor, load_soft_sensor
 
@@ -47,18 +50,26 @@ def predict(
         with journal.run("predict", code_version(settings)) as run_id:
             inbox = Inbox(connection, spec, prefix)
             with transaction(inbox, run_id) as run:
-                if run.take_stock(rescore):
+                if due := run.take_stock(rescore):
                     with due_features(engine, inbox) as batches:
                         model = fetch_production(settings, spec)  # while PostgreSQL computes
-                        for features in batches:
+                        for features in through(batches, "scoring phases", due):
                             run.archive(score(features, model, spec))
                 run.set_aside()
                 outcome = run.complete(journal)
             purged = retention.purge(inbox, run_id, None if twins else settings.raw_archive)
+<<<<<<< HEAD
     counts = {**asdict(outcome), "purged": purged}
     logger.info("%s; %d purged", outcome, purged, extra={"counts": counts})
     if not twins:
         publish(settings, "predict", "run", **{f"rows_{name}": counts[name] for name in COUNTED})
+=======
+    logger.info("%s; %d purged", outcome, purged)
+    if not twins:
+        publish_site(settings)
+        if outcome.scored:
+            send_letter(settings, spec, run_id)
+>>>>>>> main
     return outcome
 
 
@@ -68,6 +79,21 @@ def fetch_production(settings: Settings, spec: SoftSensor) -> Served:
     from src.components.registry import cache, versions
 
     return cache.fetch_production(versions.Registry(settings, spec.name))
+
+
+@task()
+def send_letter(settings: Settings, spec: SoftSensor, run_id: int) -> None:
+    """The letter of the week. What the run has done stands, whatever becomes of the letter."""
+    if not settings.weekly_letter:
+        return
+    from src.components.weekly.letter import send_weekly
+
+    try:
+        with connect(settings) as engine:
+            send_weekly(engine, run_id, spec, settings)
+    except Exception as error:  # pylint: disable=broad-exception-caught  # see above
+        logger.warning("the weekly letter was not sent: %s", advice(error) or repr(error))
+        logger.info("traceback:", exc_info=True, extra={"file_only": True})
 
 
 if __name__ == "__main__":

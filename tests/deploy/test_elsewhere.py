@@ -140,7 +140,7 @@ def fixture_webhook() -> Iterator[str]:
 def run_and_tell(
     folder: Path, code: int, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> subprocess.CompletedProcess[str]:
-    """Run the script where `docker` is a program that writes down its words and ends with `code`."""
+    """Run the script where `docker` is a program that notes its words and ends with `code`."""
     if shutil.which("wget") is None:
         pytest.skip("there is no wget on this machine")
     docker = folder / "docker"

@@ -191,7 +191,7 @@ def fault_of_call(line: str) -> str | None:
     except ValueError:  # a span that ends within a quotation
         words = line.split()
     words = [word.rstrip(",") for word in words if not re.match(r"[\[(]?\.\.\.", word)]
-    if not words or words[0] in ("COMMAND", "--help"):
+    if not words or words[0] in ("COMMAND", "--help", "--version", "--install-completion"):
         return None
     name = " ".join(words[:2]) if " ".join(words[:2]) in program() else words[0]
     if name not in program():

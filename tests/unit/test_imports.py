@@ -9,7 +9,16 @@ import pytest
 
 from tests.conftest import ROOT
 
-COMMON = {"errors", "files", "process", "safe_text", "settings", "soft_sensor"}
+COMMON = {
+    "errors",
+    "files",
+    "language",
+    "process",
+    "progress",
+    "safe_text",
+    "settings",
+    "soft_sensor",
+}
 COMPONENTS: dict[str, set[str]] = {
     "database": set(),
     "transformation": set(),
@@ -20,14 +29,26 @@ COMPONENTS: dict[str, set[str]] = {
     "registry": {"lineage", "predictor"},
     "inbox": {"database", "predictor", "transformation"},
     "trainer": {"database", "ingestion", "predictor", "transformation"},
-    "drift_reporter": {"database", "predictor", "transformation"},
+    "drift_reporter": {"database", "emailer", "predictor", "transformation"},
+    "page": {
+        "database",
+        "drift_reporter",
+        "inbox",
+        "predictor",
+        "registry",
+        "trainer",
+        "transformation",
+    },
+    "weekly": {"database", "emailer", "page", "predictor"},
 }
 ALLOWED: dict[str, set[str]] = {
     "params_file": {"errors"},
-    "soft_sensor": {"errors", "params_file"},
+    "language": set(),
+    "soft_sensor": {"errors", "language", "params_file"},
     "settings": {"errors", "safe_text"},
     "errors": set(),
     "files": set(),
+    "progress": set(),
     "safe_text": set(),
     "process": set(),
     "logger": {"errors", "process", "safe_text", "settings"},

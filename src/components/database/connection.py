@@ -33,7 +33,7 @@ EMBEDDED = "pgdata"  # folder of the embedded server's data, under artifacts/
 
 
 @contextmanager
-def connect(settings: Settings, create: bool = False) -> Iterator[Engine]:
+def connect(settings: Settings, create: bool = False, read_only: bool = False) -> Iterator[Engine]:
     """Yield an engine on the configured PostgreSQL, else on the embedded one.
 
     It does not pool: a batch job needs few connections, and closing one releases its locks. The
@@ -42,6 +42,7 @@ def connect(settings: Settings, create: bool = False) -> Iterator[Engine]:
 
     Args:
         create: create the embedded database if it does not exist.
+        read_only: PostgreSQL refuses whatever would change a table.
 
     Raises:
         DatabaseUnavailable: when the embedded server does not exist or cannot be used.
@@ -62,15 +63,34 @@ def connect(settings: Settings, create: bool = False) -> Iterator[Engine]:
             connect_args={"connect_timeout": 15, **_tls(settings), **_KEEPALIVE, **_ENCODING},
         )
         try:
+<<<<<<< HEAD
             with _cancelled_when_stopped(_with_known_settings(engine)):
                 yield engine
+=======
+            yield _with_known_settings(engine, read_only)
+>>>>>>> main
         finally:
             engine.dispose()
     else:
         with embedded.serve(settings.artifacts / EMBEDDED, create) as address:
+<<<<<<< HEAD
             engine = create_engine(address, poolclass=NullPool, connect_args=_ENCODING)
             with _cancelled_when_stopped(_with_known_settings(engine)):
                 yield engine
+=======
+            yield _with_known_settings(
+                create_engine(address, poolclass=NullPool, connect_args=_ENCODING), read_only
+            )
+>>>>>>> main
+
+
+@contextmanager
+def transaction(engine: Engine, keep: bool = True) -> Iterator[Connection]:
+    """One transaction; all of it is undone at its end unless it is to be kept."""
+    with engine.connect() as connection, connection.begin() as changes:
+        yield connection
+        if not keep:
+            changes.rollback()
 
 
 def database_exists(settings: Settings) -> bool:
@@ -94,6 +114,7 @@ def _tls(settings: Settings) -> dict[str, str]:
     return options
 
 
+<<<<<<< HEAD
 @contextmanager
 def _cancelled_when_stopped(engine: Engine) -> Iterator[None]:
     """Cancel the statements of all connections when the process is asked to stop."""
@@ -110,6 +131,9 @@ def _cancelled_when_stopped(engine: Engine) -> Iterator[None]:
 
 
 def _with_known_settings(engine: Engine) -> Engine:
+=======
+def _with_known_settings(engine: Engine, read_only: bool) -> Engine:
+>>>>>>> main
     """Return times in UTC and numbers as `float`, whatever server, database and role prefer.
 
     NUMERIC is as good as DOUBLE PRECISION in any table. Of times see `_moment`.
@@ -117,7 +141,7 @@ def _with_known_settings(engine: Engine) -> Engine:
 
     def prepare(connection: Any, _: Any) -> None:
         with closing(connection.cursor()) as cursor:
-            cursor.execute(_SETTINGS)
+            cursor.execute(f"{_SETTINGS}; {_READ_ONLY}" if read_only else _SETTINGS)
         connection.commit()
         register_type(new_type(DECIMAL.values, "NUMBER", FLOAT), connection)
         for kind in (PYDATETIME, PYDATETIMETZ):
@@ -130,6 +154,7 @@ def _with_known_settings(engine: Engine) -> Engine:
 
 # Roles and databases may have others; with fewer digits all numbers would be rounded.
 _SETTINGS = "SET TIME ZONE 'UTC'; SET IntervalStyle = postgres; SET extra_float_digits = 1"
+_READ_ONLY = "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"
 
 
 def _moment(kind: Any, text: str | None, cursor: Any) -> datetime | None:

@@ -10,7 +10,8 @@ from datetime import timedelta
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, func, insert, select
+from sqlalchemy import Connection, Engine, Table, cast, func, insert, select
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import OperationalError
 
 from src.components.database.connection import storable
@@ -123,6 +124,26 @@ class Journal:
             details={**details, "file": storable(connection, details["file"])},
         )
         connection.execute(statement)
+
+    def was_sent(self, message: str) -> bool:
+        """Whether a run has sent the message with this id."""
+        query = select(func.count()).where(self.runs.c.details["sent"].contains([message]))
+        with self.engine.connect() as connection:
+            return bool(connection.scalar(query))
+
+    def note_sent(self, run_id: int, messages: list[str]) -> None:
+        """Record ids of messages at once, so that the record survives a run that is killed."""
+        if not messages:
+            return
+        sent = func.coalesce(self.runs.c.details["sent"], cast([], JSONB)).op("||")
+        noted = func.jsonb_build_object("sent", sent(cast(messages, JSONB)))
+        self.add_details(run_id, noted)
+
+    def add_details(self, run_id: int, details: Any) -> None:
+        """Add an object (JSONB) to the details of a run, in a transaction of its own."""
+        update = self.runs.update().where(self.runs.c.id == run_id)
+        with self.engine.begin() as connection:
+            connection.execute(update.values(details=self.runs.c.details.op("||")(details)))
 
     def _note_deaths(self, pipeline: str) -> None:
         """Record that runs without an end were killed.

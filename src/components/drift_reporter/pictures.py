@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -11,26 +12,33 @@ from src.components.drift_reporter.evidence import Evidence
 from src.components.drift_reporter.indicators import SENSOR_INDICATORS
 from src.components.drift_reporter.kinds import Kind
 from src.components.drift_reporter.status import Status
-from src.components.drift_reporter.summary import COLOURS, GREY
+from src.components.drift_reporter.summary import COLOURS
 from src.components.drift_reporter.verdict import Verdict
+from src.components.emailer.page import BLUE, GREY, VERMILION
+from src.language import Language, headed
 from src.soft_sensor import Sensor, SoftSensor
 
+if TYPE_CHECKING:
+    from matplotlib.ticker import FuncFormatter
+
 SHOWN = 2  # sensors at fault that get a picture of their month
-BLUE = "#1f4e79"
+MARKERS = {Status.ALARM: "X", Status.WATCH: "D", Status.NO_DRIFT: "o"}
 QUANTILES = {0.05: ":", 0.5: "-", 0.95: ":"}  # of the reference, and their line styles
 
 
 def draw(verdict: Verdict, evidence: Evidence, spec: SoftSensor, folder: Path) -> dict[Path, str]:
     """Draw the pictures of a report into `folder`. Returns files and their captions."""
+    say = Language(spec.language).say
     folder.mkdir(parents=True, exist_ok=True)
     pictures = {}
     drifted = [name for name in verdict.onsets if name in verdict.sensors]
     for name in drifted[:SHOWN]:
         file = folder / f"{name}.png"
         draw_month(spec.sensor(name), verdict.onsets[name], evidence, spec, file)
-        pictures[file] = (
-            f"{name}: phases of the month, with median and 5 to 95 % range of the reference; red: "
-            "begin of the drift, if it began in this month"
+        pictures[file] = say(
+            "{sensor}: phases of the month, with median and 5 to 95 % range of the reference as "
+            "grey lines; the dashed line marks the begin of the drift, if it began in this month",
+            sensor=spec.sensor(name).title,
         )
     this_report = verdict.tests.assign(until=evidence.period.until)
     earlier = evidence.earlier.tests
@@ -38,9 +46,9 @@ def draw(verdict: Verdict, evidence: Evidence, spec: SoftSensor, folder: Path) -
     if history["until"].nunique() > 1:
         file = folder / "history.png"
         draw_history(history, spec, file)
-        pictures[file] = (
-            "Shift of each sensor in the last reports: green no drift, amber watch, red alarm; the "
-            "horizontal lines mark the smallest shift that counts"
+        pictures[file] = say(
+            "Shift of each sensor in the last reports: circle no drift, diamond watch, cross alarm; "
+            "the horizontal lines mark the smallest shift that counts"
         )
     return pictures
 
@@ -53,6 +61,7 @@ def draw_history(history: pd.DataFrame, spec: SoftSensor, file: Path) -> None:
     """
     from matplotlib.figure import Figure
 
+    language = Language(spec.language)
     drifts = history[history["kind"] == Kind.DRIFT]
     figure = Figure(figsize=(9, 1.5 * len(spec.sensors) + 0.6), layout="constrained")
     axes = np.atleast_1d(figure.subplots(len(spec.sensors), 1, sharex=True))
@@ -62,14 +71,16 @@ def draw_history(history: pd.DataFrame, spec: SoftSensor, file: Path) -> None:
             if not indicator.line:
                 continue
             rows = own[own["indicator"] == indicator.name]
-            line = {"color": GREY, "lw": 1, "label": indicator.name}
+            line = {"color": GREY, "lw": 1, "label": language.say(indicator.name)}
             axis.plot(rows["until"], rows["shift"], indicator.line, **line)
             for status, colour in COLOURS.items():
                 points = rows[rows["status"] == status.value]
-                axis.plot(points["until"], points["shift"], "o", color=colour, ms=4)
+                marker = {"color": colour, "marker": MARKERS[status], "ls": "", "ms": 6}
+                axis.plot(points["until"], points["shift"], **marker)
         for limit in (-spec.monitoring.min_shift, spec.monitoring.min_shift):
             axis.axhline(limit, color=GREY, lw=0.5, ls="-")
         axis.set_ylabel(f"{sensor.title}\n[SD]")
+        axis.yaxis.set_major_formatter(_numbers(language))
     axes[0].legend(ncols=3, fontsize="small", loc="upper left")
     figure.autofmt_xdate()
     figure.savefig(file, dpi=100)
@@ -89,7 +100,7 @@ def draw_month(
     """
     from matplotlib.figure import Figure
 
-    phase_column = spec.columns.phase
+    language, phase_column = Language(spec.language), spec.columns.phase
     figure = Figure(figsize=(9, 3), layout="constrained")
     axes = np.atleast_1d(figure.subplots(1, len(spec.phases)))
     for axis, phase in zip(axes, spec.phases):
@@ -101,8 +112,16 @@ def draw_month(
         for share, style in QUANTILES.items():
             axis.axhline(reference[sensor.level].quantile(share), color=GREY, lw=1, ls=style)
         if onset is not None:
-            axis.axvline(onset, color=COLOURS[Status.ALARM], lw=1)
-        axis.set_title(phase.name, fontsize="medium")
-    axes[0].set_ylabel(f"{sensor.title} [{sensor.unit}]")
+            axis.axvline(onset, color=VERMILION, lw=1.5, ls="--")
+        axis.set_title(phase.shown, fontsize="medium")
+        axis.yaxis.set_major_formatter(_numbers(language))
+    axes[0].set_ylabel(headed(sensor.title, sensor.unit))
     figure.autofmt_xdate()
     figure.savefig(file, dpi=100)
+
+
+def _numbers(language: Language) -> FuncFormatter:
+    """Numbers of an axis, written as in the language."""
+    from matplotlib.ticker import FuncFormatter
+
+    return FuncFormatter(lambda value, _: language.number(value, ",g"))
