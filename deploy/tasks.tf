@@ -29,11 +29,8 @@ locals {
     # What CloudWatch can query and plot.
     { LOG_FORMAT = "json", METRICS = "emf:${var.name}" },
     { DB_SSLMODE = "require" },
-<<<<<<< HEAD
     var.create_database && !contains(keys(var.environment), "DB_SSLMODE") ? local.verified : {},
-=======
     local.page_environment,
->>>>>>> main
     var.environment,
     var.create_database ? { DB_HOSTNAME = aws_db_instance.this[0].address, DB_NAME = "impress" } : {},
   )

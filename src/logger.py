@@ -48,13 +48,8 @@ def job(name: str) -> Iterator[Settings]:
     any other failure shows its traceback in both. A job that is asked to stop exits with code 143.
     """
     logger = logging.getLogger(name)
-<<<<<<< HEAD
     with safe_output(), stoppable(), ExitStack() as handlers:
-        console = logging.StreamHandler(sys.stderr)
-=======
-    with _safe_streams(), _safe_records(), ExitStack() as handlers:
         console = _Console()
->>>>>>> main
         console.addFilter(lambda record: not getattr(record, "file_only", False))
         handlers.enter_context(_attached(console))
         file = None
@@ -82,7 +77,15 @@ def job(name: str) -> Iterator[Settings]:
             sys.exit(1)
 
 
-<<<<<<< HEAD
+class _Console(logging.StreamHandler):
+    """Writes to what is sys.stderr at the moment: a progress bar takes its place for a while."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record."""
+        self.stream = sys.stderr
+        super().emit(record)
+
+
 def _end_as_asked(logger: logging.Logger) -> NoReturn:
     logger.warning("asked to stop: what was not committed is rolled back; the next run does it")
     raise Stopped
@@ -110,15 +113,6 @@ class _Json(logging.Formatter):
         }
         present = {name: value for name, value in fields.items() if value is not None}
         return json.dumps(present, ensure_ascii=False)
-=======
-class _Console(logging.StreamHandler):
-    """Writes to what is sys.stderr at the moment: a progress bar takes its place for a while."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write a record."""
-        self.stream = sys.stderr
-        super().emit(record)
->>>>>>> main
 
 
 class _PrivateFile(logging.FileHandler):

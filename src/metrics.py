@@ -22,7 +22,9 @@ logger = logging.getLogger(__name__)
 PREFIX = "impress"
 
 
-def publish(settings: Settings, pipeline: str, source: str, **figures: float | None) -> None:
+def publish_figures(
+    settings: Settings, pipeline: str, source: str, **figures: float | None
+) -> None:
     """Publish figures of a pipeline as gauges; those that are None are left out.
 
     A run has done its work by now, so figures that cannot be written are a warning.

@@ -20,13 +20,9 @@ import typer
 from typer.core import TyperGroup
 
 from src.errors import DataError, InboxHeld, InvalidKey, VersionLost
-<<<<<<< HEAD
-from src.logger import job as command
-from src.metrics import publish
-=======
 from src.logger import job
+from src.metrics import publish_figures
 from src.progress import watched
->>>>>>> main
 from src.safe_text import safe
 from src.settings import Settings
 from src.soft_sensor import SoftSensor, load_soft_sensor
@@ -547,16 +543,12 @@ def status(
                 show_state(state, spec)
             return
         age = Journal(engine, spec).age_of_last_good(pipeline)
-<<<<<<< HEAD
-        console.show_line(console.last_good_run(pipeline, age))
-        hours = None if age is None else age / timedelta(hours=1)
-        publish(settings, pipeline, "status", last_good_run_age_hours=hours)
-=======
         if as_json:
             console.show_json({"pipeline": pipeline, "age": age})
         else:
             console.show_line(console.last_good_run(pipeline, age))
->>>>>>> main
+        hours = None if age is None else age / timedelta(hours=1)
+        publish_figures(settings, pipeline, "status", last_good_run_age_hours=hours)
     if age is None or age > limit:
         raise typer.Exit(1)
 

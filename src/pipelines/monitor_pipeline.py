@@ -21,7 +21,7 @@ from src.components.predictor.scoring import Served
 from src.components.registry import cache
 from src.components.registry.versions import Registry
 from src.logger import job
-from src.metrics import publish
+from src.metrics import publish_figures
 from src.orchestration import flow, task
 from src.pipelines.page_pipeline import publish_site
 from src.settings import Settings
@@ -73,15 +73,11 @@ def monitor(
                 if always_mail or (verdict.status == Status.ALARM and not period.requested):
                     details["mail"] = deliver(written, run_id, log, settings)
                 # Last, in one transaction: a run that fails earlier is repeated as a whole.
-<<<<<<< HEAD
-                log.complete(run_id, evidence, verdict, details)
-    if not period.requested:
-        publish(settings, PIPELINE, "run", verdict=SEVERITY.get(verdict.status))
-=======
                 found = written.summary.findings
                 log.complete(run_id, evidence, verdict, details, findings=found)
+    if not period.requested:
+        publish_figures(settings, PIPELINE, "run", verdict=SEVERITY.get(verdict.status))
     publish_site(settings)
->>>>>>> main
     return verdict.status
 
 

@@ -19,7 +19,7 @@ from src.components.lineage import code_version
 from src.components.predictor.scoring import Served, score
 from src.errors import advice
 from src.logger import job
-from src.metrics import publish
+from src.metrics import publish_figures
 from src.orchestration import flow, task
 from src.pipelines.page_pipeline import publish_site
 from src.progress import through
@@ -58,18 +58,14 @@ def predict(
                 run.set_aside()
                 outcome = run.complete(journal)
             purged = retention.purge(inbox, run_id, None if twins else settings.raw_archive)
-<<<<<<< HEAD
     counts = {**asdict(outcome), "purged": purged}
     logger.info("%s; %d purged", outcome, purged, extra={"counts": counts})
     if not twins:
-        publish(settings, "predict", "run", **{f"rows_{name}": counts[name] for name in COUNTED})
-=======
-    logger.info("%s; %d purged", outcome, purged)
-    if not twins:
+        rows = {f"rows_{name}": counts[name] for name in COUNTED}
+        publish_figures(settings, "predict", "run", **rows)
         publish_site(settings)
         if outcome.scored:
             send_letter(settings, spec, run_id)
->>>>>>> main
     return outcome
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from src.errors import SettingsError
-from src.metrics import publish
+from src.metrics import publish_figures
 from src.settings import Settings
 
 # A line of https://prometheus.io/docs/instrumenting/exposition_formats, for what we write.
@@ -19,7 +19,7 @@ SAMPLE = r'[a-zA-Z_:][a-zA-Z0-9_:]*\{[a-z]+="[^"\\]*"\} -?[0-9.e+-]+'
 
 def emf(capsys: pytest.CaptureFixture[str], metrics: str) -> dict[str, object]:
     """The line of a run with two figures, one of which is unknown."""
-    publish(Settings(metrics=metrics), "predict", "run", rows_scored=40, rows_odd=None)
+    publish_figures(Settings(metrics=metrics), "predict", "run", rows_scored=40, rows_odd=None)
     (line,) = capsys.readouterr().out.splitlines()
     return dict(json.loads(line))
 
@@ -45,8 +45,8 @@ def test_the_namespace_is_impress_unless_it_is_named(capsys: pytest.CaptureFixtu
 def test_a_file_for_prometheus_is_replaced_by_the_next_run(home: Path) -> None:
     settings = Settings(metrics=str(home))
     for rows in (40, 1234567):
-        publish(settings, "predict", "run", rows_scored=rows, rows_waiting=0.5)
-    publish(settings, "predict", "status", last_good_run_age_hours=3)
+        publish_figures(settings, "predict", "run", rows_scored=rows, rows_waiting=0.5)
+    publish_figures(settings, "predict", "status", last_good_run_age_hours=3)
     assert {file.name for file in home.glob("*.prom*")} == {
         "impress-predict-run.prom",
         "impress-predict-status.prom",
@@ -65,7 +65,7 @@ def test_a_file_for_prometheus_is_replaced_by_the_next_run(home: Path) -> None:
 def test_nothing_is_published_unless_it_is_asked_for(
     capsys: pytest.CaptureFixture[str], home: Path
 ) -> None:
-    publish(Settings(), "predict", "run", rows_scored=40)
+    publish_figures(Settings(), "predict", "run", rows_scored=40)
     assert capsys.readouterr().out == "" and not list(home.glob("*.prom"))
 
 
@@ -76,7 +76,7 @@ def test_figures_that_cannot_be_written_are_a_warning(
     settings = Settings(metrics=str(home / "figures"))
     (home / "figures").rmdir()
     (home / "figures").touch()
-    publish(settings, "predict", "run", rows_scored=40)
+    publish_figures(settings, "predict", "run", rows_scored=40)
     assert "the figures of this run are not in METRICS" in caplog.text
 
 

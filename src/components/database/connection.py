@@ -63,25 +63,15 @@ def connect(settings: Settings, create: bool = False, read_only: bool = False) -
             connect_args={"connect_timeout": 15, **_tls(settings), **_KEEPALIVE, **_ENCODING},
         )
         try:
-<<<<<<< HEAD
-            with _cancelled_when_stopped(_with_known_settings(engine)):
+            with _cancelled_when_stopped(_with_known_settings(engine, read_only)):
                 yield engine
-=======
-            yield _with_known_settings(engine, read_only)
->>>>>>> main
         finally:
             engine.dispose()
     else:
         with embedded.serve(settings.artifacts / EMBEDDED, create) as address:
-<<<<<<< HEAD
             engine = create_engine(address, poolclass=NullPool, connect_args=_ENCODING)
-            with _cancelled_when_stopped(_with_known_settings(engine)):
+            with _cancelled_when_stopped(_with_known_settings(engine, read_only)):
                 yield engine
-=======
-            yield _with_known_settings(
-                create_engine(address, poolclass=NullPool, connect_args=_ENCODING), read_only
-            )
->>>>>>> main
 
 
 @contextmanager
@@ -114,7 +104,6 @@ def _tls(settings: Settings) -> dict[str, str]:
     return options
 
 
-<<<<<<< HEAD
 @contextmanager
 def _cancelled_when_stopped(engine: Engine) -> Iterator[None]:
     """Cancel the statements of all connections when the process is asked to stop."""
@@ -130,10 +119,7 @@ def _cancelled_when_stopped(engine: Engine) -> Iterator[None]:
         yield
 
 
-def _with_known_settings(engine: Engine) -> Engine:
-=======
 def _with_known_settings(engine: Engine, read_only: bool) -> Engine:
->>>>>>> main
     """Return times in UTC and numbers as `float`, whatever server, database and role prefer.
 
     NUMERIC is as good as DOUBLE PRECISION in any table. Of times see `_moment`.
