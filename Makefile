@@ -36,6 +36,8 @@ lint-deploy: .venv/installed .venv-deploy/installed
 	$(DEPLOY)/zizmor --quiet --offline .github
 	$(DEPLOY)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(DEPLOY)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(DEPLOY)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
+	$(DEPLOY)/kubernetes-validate --strict deploy/kubernetes.yaml
 	$(DEPLOY)/bandit --quiet --skip B101,B404,B603,B608 --recursive src deploy/rollback
 	git ls-files -z --cached --others --exclude-standard -- ':!*.ipynb' | xargs -0 \
 	  $(DEPLOY)/detect-secrets-hook --no-verify --exclude-secrets 's3cret|testing|@example' --exclude-lines SHA256

@@ -34,6 +34,7 @@ TRAIN = [
     "prefect",
     "scikit-learn",
     "shap",
+    "threadpoolctl",
     # The same module without 700 MB of GPU libraries; exists for Linux only.
     "xgboost-cpu; platform_system == 'Linux'",
     "xgboost; platform_system != 'Linux'",

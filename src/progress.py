@@ -1,4 +1,4 @@
-"""How far a long step has come, for whoever watches: a terminal does, a log gets a line at times."""
+"""How far a long step has come: a terminal shows it, a log gets a line at times."""
 
 from __future__ import annotations
 

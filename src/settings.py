@@ -24,6 +24,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from src.errors import SettingsError
 from src.safe_text import keep_secret, secrets_in, visible
 
+EMF = "emf"  # as METRICS: the embedded metric format of CloudWatch
 SYSTEM = "system"  # as DB_SSLROOTCERT: the authorities that the operating system trusts
 
 # Mailboxes, without the forms of RFC 5322 that nobody uses, such as comments.
@@ -118,12 +119,23 @@ def _mailbox(text: str) -> str:
     return mailbox
 
 
+def _metrics(text: str) -> str:
+    """`emf` or `emf:NAMESPACE`, or a folder that is there."""
+    if re.fullmatch(rf"{EMF}(:[\w.#/-]+)?", text):
+        return text
+    folder = Path(_local(text, "emf, emf:NAMESPACE, a path, ~/path or file:///path"))
+    if not folder.is_dir():
+        raise ValueError("names no folder: write emf, or the folder of node_exporter's files")
+    return str(folder.absolute())
+
+
 LocalPath = Annotated[Path, BeforeValidator(_local)]
 ArchiveRoot = Annotated[str, AfterValidator(_archive)]
 Authority = Annotated[str, AfterValidator(_authority)]
 Address = Annotated[str, AfterValidator(_address)]
 WebAddress = Annotated[str, AfterValidator(_web_address)]
 Host = Annotated[str, AfterValidator(_host)]
+Metrics = Annotated[str, AfterValidator(_metrics)]
 Mailbox = Annotated[str, AfterValidator(_mailbox)]
 Mailboxes = Annotated[str, AfterValidator(_mailboxes)]
 
@@ -210,6 +222,13 @@ class Settings(BaseSettings):
     )
     prefect_cloud_api_token: SecretStr | None = Field(None, description="key of Prefect Cloud")
     prefect_api_key: SecretStr | None = Field(None, description="the same, by Prefect's own name")
+
+    log_format: Literal["text", "json"] = Field(
+        "text", description="of log lines; json has one object a line"
+    )
+    metrics: Metrics | None = Field(
+        None, description="`emf`: lines for CloudWatch; a folder: files for Prometheus"
+    )
 
     git_hash: str | None = Field(None, description="code version of an image; else asked of git")
 

@@ -21,6 +21,7 @@ from typer.core import TyperGroup
 
 from src.errors import DataError, InboxHeld, InvalidKey, VersionLost
 from src.logger import job
+from src.metrics import publish_figures
 from src.progress import watched
 from src.safe_text import safe
 from src.settings import Settings
@@ -69,9 +70,9 @@ def command(name: str) -> Iterator[Settings]:
     """Run a job, see `logger.job`; on a terminal its long steps have a bar."""
     with job(name) as settings, ExitStack() as watching:
         if sys.stderr.isatty():
-            from src.cli.console import bar
+            from src.cli.console import progress_bar
 
-            watching.enter_context(watched(bar))
+            watching.enter_context(watched(progress_bar))
         yield settings
 
 
@@ -117,7 +118,7 @@ def _signed(reason: str | None) -> str | None:
 
 @main.callback()
 def about(
-    version: Annotated[
+    _: Annotated[
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="show the version"),
     ] = False,
@@ -546,6 +547,8 @@ def status(
             console.show_json({"pipeline": pipeline, "age": age})
         else:
             console.show_line(console.last_good_run(pipeline, age))
+        hours = None if age is None else age / timedelta(hours=1)
+        publish_figures(settings, pipeline, "status", last_good_run_age_hours=hours)
     if age is None or age > limit:
         raise typer.Exit(1)
 

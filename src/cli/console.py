@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
@@ -14,7 +15,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel
 from rich import box
-from rich.console import Console, ConsoleOptions
+from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -49,20 +50,17 @@ RULE = 100  # characters, at most
 
 
 class _SafeConsole(Console):
-    """A console that takes no text for markup, makes each one safe, and cuts none in a file."""
-
-    @property
-    def options(self) -> ConsoleOptions:
-        """How wide a table may be."""
-        options = super().options
-        return options if self.is_terminal else options.update_width(IN_A_FILE)
+    """A console that takes no text for markup, and makes each one safe."""
 
     def render_str(self, text: str, **options: Any) -> Text:
         """Rich calls this for each text that it prints, also those in a table."""
         return super().render_str(safe(text), **options)
 
 
-_console = _SafeConsole(markup=False, emoji=False)
+def _console() -> Console:
+    """The console, which cuts nothing that goes to a file."""
+    width = None if sys.stdout.isatty() else IN_A_FILE
+    return _SafeConsole(markup=False, emoji=False, width=width)
 
 
 def show_table(title: str, headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -73,27 +71,28 @@ def show_table(title: str, headers: Sequence[str], rows: Iterable[Sequence[str]]
     for row in rows:
         table.add_row(*row)
     show_heading(title)
-    _console.print(table)
+    _console().print(table)
 
 
 def show_heading(heading: str) -> None:
     """Print a heading."""
-    _console.print(heading, style="bold", highlight=False)
+    _console().print(heading, style="bold", highlight=False)
 
 
 def show_line(line: str) -> None:
     """Print one line as it is, however long."""
-    _console.print(line, soft_wrap=True)
+    _console().print(line, soft_wrap=True)
 
 
 def show_rule(title: str) -> None:
     """Print a line across the console with a title in it."""
-    _console.print(Rule(title, style="bold"), width=min(RULE, _console.width))
+    console = _console()
+    console.print(Rule(title, style="bold"), width=min(RULE, console.width))
 
 
 def show_json(value: Any) -> None:
     """Print a record, or a list of records, in one line; what is not a finite number is null."""
-    _console.print(json.dumps(_plain(value)), soft_wrap=True, highlight=False)
+    _console().print(json.dumps(_plain(value)), soft_wrap=True, highlight=False)
 
 
 def _plain(value: Any) -> Any:
@@ -120,7 +119,7 @@ def _plain(value: Any) -> Any:
 
 
 @contextmanager
-def bar(title: str, total: int | None) -> Iterator[Advance]:
+def progress_bar(title: str, total: int | None) -> Iterator[Advance]:
     """A bar on the terminal for one step, see `progress.watched`; it goes when the step ends."""
     columns = (
         SpinnerColumn(),

@@ -20,7 +20,7 @@ from src.soft_sensor import SoftSensor
 
 
 @dataclass(frozen=True)
-class State:
+class State:  # pylint: disable=too-many-instance-attributes  # all that a person asks for
     """The state of an installation.
 
     Attributes:

@@ -21,12 +21,15 @@ from src.components.predictor.scoring import Served
 from src.components.registry import cache
 from src.components.registry.versions import Registry
 from src.logger import job
+from src.metrics import publish_figures
 from src.orchestration import flow, task
 from src.pipelines.page_pipeline import publish_site
 from src.settings import Settings
 from src.soft_sensor import SoftSensor, load_soft_sensor
 
 logger = logging.getLogger(__name__)
+
+SEVERITY = {Status.NO_DRIFT: 0, Status.WATCH: 1, Status.ALARM: 2}  # in METRICS
 
 
 @flow
@@ -72,6 +75,8 @@ def monitor(
                 # Last, in one transaction: a run that fails earlier is repeated as a whole.
                 found = written.summary.findings
                 log.complete(run_id, evidence, verdict, details, findings=found)
+    if not period.requested:
+        publish_figures(settings, PIPELINE, "run", verdict=SEVERITY.get(verdict.status))
     publish_site(settings)
     return verdict.status
 

@@ -6,6 +6,7 @@ Run from a checkout: `python src/pipelines/predict_pipeline.py`, or `impress pre
 from __future__ import annotations
 
 import logging
+from dataclasses import asdict
 
 from src.components.database.connection import connect
 from src.components.database.journal import Journal
@@ -18,6 +19,7 @@ from src.components.lineage import code_version
 from src.components.predictor.scoring import Served, score
 from src.errors import advice
 from src.logger import job
+from src.metrics import publish_figures
 from src.orchestration import flow, task
 from src.pipelines.page_pipeline import publish_site
 from src.progress import through
@@ -25,6 +27,8 @@ from src.settings import Settings
 from src.soft_sensor import SoftSensor, load_soft_sensor
 
 logger = logging.getLogger(__name__)
+
+COUNTED = ("scored", "kept", "waiting", "rejected", "purged")  # rows, in METRICS
 
 
 @flow
@@ -54,8 +58,11 @@ def predict(
                 run.set_aside()
                 outcome = run.complete(journal)
             purged = retention.purge(inbox, run_id, None if twins else settings.raw_archive)
-    logger.info("%s; %d purged", outcome, purged)
+    counts = {**asdict(outcome), "purged": purged}
+    logger.info("%s; %d purged", outcome, purged, extra={"counts": counts})
     if not twins:
+        rows = {f"rows_{name}": counts[name] for name in COUNTED}
+        publish_figures(settings, "predict", "run", **rows)
         publish_site(settings)
         if outcome.scored:
             send_letter(settings, spec, run_id)

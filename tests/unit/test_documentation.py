@@ -63,6 +63,8 @@ FOREIGN_VARIABLES = {
     "AWS_ACCESS_KEY_ID": "credentials that AWS's own libraries read",
     "AWS_SECRET_ACCESS_KEY": "credentials that AWS's own libraries read",
     "AWS_ENDPOINT_URL": "address of an S3 server, read by AWS's own libraries",
+    "ALERT_URL": "read by deploy/run-and-tell",
+    "AWS_REGION": "read by the AWS CLI, and a variable of the repository on GitHub",
     "AWS_ROLE_ARN": "variable of the repository on GitHub, for the workflow",
     "ECR_ACCOUNT_ID": "secret of the repository on GitHub, for the workflow",
     "ECR_REGION": "secret of the repository on GitHub, for the workflow",
@@ -75,6 +77,8 @@ FOREIGN_OPTIONS = {
     "--env-manager": "mlflow models",
     "--volumes": "docker compose",
     "--build-arg": "docker",
+    "--key-id": "aws ssm put-parameter",
+    "--no-deps": "docker compose",
 }
 
 # Names in SQL statements that are PostgreSQL's and not those of our tables.

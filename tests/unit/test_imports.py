@@ -13,6 +13,7 @@ COMMON = {
     "errors",
     "files",
     "language",
+    "process",
     "progress",
     "safe_text",
     "settings",
@@ -49,12 +50,15 @@ ALLOWED: dict[str, set[str]] = {
     "files": set(),
     "progress": set(),
     "safe_text": set(),
-    "logger": {"errors", "safe_text", "settings"},
+    "process": set(),
+    "logger": {"errors", "process", "safe_text", "settings"},
+    "metrics": {"files", "settings"},
     "orchestration": {"safe_text", "settings"},
     "simulator": COMMON,
+    "flows": {"logger", "orchestration", "pipelines", "process", "settings"},
     **{door: others | COMMON for door, others in COMPONENTS.items()},
-    "pipelines": {*COMPONENTS, *COMMON, "logger", "orchestration"},
-    "cli": {*COMPONENTS, *COMMON, "logger", "pipelines", "simulator"},
+    "pipelines": {*COMPONENTS, *COMMON, "logger", "metrics", "orchestration"},
+    "cli": {*COMPONENTS, *COMMON, "logger", "metrics", "pipelines", "simulator"},
 }
 ONLY_AT_THE_EDGE = {"prefect": {"orchestration"}, "typer": {"cli"}, "rich": {"cli"}}
 MODULES = sorted((ROOT / "src").rglob("*.py"))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import IO, Any
+from weakref import WeakSet
 
 from psycopg2 import DataError as PostgresDataError
+from psycopg2 import Error as PostgresError
 from psycopg2 import OperationalError as PostgresOperationalError
 from psycopg2.extensions import DECIMAL, FLOAT, PYDATETIME, PYDATETIMETZ
 from psycopg2.extensions import encodings as ENCODINGS
@@ -20,6 +22,7 @@ from sqlalchemy.pool import NullPool
 
 from src.components.database import embedded
 from src.errors import DatabaseUnavailable
+from src.process import interrupted_by
 from src.settings import SYSTEM, Settings
 
 # A server that disappears without closing the connection is noticed after a minute, not two hours.
@@ -60,14 +63,15 @@ def connect(settings: Settings, create: bool = False, read_only: bool = False) -
             connect_args={"connect_timeout": 15, **_tls(settings), **_KEEPALIVE, **_ENCODING},
         )
         try:
-            yield _with_known_settings(engine, read_only)
+            with _cancelled_when_stopped(_with_known_settings(engine, read_only)):
+                yield engine
         finally:
             engine.dispose()
     else:
         with embedded.serve(settings.artifacts / EMBEDDED, create) as address:
-            yield _with_known_settings(
-                create_engine(address, poolclass=NullPool, connect_args=_ENCODING), read_only
-            )
+            engine = create_engine(address, poolclass=NullPool, connect_args=_ENCODING)
+            with _cancelled_when_stopped(_with_known_settings(engine, read_only)):
+                yield engine
 
 
 @contextmanager
@@ -98,6 +102,21 @@ def _tls(settings: Settings) -> dict[str, str]:
             )
         options["sslrootcert"] = authorities
     return options
+
+
+@contextmanager
+def _cancelled_when_stopped(engine: Engine) -> Iterator[None]:
+    """Cancel the statements of all connections when the process is asked to stop."""
+    connections: WeakSet[Any] = WeakSet()
+
+    def cancel() -> None:
+        for connection in list(connections):
+            with suppress(PostgresError):  # closed, or its server is gone
+                connection.cancel()
+
+    event.listen(engine, "connect", lambda connection, _: connections.add(connection))
+    with interrupted_by(cancel):
+        yield
 
 
 def _with_known_settings(engine: Engine, read_only: bool) -> Engine:

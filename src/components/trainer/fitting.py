@@ -14,6 +14,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold
+from threadpoolctl import threadpool_limits
 
 from src.components.predictor.bundle import FOLD, Bundle, Origin, reference_columns
 from src.components.predictor.ensemble import (
@@ -211,7 +212,7 @@ def fit_folds(
     models = []
     fold = pd.Series(0, index=table.index)
     folds = make_folds(table, spec)
-    with step("fitting, folds", len(folds)) as advance:
+    with threadpool_limits(1), step("fitting, folds", len(folds)) as advance:
         for number, (training, validation) in enumerate(folds):
             rows = table.iloc[training]
             models.append({name: fit_member(name, params[name], rows, spec) for name in params})

@@ -13,6 +13,7 @@ from queue import Empty, Queue
 
 import numpy as np
 import optuna
+from threadpoolctl import threadpool_limits
 
 from src.components.trainer.members import MEMBERS, Params
 from src.progress import step
@@ -39,7 +40,7 @@ def tune_members(
     searched = [name for name, member in MEMBERS.items() if member.space]
     logger.info("tuning %s, %d trials each, in parallel", ", ".join(searched), trials)
     # Processes, because fitting a forest holds the interpreter lock. Each fit uses one thread,
-    # which keeps results the same whatever the number of cores.
+    # which keeps results the same whatever the number of cores, and with so few rows costs less.
     spawned = get_context("spawn")
     with spawned.Manager() as manager, ProcessPoolExecutor(mp_context=spawned) as pool:
         ended = manager.Queue()
