@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from matplotlib.ticker import FuncFormatter
 
 WIDTH, DPI = 7.2, 120  # in, and pixels of each: a mail shows two thirds of them
-COLOURS_KEPT = 32
+COLOURS_KEPT = 64
+DATES = 5  # below an axis
 SHOWN = 2  # sensors at fault that get a picture of their month
 MARKERS = {Status.ALARM: "X", Status.WATCH: "D", Status.NO_DRIFT: "o"}
 QUANTILES = {0.05: ":", 0.5: "-", 0.95: ":"}  # of the reference, and their line styles
@@ -102,6 +103,7 @@ def draw_month(
     Args:
         onset: begin of the drift, None when before the month.
     """
+    from matplotlib.dates import AutoDateLocator
     from matplotlib.figure import Figure
 
     language, phase_column = Language(spec.language), spec.columns.phase
@@ -118,6 +120,8 @@ def draw_month(
         if onset is not None:
             axis.axvline(onset, color=VERMILION, lw=1.5, ls="--")
         axis.set_title(phase.shown, fontsize="medium")
+        axis.xaxis.set_major_locator(AutoDateLocator(maxticks=DATES))
+        axis.xaxis.set_major_formatter(_days(language))
         axis.yaxis.set_major_formatter(_numbers(language))
     axes[0].set_ylabel(headed(sensor.title, sensor.unit))
     figure.autofmt_xdate()
@@ -130,7 +134,20 @@ def _save(figure: Figure, file: Path) -> None:
 
     drawn = BytesIO()
     figure.savefig(drawn, dpi=DPI)
-    Image.open(drawn).convert("RGB").quantize(COLOURS_KEPT).save(file, "PNG", optimize=True)
+    # By coverage of all colours: by frequency, the few marks of an alarm would become grey.
+    few = Image.open(drawn).convert("RGB").quantize(COLOURS_KEPT, Image.Quantize.MAXCOVERAGE)
+    few.save(file, "PNG", optimize=True)
+
+
+def _days(language: Language) -> FuncFormatter:
+    """Days of an axis, without their year."""
+    from matplotlib.dates import num2date
+    from matplotlib.ticker import FuncFormatter
+
+    def day(value: float, _: int) -> str:
+        return language.weekday(num2date(value)).partition(" ")[2]
+
+    return FuncFormatter(day)
 
 
 def _numbers(language: Language) -> FuncFormatter:
