@@ -489,6 +489,8 @@ def monitor(
     report: Annotated[
         int | None, typer.Option(help="run of the report to accept, instead of the last one")
     ] = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
 ) -> None:
     """Report drift and performance since the last report; send a message if something is wrong.
 
@@ -496,23 +498,32 @@ def monitor(
     it would have; its alarm is mailed with --always-mail only. An accepted month becomes part of
     what later months are compared with.
     """
+    from src.cli import console
     from src.components.database.connection import connect
-    from src.components.drift_reporter.log import MonitoringLog
+    from src.components.drift_reporter.log import PIPELINE, MonitoringLog
 
     if report is not None and accept is None:
         raise typer.BadParameter("--report needs --accept or --no-accept")
+    if accept is not None and (dry_run or as_json):
+        raise typer.BadParameter("--accept makes no report, so it excludes --dry-run and --json")
     with command("monitor") as settings:
         if accept is not None:
-            from src.cli.console import show_line
-
             with connect(settings) as engine:
-                show_line(MonitoringLog(engine, contract(settings)).accept(report, accept))
+                line = MonitoringLog(engine, contract(settings)).accept(report, accept)
+            console.show_line(line)
             return
-        from src.pipelines.monitor_pipeline import monitor as pipeline
+        from src.pipelines import monitor_pipeline
 
         start = since.isoformat() if since else None
         end = until.isoformat() if until else None
-        pipeline(settings, start, end, always_mail)
+        if dry_run:
+            console.show_preview(monitor_pipeline.preview(settings, start, end), as_json)
+            return
+        monitor_pipeline.monitor(settings, start, end, always_mail)
+        if as_json:
+            with connect(settings) as engine:
+                journal = MonitoringLog(engine, contract(settings)).journal
+                console.show_json(journal.newest(PIPELINE, 1)[0])
 
 
 @main.command()
@@ -591,13 +602,20 @@ def predictions(
 
 
 @main.command()
-def why(experiment: Annotated[str, typer.Argument(help="number or name")]) -> None:
+def why(
+    experiment: Annotated[str, typer.Argument(help="number or name")], as_json: Json = False
+) -> None:
     """Trace predictions of an experiment back to rows, features, votes, model, data and code."""
-    from src.cli.why import show_why
+    from src.cli import console
+    from src.cli.why import show_why, traced
     from src.components.database.connection import connect
 
     with command("why") as settings, connect(settings) as engine:
-        show_why(engine, settings, contract(settings), experiment)
+        spec = contract(settings)
+        if as_json:
+            console.show_json(traced(engine, settings, spec, experiment))
+        else:
+            show_why(engine, settings, spec, experiment)
 
 
 @main.command()

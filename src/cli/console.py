@@ -39,6 +39,7 @@ from src.soft_sensor import SoftSensor
 
 if TYPE_CHECKING:
     from src.cli.check import Finding
+    from src.components.drift_reporter.summary import Summary
     from src.components.registry.production import Change
     from src.components.registry.versions import Version
     from src.pipelines.promote_pipeline import Decision
@@ -330,6 +331,17 @@ def show_ledger(rows: pd.DataFrame, spec: SoftSensor) -> None:
         lines.append([*cells, row["verdict"] or "", row["flags"] or ""])
     headers = [*KEYS, "ended (UTC)", *(f"{t.title} [{t.unit}]" for t in spec.targets)]
     show_table(f"{len(lines)} predictions", [*headers, "verdict", "flags"], lines)
+
+
+def show_preview(summary: Summary, as_json: bool = False) -> None:
+    """What a report would say."""
+    if not as_json:
+        show_line(summary.headline)
+        for line in summary.text().splitlines():
+            show_line(line)
+        return
+    said = ("status", "month", "titles", "findings", "about", "notes", "performance")
+    show_json({name: getattr(summary, name) for name in said})
 
 
 def show_doubtful_clocks(phases: list[dict[str, Any]], spec: SoftSensor) -> None:
