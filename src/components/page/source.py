@@ -87,7 +87,7 @@ class Source:
     @property
     def registry_answers(self) -> bool:
         """Whether a lack of a model is not the registry's fault."""
-        return isinstance(self.fetched, Served) or isinstance(self.fetched, NoModel)
+        return isinstance(self.fetched, (Served, NoModel))
 
     @cached_property
     def unusable(self) -> str:
