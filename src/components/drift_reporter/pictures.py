@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,8 +20,11 @@ from src.language import Language, headed
 from src.soft_sensor import Sensor, SoftSensor
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter
 
+WIDTH, DPI = 7.2, 120  # in, and pixels of each: a mail shows two thirds of them
+COLOURS_KEPT = 32
 SHOWN = 2  # sensors at fault that get a picture of their month
 MARKERS = {Status.ALARM: "X", Status.WATCH: "D", Status.NO_DRIFT: "o"}
 QUANTILES = {0.05: ":", 0.5: "-", 0.95: ":"}  # of the reference, and their line styles
@@ -63,7 +67,7 @@ def draw_history(history: pd.DataFrame, spec: SoftSensor, file: Path) -> None:
 
     language = Language(spec.language)
     drifts = history[history["kind"] == Kind.DRIFT]
-    figure = Figure(figsize=(9, 1.5 * len(spec.sensors) + 0.6), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 1.2 * len(spec.sensors) + 0.6), layout="constrained")
     axes = np.atleast_1d(figure.subplots(len(spec.sensors), 1, sharex=True))
     for axis, sensor in zip(axes, spec.sensors):
         own = drifts[drifts["part"] == sensor.name]
@@ -83,7 +87,7 @@ def draw_history(history: pd.DataFrame, spec: SoftSensor, file: Path) -> None:
         axis.yaxis.set_major_formatter(_numbers(language))
     axes[0].legend(ncols=3, fontsize="small", loc="upper left")
     figure.autofmt_xdate()
-    figure.savefig(file, dpi=100)
+    _save(figure, file)
 
 
 def draw_month(
@@ -101,7 +105,7 @@ def draw_month(
     from matplotlib.figure import Figure
 
     language, phase_column = Language(spec.language), spec.columns.phase
-    figure = Figure(figsize=(9, 3), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 2.6), layout="constrained")
     axes = np.atleast_1d(figure.subplots(1, len(spec.phases)))
     for axis, phase in zip(axes, spec.phases):
         dated = evidence.month.dropna(subset="last_timestamp")
@@ -117,7 +121,16 @@ def draw_month(
         axis.yaxis.set_major_formatter(_numbers(language))
     axes[0].set_ylabel(headed(sensor.title, sensor.unit))
     figure.autofmt_xdate()
-    figure.savefig(file, dpi=100)
+    _save(figure, file)
+
+
+def _save(figure: Figure, file: Path) -> None:
+    """Write a PNG of few colours, a quarter of the size: pictures travel in mails."""
+    from PIL import Image
+
+    drawn = BytesIO()
+    figure.savefig(drawn, dpi=DPI)
+    Image.open(drawn).convert("RGB").quantize(COLOURS_KEPT).save(file, "PNG", optimize=True)
 
 
 def _numbers(language: Language) -> FuncFormatter:
