@@ -4,7 +4,7 @@ output "github_variables" {
 }
 
 output "region" {
-  description = "where everything is: export AWS_REGION before using the AWS CLI"
+  description = "where everything is: export AWS_REGION and AWS_DEFAULT_REGION before using the AWS CLI"
   value       = var.region
 }
 
