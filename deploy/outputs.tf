@@ -21,6 +21,11 @@ output "secrets" {
   ]
 }
 
+output "secrets_key" {
+  description = "the key that the secrets are encrypted with"
+  value       = coalesce(var.kms_key_arn, "alias/aws/ssm")
+}
+
 output "network" {
   description = "for `aws ecs run-task --network-configuration`"
   value = jsonencode({
