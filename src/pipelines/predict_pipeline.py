@@ -6,6 +6,7 @@ Run from a checkout: `python src/pipelines/predict_pipeline.py`, or `impress pre
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING
 
 from src.components.database.connection import connect
 from src.components.database.journal import Journal
@@ -20,6 +21,11 @@ from src.logger import job
 from src.orchestration import flow, task
 from src.settings import Settings
 from src.soft_sensor import SoftSensor, load_soft_sensor
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from src.components.predictor.correction import Correction
 
 logger = logging.getLogger(__name__)
 
@@ -46,8 +52,9 @@ def predict(
                 if run.take_stock(rescore):
                     with due_features(engine, inbox) as batches:
                         model = fetch_production(settings, spec)  # while PostgreSQL computes
+                        correction = adapt(engine, model, spec, prefix)
                         for features in batches:
-                            run.archive(score(features, model, spec))
+                            run.archive(score(features, model, spec, correction))
                 run.set_aside()
                 outcome = run.complete(journal)
             purged = retention.purge(inbox, run_id, None if twins else settings.raw_archive)
@@ -61,6 +68,14 @@ def fetch_production(settings: Settings, spec: SoftSensor) -> Served:
     from src.components.registry import cache, versions
 
     return cache.fetch_production(versions.Registry(settings, spec.name))
+
+
+@task()
+def adapt(engine: Engine, model: Served, spec: SoftSensor, prefix: str) -> Correction | None:
+    """What the laboratory values of predicted phases change about predictions."""
+    from src.components.adaptation import known
+
+    return known.correction(engine, model, spec, prefix)
 
 
 if __name__ == "__main__":

@@ -19,8 +19,9 @@ COMPONENTS: dict[str, set[str]] = {
     "ingestion": {"database", "predictor", "transformation"},
     "registry": {"lineage", "predictor"},
     "inbox": {"database", "predictor", "transformation"},
+    "adaptation": {"database", "ingestion", "predictor", "transformation"},
     "trainer": {"database", "ingestion", "predictor", "transformation"},
-    "drift_reporter": {"database", "predictor", "transformation"},
+    "drift_reporter": {"adaptation", "database", "ingestion", "predictor", "transformation"},
 }
 ALLOWED: dict[str, set[str]] = {
     "params_file": {"errors"},
