@@ -39,7 +39,7 @@ from benchmarks.worlds import (
     training_data,
 )
 from src import simulator
-from src.components.adaptation.replay import DAY, SHIFT, errors, replay
+from src.components.adaptation.replay import DAY, SHIFT, State, errors, replay, usual_errors
 from src.components.ingestion import data_set
 from src.components.predictor import risk
 from src.components.predictor.bundle import Bundle, FoldPredictions
@@ -50,10 +50,10 @@ from src.components.trainer.evaluation import typical_errors
 from src.components.transformation.training_table import laboratory_targets
 from src.soft_sensor import SoftSensor
 
-# The constants of adaptation were chosen by the laundry's seeds 1001 and 1002.
-FIRST_SEED = 1003
+# The constants of adaptation were chosen by looking at seeds 1001 to 1003.
+FIRST_SEED = 1004
 MONTH, PER_MONTH = 30, 60  # days, experiments
-DELAY = 2  # days until a value arrives, and between two corrections
+DELAY, STEP = 2, 5  # days until a value arrives, and between two corrections
 START = 1_700_006_400.0  # midnight, UTC
 OFF = 5.0  # SD of the usual error, on the bad day
 
@@ -156,28 +156,27 @@ def estimator(world: World, case: Case, spec: SoftSensor) -> Estimate:
     return estimate
 
 
-def adapted(
-    world: World, case: Case, known: pd.DataFrame, spec: SoftSensor
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Predictions with what was known at the time, and the shifts of each time.
+def states(known: pd.DataFrame, world: World, spec: SoftSensor) -> Iterator[State]:
+    """The state at the begin of each step, with the values that have arrived until then.
 
     Args:
         known: errors of the analysed phases, see `replay`.
     """
+    usual = usual_errors(world.bundle, spec)
+    for begin in np.arange(START, known["last_timestamp"].max() + DAY, STEP * DAY):
+        arrived = pd.Timestamp(begin - DELAY * DAY, unit="s", tz="UTC")
+        yield replay(known, usual, spec, arrived)
+
+
+def adapted(world: World, case: Case, known: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:
+    """Predictions with what was known at the time."""
     rows, _ = world.scenarios[case.scenario]
     estimate = estimator(world, case, spec)
-    parts, shifts = [], []
-    begin = START
-    while begin <= rows["last_timestamp"].max():
-        end = begin + DELAY * DAY
-        now = pd.Timestamp(begin - DELAY * DAY, unit="s", tz="UTC")
-        state = replay(known, world.bundle, spec, now)
-        own = rows[(rows["last_timestamp"] >= begin) & (rows["last_timestamp"] < end)]
-        if not own.empty:
-            parts.append(estimate(own, state.correction(spec)))
-        shifts.append(state.levels[SHIFT])
-        begin = end
-    return pd.concat(parts).loc[rows.index], pd.DataFrame(shifts).reset_index(drop=True)
+    step = ((rows["last_timestamp"] - START) // (STEP * DAY)).astype(int)
+    corrections = [state.correction(spec) for state in states(known, world, spec)]
+    last = len(corrections) - 1
+    parts = [estimate(own, corrections[min(at, last)]) for at, own in rows.groupby(step)]
+    return pd.concat(parts).loc[rows.index]
 
 
 def figures(
@@ -221,7 +220,7 @@ def compared(world: World, case: Case, seed: int, spec: SoftSensor) -> pd.DataFr
     seen = rows[drawn(rows, case.analysed, random, spec)]
     keys = [*spec.columns.keys, "last_timestamp"]
     known = seen[keys].join(errors(alone.loc[seen.index], seen, spec))
-    served, _ = adapted(world, case, known, spec)
+    served = adapted(world, case, known, spec)
     parts = []
     for on, predicted in ((False, alone), (True, served)):
         lines = pd.DataFrame(figures(predicted, rows, world.bundle, spec))
@@ -240,14 +239,14 @@ def bad_day(world: World, seed: int, spec: SoftSensor) -> float:
     known = seen[keys].join(errors(alone.loc[seen.index], seen, spec))
     day = known["last_timestamp"] // DAY
     middle = day == day[day >= day.median()].min()
-    usual = replay(known, world.bundle, spec, pd.Timestamp(START, unit="s", tz="UTC")).levels
     off = known.copy()
-    for target in spec.target_names:
-        of_target = usual[usual["target"] == target].set_index("phase")["usual"]
-        off.loc[middle, target] += OFF * known[spec.columns.phase].map(of_target)
-    _, before = adapted(world, case, known, spec)
-    _, after = adapted(world, case, off, spec)
-    return float((after - before).abs().to_numpy().max())
+    for (phase, target), usual in usual_errors(world.bundle, spec).items():
+        off.loc[middle & (known[spec.columns.phase] == phase), target] += OFF * usual.deviation
+    moves = [
+        (after.levels[SHIFT] - before.levels[SHIFT]).abs().max()
+        for before, after in zip(states(known, world, spec), states(off, world, spec))
+    ]
+    return float(max(moves))
 
 
 def one_world(laundry: str, seed: int, draws: int) -> tuple[pd.DataFrame, float]:

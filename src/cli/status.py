@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Engine
 
 from src.cli import console
+from src.cli.adaptation import status_line
 from src.components.database.journal import Journal
 from src.components.inbox.states import Inbox
 from src.components.registry.production import production
@@ -27,6 +28,7 @@ def show_status(engine: Engine, settings: Settings, spec: SoftSensor) -> None:
     for pipeline in ("predict", "monitor"):
         age = journal.age_of_last_good(pipeline)
         console.show_line(console.last_good_run(pipeline, age))
+    console.show_line(status_line(engine, spec))
     _show_places(settings)
 
 

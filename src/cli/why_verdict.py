@@ -8,6 +8,7 @@ import pandas as pd
 
 from src.components.predictor import risk
 from src.components.predictor.bundle import Bundle
+from src.components.predictor.correction import recorded_in
 from src.components.predictor.flags import has_flag, unreliable_codes
 from src.components.predictor.judgement import (
     Judgement,
@@ -34,7 +35,9 @@ def explained(row: pd.DataFrame, bundle: Bundle, spec: SoftSensor) -> list[str]:
     phase = row[spec.columns.phase]
     if not risk.judged(phase, spec).iloc[0]:
         return ["params.yaml no longer judges this phase"]
-    estimated = bundle.estimate(row, spec).assign(**{spec.columns.phase: phase})
+    estimated = bundle.estimate(row, spec, recorded_in(row, spec)).assign(
+        **{spec.columns.phase: phase}
+    )
     verdict = verdicts(estimated, phase, bundle.reference, spec).iloc[0]
     lines = []
     if verdict != row["verdict"].iloc[0]:

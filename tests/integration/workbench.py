@@ -29,9 +29,7 @@ class _TrivialModel:
     def __init__(self, predict: Predict) -> None:
         self._predict = predict
 
-    def predict(
-        self, features: pd.DataFrame, _: SoftSensor, __: Correction | None
-    ) -> pd.DataFrame:
+    def predict(self, features: pd.DataFrame, _: SoftSensor, __: Correction | None) -> pd.DataFrame:
         """What `Bundle.predict` returns."""
         return self._predict(features)
 

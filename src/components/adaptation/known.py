@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from sqlalchemy import Engine, func, select
 
-from src.components.adaptation.replay import State, errors, replay
+from src.components.adaptation.replay import State, errors, replay, usual_errors
 from src.components.ingestion.analysed import analysed
 from src.components.ingestion.faulty_phases import is_faulty
 from src.components.predictor.bundle import Bundle
@@ -40,13 +40,35 @@ def state(
     Raises:
         BundleRefused: when the model was trained for another params file.
     """
+    moment, rows = analysed_phases(engine, model, spec, as_of, prefix)
+    return replay(known_errors(rows, spec), usual_errors(model.bundle, spec), spec, moment)
+
+
+def analysed_phases(
+    engine: Engine,
+    model: Served,
+    spec: SoftSensor,
+    as_of: pd.Timestamp | None = None,
+    prefix: str = "",
+) -> tuple[pd.Timestamp, pd.DataFrame]:
+    """The analysed phases that count at a moment, by default now; and that moment.
+
+    Those in which monitor had found a sensor at fault do not count.
+
+    Returns:
+        See `analysed`.
+
+    Raises:
+        BundleRefused: when the model was trained for another params file.
+    """
     model.bundle.check_contract(spec)
     with engine.connect() as connection:
         now = pd.Timestamp(connection.scalar(select(func.now())))
         moment = now if as_of is None else as_of
         rows = analysed(connection, spec, moment, model.version, prefix)
-    rows = rows[counts(rows, model.bundle, spec) & ~is_faulty(rows, engine, spec, moment)]
-    return replay(known_errors(rows, spec), model.bundle, spec, moment)
+    rows = rows[counts(rows, model.bundle, spec)]
+    rows = rows[~is_faulty(rows, engine, spec, moment)]
+    return moment, rows.reset_index(drop=True)
 
 
 def counts(rows: pd.DataFrame, bundle: Bundle, spec: SoftSensor) -> pd.Series:

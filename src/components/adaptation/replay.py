@@ -5,7 +5,10 @@ It depends on nothing else: the same errors give the same state, in whatever ord
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +20,7 @@ from src.components.predictor.ensemble import Array, to_scale
 from src.components.predictor.intervals import group_weights
 from src.components.transformation import censoring
 from src.components.transformation.training_table import GROUP
-from src.soft_sensor import SoftSensor, Target
+from src.soft_sensor import SoftSensor
 
 DAY = 86_400  # s
 OLDEST = 365  # days; older values no longer count
@@ -65,11 +68,11 @@ class State:
 
 
 @dataclass(frozen=True)
-class _Usual:
+class Usual:
     """Out-of-fold errors of one target in one phase.
 
     Attributes:
-        deviation: their standard deviation on the working scale; NaN where it is not known.
+        deviation: their standard deviation on the working scale; 0 where it is not known.
         sizes: the errors in units of it, without their signs.
         weights: each group counts as one, see `group_weights`.
     """
@@ -77,6 +80,9 @@ class _Usual:
     deviation: float
     sizes: Array
     weights: Array
+
+
+UsualErrors = dict[tuple[int | str, str], Usual]
 
 
 def errors(predicted: pd.DataFrame, measured: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:
@@ -97,7 +103,20 @@ def errors(predicted: pd.DataFrame, measured: pd.DataFrame, spec: SoftSensor) ->
     return pd.DataFrame(columns, index=predicted.index)
 
 
-def replay(known: pd.DataFrame, bundle: Bundle, spec: SoftSensor, as_of: pd.Timestamp) -> State:
+def usual_errors(bundle: Bundle, spec: SoftSensor) -> UsualErrors:
+    """How large the errors of a bundle are without any change, by phase value and target."""
+    usual, rows = {}, bundle.reference
+    off = errors(rows, rows, spec)
+    for phase, target in product(spec.phases, spec.target_names):
+        own = off.loc[rows[spec.columns.phase] == phase.value, target].dropna()
+        deviation = float(own.std()) if len(own) >= LEAST else 0.0
+        sizes = (own.abs() / deviation).to_numpy() if deviation > 0 else np.empty(0)
+        weights = group_weights(rows.loc[own.index, GROUP])
+        usual[phase.value, target] = Usual(deviation, sizes, weights)
+    return usual
+
+
+def replay(known: pd.DataFrame, usual: UsualErrors, spec: SoftSensor, as_of: pd.Timestamp) -> State:
     """The state as of a moment.
 
     Args:
@@ -107,76 +126,47 @@ def replay(known: pd.DataFrame, bundle: Bundle, spec: SoftSensor, as_of: pd.Time
     age = as_of.timestamp() - known["last_timestamp"]
     counted = known[age.between(0, OLDEST * DAY)]
     counted = counted.sort_values(["last_timestamp", *spec.columns.keys], kind="stable")
-    levels, steps, shifts = [], [], {}
-    for phase in spec.phases:
-        own = counted[counted[spec.columns.phase] == phase.value]
-        for target in spec.targets:
-            usual = _usual_errors(bundle, phase.value, target, spec)
-            measured = own[["last_timestamp", target.name]].dropna()
-            if np.isnan(usual.deviation):
-                measured = measured.head(0)
-            of_pair, shift, sizes = _followed(measured, target, usual.deviation)
-            names = {PHASE: phase.value, TARGET: target.name}
-            steps.append(of_pair.assign(**names))
-            shifts[phase.value, target.name] = shift
-            ages = (as_of.timestamp() - measured["last_timestamp"].to_numpy()) / DAY
-            levels.append(
-                {
-                    **names,
-                    USUAL: 0.0 if np.isnan(usual.deviation) else usual.deviation,
-                    SHIFT: shift.mean,
-                    DEVIATION: shift.variance**0.5,
-                    UNCHANGED: shift.unchanged,
-                    WIDENING: _widening(shift, sizes, ages, usual, spec.training.coverage),
-                    VALUES: len(measured),
-                }
-            )
+    levels, steps, shifts = list[dict[str, Any]](), list[dict[str, Any]](), {}
+    for phase, target in product(spec.phases, spec.target_names):
+        own = counted.loc[counted[spec.columns.phase] == phase.value, ["last_timestamp", target]]
+        times, values = own.dropna().to_numpy(dtype=float).T
+        expected = usual[phase.value, target]
+        if expected.deviation == 0:
+            times, values = np.empty((2, 0))
+        names = {PHASE: phase.value, TARGET: target}
+        shift, sizes = Shift(), [np.empty(0)]
+        for day, error in _days(times, values / (expected.deviation or 1.0)):
+            sizes.append(np.abs(error - shift.mean) / (1 + shift.variance) ** 0.5)
+            shift = shift.after(float(np.median(error)), len(error))
+            steps.append({**names, DATE: day, ERROR: np.median(error), **_told(shift, error)})
+        weights = 0.5 ** ((as_of.timestamp() - times) / DAY / HALF_LIFE)
+        recent = Usual(1.0, np.concatenate(sizes), weights)
+        widening = _widening(shift, recent, expected, spec.training.coverage)
+        wide = {USUAL: expected.deviation, WIDENING: widening}
+        levels.append({**names, **wide, **_told(shift, values)})
+        shifts[phase.value, target] = shift
     return State(
         as_of=as_of,
-        levels=pd.DataFrame(levels, columns=LEVELS),
-        steps=pd.concat(steps, ignore_index=True)[STEPS],
+        levels=pd.DataFrame(levels)[LEVELS],
+        steps=pd.DataFrame(steps, columns=STEPS),
         shifts=shifts,
         evidence=_evidence(counted, spec),
     )
 
 
-def _usual_errors(
-    bundle: Bundle, phase: int | str, target: Target, spec: SoftSensor
-) -> _Usual:
-    rows = bundle.reference[bundle.reference[spec.columns.phase] == phase]
-    off = errors(rows, rows, spec)[target.name].dropna()
-    deviation = float(off.std()) if len(off) >= LEAST else np.nan
-    if not deviation > 0:
-        return _Usual(np.nan, np.empty(0), np.empty(0))
-    sizes = (off.abs() / deviation).to_numpy()
-    return _Usual(deviation, sizes, group_weights(rows.loc[off.index, GROUP]))
+def _days(times: Array, errors_of: Array) -> Iterator[tuple[pd.Timestamp, Array]]:
+    """The errors of each laboratory day: of the phases that ended on one day, UTC."""
+    days = np.floor(times / DAY)
+    for day in np.unique(days):
+        yield pd.Timestamp(day * DAY, unit="s", tz="UTC"), errors_of[days == day]
 
 
-def _followed(
-    measured: pd.DataFrame, target: Target, usual: float
-) -> tuple[pd.DataFrame, Shift, Array]:
-    """Follow the shift of one target in one phase day by day.
-
-    Args:
-        measured: last_timestamp and errors on the working scale, oldest first.
-
-    Returns:
-        A row for each day; the last shift; and for each value how far it was from what was expected
-        on that day, in units of the uncertainty.
-    """
-    error = measured[target.name] / usual
-    days = pd.to_datetime(measured["last_timestamp"], unit="s", utc=True).dt.floor("D")
-    shift, rows, sizes = Shift(), [], []
-    for day, values in error.groupby(days):
-        sizes.append((values - shift.mean).abs().to_numpy() / (1 + shift.variance) ** 0.5)
-        shift = shift.after(float(values.median()), len(values))
-        state = shift.mean, shift.variance**0.5, shift.unchanged
-        rows.append([day, values.median(), len(values), *state])
-    steps = pd.DataFrame(rows, columns=[DATE, ERROR, VALUES, SHIFT, DEVIATION, UNCHANGED])
-    return steps, shift, np.concatenate(sizes) if sizes else np.empty(0)
+def _told(shift: Shift, values: Array) -> dict[str, float]:
+    known = {SHIFT: shift.mean, DEVIATION: shift.variance**0.5, UNCHANGED: shift.unchanged}
+    return {**known, VALUES: len(values)}
 
 
-def _widening(shift: Shift, sizes: Array, ages: Array, usual: _Usual, coverage: float) -> float:
+def _widening(shift: Shift, recent: Usual, usual: Usual, coverage: float) -> float:
     """Factor of the width: by the uncertainty of the shift, and by how large errors are now.
 
     The quantile of training and recent errors, relative to that of the training errors alone:
@@ -184,14 +174,13 @@ def _widening(shift: Shift, sizes: Array, ages: Array, usual: _Usual, coverage: 
     51, 2023). Recent errors count less the older they are, training errors the less the surer it is
     that something has changed.
     """
-    if not len(sizes):
+    if not len(recent.sizes):
         return 1.0
     trained = KEPT + (1 - KEPT) * shift.unchanged
-    weights = np.concatenate([trained * usual.weights, 0.5 ** (ages / HALF_LIFE)])
-    now = _quantile(np.concatenate([usual.sizes, sizes]), weights, coverage)
+    weights = np.concatenate([trained * usual.weights, recent.weights])
+    now = _quantile(np.concatenate([usual.sizes, recent.sizes]), weights, coverage)
     before = _quantile(usual.sizes, usual.weights, coverage)
-    larger = now / before if before > 0 else 1.0
-    return float(larger * (1 + shift.variance) ** 0.5)
+    return float(now / before * (1 + shift.variance) ** 0.5)
 
 
 def _quantile(sizes: Array, weights: Array, share: float) -> float:

@@ -85,7 +85,7 @@ def recorded_in(row: pd.DataFrame, spec: SoftSensor) -> Correction | None:
     Args:
         row: a frame of one row.
     """
-    if row[MODE].iloc[0] != "on":
+    if MODE not in row or row[MODE].iloc[0] != "on":
         return None
     phases = row[spec.columns.phase]
     return Correction(
