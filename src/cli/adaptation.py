@@ -26,9 +26,9 @@ EFFECT = {
 
 
 def bias_words(bias: float, target: Target) -> str:
-    """A bias on the working scale, in words."""
+    """A bias on the working scale, in words; on the scale `log` it is a factor of 1 + value."""
     if target.scale == "log":
-        return f"(1 + value) x {math.exp(bias):.2f}"
+        return f"x {math.exp(bias):.2f}"
     return f"{bias:+.3g} {target.unit}"
 
 
@@ -78,15 +78,17 @@ def show_state(state: State, version: str, spec: SoftSensor) -> None:
             [
                 target.title,
                 spec.phase(line[replay.PHASE]).name,
-                str(line[VALUES]),
                 bias_words(line[replay.SHIFT] * line[replay.USUAL], target),
                 f"{line[replay.SHIFT]:+.2f} ± {line[replay.DEVIATION]:.2f}",
                 f"{1 - line[replay.UNCHANGED]:.0%}",
                 f"x {line[replay.WIDENING]:.2f}",
             ]
         )
-    headers = ["target", "phase", "values", "correction", "in SD", "changed", "interval"]
-    title = f"version {version} as of {state.as_of:%Y-%m-%d %H:%M} UTC; SD is of the usual error"
+    headers = ["target", "phase", "correction", "in SD", "changed", "interval"]
+    title = (
+        f"version {version} as of {state.as_of:%Y-%m-%d %H:%M} UTC; x is of 1 + value, SD of the "
+        "usual error"
+    )
     show_table(title, headers, rows)
 
 
@@ -107,13 +109,12 @@ def show_backtest(
         lines.append(
             [
                 f"{target.title} [{target.unit}]",
-                str(line["values"]),
                 *(f"{line[f'error_{way}']:.3g}" for way in (ALONE, ADAPTED)),
                 *(f"{line[f'bias_{way}']:+.3g}" for way in (ALONE, ADAPTED)),
                 *(f"{line[f'coverage_{way}']:.0%}" for way in (ALONE, ADAPTED)),
             ]
         )
-    headers = ["target", "values", "error", "adapted", "bias", "adapted", "coverage", "adapted"]
+    headers = ["target", "error", "adapted", "bias", "adapted", "inside", "adapted"]
     show_table(
         f"{len(rows)} analysed phases as version {model.version} predicts them alone, and adapted "
         "with the values known at the time",

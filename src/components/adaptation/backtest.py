@@ -23,7 +23,7 @@ class Backtest:
     """Figures of the model ALONE and ADAPTED.
 
     Attributes:
-        targets: for each target its number of `values`, and in its unit `error_` (mean absolute
+        targets: for each target, in its unit `error_` (mean absolute
             error), `bias_` (mean of measured minus predicted) and `coverage_` of both.
         judged: analysed phases with a verdict of which the laboratory knows whether they are clean.
         wrong: how many of them each way calls wrongly clean, and wrongly not clean.
@@ -62,7 +62,7 @@ def backtest(
     targets = pd.DataFrame({name: _figures(each, rows, spec) for name, each in ways.items()})
     truth = rows[risk.judged(phase, spec) & (risk.kept(rows, spec) | risk.broken(rows, spec))]
     wrong = {name: _wrong(each, truth, bundle, spec) for name, each in ways.items()}
-    return Backtest(_side_by_side(targets, rows, spec), len(truth), wrong)
+    return Backtest(_side_by_side(targets, spec), len(truth), wrong)
 
 
 def _figures(predicted: pd.DataFrame, rows: pd.DataFrame, spec: SoftSensor) -> dict[str, float]:
@@ -80,11 +80,10 @@ def _figures(predicted: pd.DataFrame, rows: pd.DataFrame, spec: SoftSensor) -> d
     return figures
 
 
-def _side_by_side(figures: pd.DataFrame, rows: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:
+def _side_by_side(figures: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:
     lines = []
     for target in spec.targets:
         line: dict[str, object] = {"target": target.name}
-        line["values"] = int(rows[target.measured].notna().sum())
         for measure in ("error", "bias", "coverage"):
             for way in (ALONE, ADAPTED):
                 line[f"{measure}_{way}"] = figures.loc[f"{target.name} {measure}", way]
