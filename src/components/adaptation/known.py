@@ -63,7 +63,7 @@ def analysed_phases(
     """
     model.bundle.check_contract(spec)
     with engine.connect() as connection:
-        now = pd.Timestamp(connection.scalar(select(func.now())))
+        now = pd.Timestamp(connection.execute(select(func.now())).scalar_one())
         moment = now if as_of is None else as_of
         rows = analysed(connection, spec, moment, model.version, prefix)
     rows = rows[counts(rows, model.bundle, spec)]

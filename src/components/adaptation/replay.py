@@ -62,9 +62,10 @@ class State:
     def correction(self, spec: SoftSensor) -> Correction:
         """What it changes about predictions."""
         levels = self.levels.assign(bias=self.levels[SHIFT] * self.levels[USUAL])
-        wide = levels.pivot(index=PHASE, columns=TARGET, values=["bias", WIDENING]).astype(float)
+        bias = levels.pivot(index=PHASE, columns=TARGET, values="bias")
+        widening = levels.pivot(index=PHASE, columns=TARGET, values=WIDENING)
         targets = spec.target_names
-        return Correction(wide["bias"][targets], wide[WIDENING][targets], self.evidence)
+        return Correction(bias[targets], widening[targets], self.evidence)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ import logging
 import pandas as pd
 from sqlalchemy import Connection, Engine, case, exists, func, select
 
+from src.components.adaptation import known
+from src.components.adaptation.replay import State
 from src.components.database.schema import require_fit
 from src.components.database.tables import newest_predictions, tables
 from src.components.drift_reporter import performance
@@ -68,6 +70,9 @@ def gather(log: MonitoringLog, period: Period, month: pd.DataFrame, model: Serve
         )
     month = month[sound].reset_index(drop=True)
     earlier = log.earlier(period, model.version)
+    adaptation = None
+    if spec.adaptation != "off":
+        adaptation = known.state(log.engine, model, spec, period.until)
     with log.engine.connect() as connection:
         return Evidence(
             period=period,
@@ -75,7 +80,7 @@ def gather(log: MonitoringLog, period: Period, month: pd.DataFrame, model: Serve
             month=month.drop(columns=spec.target_names).join(bundle.values(month, spec)),
             reference=_reference(connection, spec, bundle, earlier),
             past=_past(connection, spec, period),
-            laboratory=_laboratory(connection, spec, bundle, period),
+            laboratory=_laboratory(connection, spec, bundle, period, adaptation),
             earlier=earlier,
             left_out=left_out,
         )
@@ -158,7 +163,11 @@ def extremes(table: pd.DataFrame, features: list[str], spec: SoftSensor) -> pd.S
 
 
 def _laboratory(
-    connection: Connection, spec: SoftSensor, bundle: Bundle, period: Period
+    connection: Connection,
+    spec: SoftSensor,
+    bundle: Bundle,
+    period: Period,
+    adaptation: State | None,
 ) -> LaboratoryEvidence:
     phases = analysed(connection, spec, period.until)
     fresh = performance.fresh_values(phases, bundle, period.since, spec)
@@ -171,6 +180,7 @@ def _laboratory(
         expected=performance.expected_errors(bundle, spec),
         newest=newest,
         unmatched=unmatched,
+        adaptation=adaptation,
     )
 
 

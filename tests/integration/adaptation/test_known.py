@@ -192,12 +192,13 @@ def test_phases_whose_sensor_was_at_fault_do_not_count_since_monitor_has_found_i
     engine: Engine, spec: SoftSensor, model: Served
 ) -> None:
     before = _state(engine, model, spec)
-    details = {"asked_for": False, "since": None, "until": "2999-01-01T00:00:00Z", "onsets": {}}
+    details: dict[str, object] = {"asked_for": False, "since": None, "onsets": {}}
+    details |= {"until": "2999-01-01T00:00:00Z", "sensors": ["ph"]}
     run = (
         "INSERT INTO runs (pipeline, started_at, ended_at, outcome, details) VALUES "
         "('monitor', clock_timestamp(), clock_timestamp(), 'alarm', CAST(:details AS jsonb))"
     )
-    _execute(engine, run, details=json.dumps({**details, "sensors": ["ph"]}))
+    _execute(engine, run, details=json.dumps(details))
     assert _count(_state(engine, model, spec)) == 0
     assert _same_levels(before, _state(engine, model, spec, before.as_of))
 
