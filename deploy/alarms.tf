@@ -56,6 +56,10 @@ resource "aws_cloudwatch_event_target" "failed" {
   rule = aws_cloudwatch_event_rule.failed.name
   arn  = aws_sns_topic.alarms.arn
 
+  dead_letter_config {
+    arn = aws_sqs_queue.not_started.arn
+  }
+
   input_transformer {
     input_paths = {
       command = "$.detail.overrides.containerOverrides[0].command"
@@ -68,7 +72,7 @@ resource "aws_cloudwatch_event_target" "failed" {
     # EventBridge renders one JSON string per line as plain text.
     input_template = <<-E
       "impress <command> failed at <when>: exit code <exit>, <reason>"
-      "Exit codes: 1 failed, or no good run for too long; 3 rows were rejected; none: did not start."
+      "Exit codes: 1 failed, or no good run for too long; 3 rows were rejected; 137 killed; 143 asked to stop; none: did not start."
       "Log: the log group /ecs/... of the image, stream run/.../ and the last part of the task's name."
       "Image <image>, task <task>"
     E
@@ -77,7 +81,7 @@ resource "aws_cloudwatch_event_target" "failed" {
 
 resource "aws_cloudwatch_metric_alarm" "not_started" {
   alarm_name          = "${var.name}-not-started"
-  alarm_description   = "The scheduler could not start a task; the message in the queue says why."
+  alarm_description   = "The scheduler could not start a task, or a failure could not be mailed; the message in the queue says why."
   namespace           = "AWS/SQS"
   metric_name         = "ApproximateNumberOfMessagesVisible"
   dimensions          = { QueueName = aws_sqs_queue.not_started.name }

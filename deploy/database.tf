@@ -1,6 +1,10 @@
 # A separate PostgreSQL (create_database), reachable only by the tasks.
 locals {
   database = var.create_database ? 1 : 0
+  # Login parameters and database are written in the same apply, also where the parameters were there before
+  # the database: those have version 1.
+  login         = toset(var.create_database ? ["DB_USERNAME", "DB_PASSWORD"] : [])
+  login_version = 1000 + var.database.password_version + local.key_version
 }
 
 # Generated at each apply and not stored: the valid one is what password_version last wrote.
@@ -50,6 +54,11 @@ resource "aws_db_parameter_group" "this" {
     name  = "rds.force_ssl"
     value = "1"
   }
+
+  lifecycle {
+    # A group in use cannot be deleted: a new major version gets its group first.
+    create_before_destroy = true
+  }
 }
 
 resource "aws_db_instance" "this" {
@@ -64,7 +73,7 @@ resource "aws_db_instance" "this" {
   db_name                   = "impress"
   username                  = "impress"
   password_wo               = ephemeral.aws_secretsmanager_random_password.database[0].random_password
-  password_wo_version       = var.database.password_version
+  password_wo_version       = local.login_version
   port                      = local.port
   db_subnet_group_name      = aws_db_subnet_group.this[0].name
   vpc_security_group_ids    = [aws_security_group.database[0].id]
@@ -72,7 +81,16 @@ resource "aws_db_instance" "this" {
   publicly_accessible       = false
   backup_retention_period   = var.database.backup_days
   copy_tags_to_snapshot     = true
-  deletion_protection       = var.protected
+  deletion_protection       = true
   skip_final_snapshot       = false
   final_snapshot_identifier = "${var.name}-last"
+
+  # `terraform apply` upgrades to another major version at once: in the next maintenance window it would still
+  # use the parameter group that is deleted now. The database is away for minutes.
+  allow_major_version_upgrade = true
+  apply_immediately           = true
+
+  lifecycle {
+    prevent_destroy = true
+  }
 }

@@ -5,6 +5,16 @@ locals {
     ? aws_iam_openid_connect_provider.github[0].arn
     : var.github_oidc_provider_arn
   )
+  # Who asks, as GitHub writes it. Repositories made, renamed or transferred since 15 July 2026 are named with
+  # their ids, so that nobody can take over an abandoned name.
+  github_owner = split("/", var.github_repository)[0]
+  github_name  = split("/", var.github_repository)[1]
+  github_repositories = concat(
+    [var.github_repository],
+    var.github_ids == null ? [] : [
+      "${local.github_owner}@${var.github_ids.owner}/${local.github_name}@${var.github_ids.repository}",
+    ],
+  )
 }
 
 resource "aws_iam_openid_connect_provider" "github" {
@@ -24,7 +34,9 @@ resource "aws_iam_role" "github" {
       Principal = { Federated = local.github_provider }
       Condition = { StringEquals = {
         "${local.github}:aud" = "sts.amazonaws.com"
-        "${local.github}:sub" = "repo:${var.github_repository}:ref:refs/heads/${var.github_branch}"
+        "${local.github}:sub" = [
+          for repository in local.github_repositories : "repo:${repository}:ref:refs/heads/${var.github_branch}"
+        ]
       } }
     }]
   })
@@ -66,7 +78,7 @@ resource "aws_iam_policy" "release" {
       },
       {
         Effect   = "Allow"
-        Action   = "ecs:RegisterTaskDefinition"
+        Action   = ["ecs:RegisterTaskDefinition", "ecs:TagResource"]
         Resource = [for task in aws_ecs_task_definition.this : "${task.arn_without_revision}:*"]
       },
       {

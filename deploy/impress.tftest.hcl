@@ -47,12 +47,16 @@ run "a_new_database_is_private_encrypted_backed_up_and_kept" {
     error_message = "The database talks without TLS."
   }
   assert {
-    condition     = alltrue([for repository in aws_ecr_repository.image : !repository.force_delete])
+    condition     = alltrue([for repository in aws_ecr_repository.image : repository.force_delete != true])
     error_message = "Images are destroyed with everything else."
   }
   assert {
-    condition     = local.environment.DB_SSLMODE == "require"
-    error_message = "The tasks do not ask for TLS."
+    condition     = local.environment.DB_SSLMODE == "verify-full" && endswith(local.environment.DB_SSLROOTCERT, ".pem")
+    error_message = "The tasks do not verify the server's certificate."
+  }
+  assert {
+    condition     = aws_db_instance.this[0].allow_major_version_upgrade && aws_db_instance.this[0].apply_immediately
+    error_message = "Another major version cannot be applied."
   }
   assert {
     condition     = length(aws_vpc_security_group_ingress_rule.database) == 1
@@ -99,4 +103,195 @@ run "an_existing_network_is_used_as_it_is" {
     ])
     error_message = "A private subnet's task asks for a public address."
   }
+}
+
+run "a_new_database_has_a_login_though_few_secrets_are_named" {
+  command = plan
+
+  variables {
+    create_database = true
+    database_cidr   = null
+    environment     = {}
+    secrets         = ["EMAIL_PASS"]
+  }
+
+  assert {
+    condition     = toset(keys(aws_ssm_parameter.secret)) == toset(["DB_USERNAME", "DB_PASSWORD", "EMAIL_PASS"])
+    error_message = "The tasks get no login to the database."
+  }
+  assert {
+    condition     = output.secrets == ["/impress/EMAIL_PASS"]
+    error_message = "The generated login would be asked for."
+  }
+}
+
+run "tls_can_still_be_chosen" {
+  command = plan
+
+  variables {
+    create_database = true
+    database_cidr   = null
+    environment     = { DB_SSLMODE = "require" }
+  }
+
+  assert {
+    condition     = local.environment.DB_SSLMODE == "require" && local.environment.DB_SSLROOTCERT == ""
+    error_message = "DB_SSLMODE of the user is not used."
+  }
+}
+
+run "one_task_alone_can_be_named" {
+  command = plan
+
+  variables {
+    schedules            = { monitor = "cron(30 5 ? * 2#1 *)" }
+    sizes                = { predict = { cpu = 1024, memory = 3072 } }
+    good_run_within_days = { monitor = 40 }
+  }
+
+  assert {
+    condition     = local.schedules == { predict = "cron(0 6 ? * MON *)", monitor = "cron(30 5 ? * 2#1 *)" }
+    error_message = "The other schedule is lost."
+  }
+  assert {
+    condition     = local.sizes.predict.memory == 3072 && local.sizes.monitor.cpu == 512
+    error_message = "The other size is lost."
+  }
+  assert {
+    condition     = local.good_run_within_days == { predict = 8, monitor = 40 }
+    error_message = "The other age is lost."
+  }
+}
+
+run "a_name_that_aws_would_refuse_is_refused" {
+  command = plan
+
+  variables {
+    name = "Impress"
+  }
+
+  expect_failures = [var.name]
+}
+
+run "a_misspelt_secret_is_refused" {
+  command = plan
+
+  variables {
+    secrets = ["DB_PASSWORT"]
+  }
+
+  expect_failures = [var.secrets]
+}
+
+run "a_minor_version_is_refused" {
+  command = plan
+
+  variables {
+    database = { version = "16.4" }
+  }
+
+  expect_failures = [var.database]
+}
+
+run "a_time_zone_without_its_region_is_refused" {
+  command = plan
+
+  variables {
+    time_zone = "Berlin"
+  }
+
+  expect_failures = [var.time_zone]
+}
+
+run "a_schedule_of_unix_cron_is_refused" {
+  command = plan
+
+  variables {
+    schedules = { predict = "0 6 * * 1" }
+  }
+
+  expect_failures = [var.schedules]
+}
+
+run "a_schedule_with_day_and_weekday_is_refused" {
+  command = plan
+
+  variables {
+    schedules = { predict = "cron(0 6 * * MON *)" }
+  }
+
+  expect_failures = [var.schedules]
+}
+
+run "a_schedule_of_no_task_is_refused" {
+  command = plan
+
+  variables {
+    schedules = { predikt = "rate(7 days)" }
+  }
+
+  expect_failures = [var.schedules]
+}
+
+run "a_size_that_fargate_lacks_is_refused" {
+  command = plan
+
+  variables {
+    sizes = { predict = { cpu = 256, memory = 4096 } }
+  }
+
+  expect_failures = [var.sizes]
+}
+
+run "a_size_of_no_task_is_refused" {
+  command = plan
+
+  variables {
+    sizes = { report = { cpu = 256, memory = 1024 } }
+  }
+
+  expect_failures = [var.sizes]
+}
+
+run "an_age_of_no_task_is_refused" {
+  command = plan
+
+  variables {
+    good_run_within_days = { predikt = 8 }
+  }
+
+  expect_failures = [var.good_run_within_days]
+}
+
+run "logs_for_a_hundred_days_is_refused" {
+  command = plan
+
+  variables {
+    log_days = 100
+  }
+
+  expect_failures = [var.log_days]
+}
+
+run "port_25_is_refused" {
+  command = plan
+
+  variables {
+    environment = { DB_HOSTNAME = "db.example.org", SMTP_PORT = "25" }
+  }
+
+  expect_failures = [var.environment]
+}
+
+run "a_database_without_subnets_in_an_existing_network_is_refused" {
+  command = plan
+
+  variables {
+    create_database = true
+    database_cidr   = null
+    environment     = {}
+    network         = { vpc_id = "vpc-1", task_subnets = ["subnet-1", "subnet-2"] }
+  }
+
+  expect_failures = [var.network]
 }

@@ -7,10 +7,14 @@ resource "aws_ecr_repository" "image" {
   for_each             = local.tasks
   name                 = "${var.name}-${each.key}"
   image_tag_mutability = "IMMUTABLE"
-  force_delete         = !var.protected
 
   image_scanning_configuration {
     scan_on_push = true
+  }
+
+  lifecycle {
+    # Refuses `terraform destroy` in the plan, before it has taken down anything else: see takedown.tf.example.
+    prevent_destroy = true
   }
 }
 

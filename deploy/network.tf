@@ -11,6 +11,12 @@ locals {
 
 data "aws_availability_zones" "this" {
   state = "available"
+
+  # Local zones, which an account may have opted in to, have no Fargate.
+  filter {
+    name   = "opt-in-status"
+    values = ["opt-in-not-required"]
+  }
 }
 
 resource "aws_vpc" "this" {

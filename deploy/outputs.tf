@@ -3,6 +3,11 @@ output "github_variables" {
   value       = { AWS_ROLE_ARN = aws_iam_role.github.arn, AWS_REGION = var.region }
 }
 
+output "region" {
+  description = "where everything is: export AWS_REGION and AWS_DEFAULT_REGION before using the AWS CLI"
+  value       = var.region
+}
+
 output "release_policy_arn" {
   description = "for a user with keys, if the workflow has no role"
   value       = aws_iam_policy.release.arn
@@ -12,8 +17,13 @@ output "secrets" {
   description = "parameters whose values must be entered by hand"
   value = [
     for name, parameter in aws_ssm_parameter.secret : parameter.name
-    if !(var.create_database && contains(["DB_USERNAME", "DB_PASSWORD"], name))
+    if !contains(local.login, name)
   ]
+}
+
+output "secrets_key" {
+  description = "the key that the secrets are encrypted with"
+  value       = coalesce(var.kms_key_arn, "alias/aws/ssm")
 }
 
 output "network" {

@@ -3,13 +3,13 @@ locals {
   starts = merge(
     { for task in local.tasks : task => {
       task       = task
-      expression = var.schedules[task]
+      expression = local.schedules[task]
       command    = [task]
     } },
     { for task in local.tasks : "check-${task}" => {
       task       = "predict"
       expression = "rate(12 hours)"
-      command    = ["status", "--pipeline", task, "--max-age", "${var.good_run_within_days[task]}d"]
+      command    = ["status", "--pipeline", task, "--max-age", "${local.good_run_within_days[task]}d"]
     } },
   )
 }
@@ -54,11 +54,26 @@ resource "aws_scheduler_schedule" "this" {
   }
 }
 
-# Starts that the scheduler has given up on.
+# Starts that the scheduler has given up on, and failures that no mail could be sent about.
 resource "aws_sqs_queue" "not_started" {
   name                      = "${var.name}-not-started"
   message_retention_seconds = 1209600
   sqs_managed_sse_enabled   = true
+}
+
+# The scheduler sends by its role, the rule by this policy.
+resource "aws_sqs_queue_policy" "not_started" {
+  queue_url = aws_sqs_queue.not_started.id
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect    = "Allow"
+      Action    = "sqs:SendMessage"
+      Principal = { Service = "events.amazonaws.com" }
+      Resource  = aws_sqs_queue.not_started.arn
+      Condition = { ArnEquals = { "aws:SourceArn" = aws_cloudwatch_event_rule.failed.arn } }
+    }]
+  })
 }
 
 resource "aws_iam_role" "scheduler" {

@@ -10,23 +10,38 @@ locals {
     DB_SSLMODE          = ""
     DB_SSLROOTCERT      = ""
     RAW_ARCHIVE         = ""
+    PAGE_TARGET         = ""
+    PAGE_URL            = ""
     MLFLOW_TRACKING_URI = ""
     MODEL_TRUSTED_KEYS  = ""
     EMAIL_SENDER        = ""
     EMAIL_USERNAME      = ""
     EMAIL_RECIPIENT     = ""
     EMAIL_MAX_MB        = ""
+    EMAIL_WEEKLY        = ""
     SMTP_HOST           = ""
     SMTP_PORT           = ""
     SMTP_SECURITY       = ""
     PREFECT_API_URL     = ""
+    LOG_FORMAT          = ""
+    METRICS             = ""
   }
   environment = merge(
     local.not_set,
+    # What CloudWatch can query and plot.
+    { LOG_FORMAT = "json", METRICS = "emf:${var.name}" },
     { DB_SSLMODE = "require" },
+    var.create_database && !contains(keys(var.environment), "DB_SSLMODE") ? local.verified : {},
+    local.page_environment,
     var.environment,
     var.create_database ? { DB_HOSTNAME = aws_db_instance.this[0].address, DB_NAME = "impress" } : {},
   )
+
+  # The images have the certificates of Amazon's authorities for RDS.
+  verified = { DB_SSLMODE = "verify-full", DB_SSLROOTCERT = "/app/amazon-rds.pem" }
+
+  # Another key takes effect with another value.
+  key_version = var.kms_key_arn == null ? 0 : 1000000
 
   secret_values = var.create_database ? {
     DB_USERNAME = aws_db_instance.this[0].username
@@ -36,6 +51,11 @@ locals {
 
 resource "aws_ecs_cluster" "this" {
   name = var.name
+
+  setting {
+    name  = "containerInsights"
+    value = var.container_insights ? "enabled" : "disabled"
+  }
 }
 
 resource "aws_cloudwatch_log_group" "task" {
@@ -47,11 +67,12 @@ resource "aws_cloudwatch_log_group" "task" {
 # Terraform creates the parameter; the value is entered by hand, once (README.md), and never read back. A
 # write-only value is in no state and no plan, and is written again only with a new version.
 resource "aws_ssm_parameter" "secret" {
-  for_each         = var.secrets
+  for_each         = setunion(var.secrets, local.login)
   name             = "/${var.name}/${each.key}"
   type             = "SecureString"
+  key_id           = var.kms_key_arn
   value_wo         = lookup(local.secret_values, each.key, "not set yet")
-  value_wo_version = each.key == "DB_PASSWORD" ? var.database.password_version : 1
+  value_wo_version = contains(local.login, each.key) ? local.login_version : 1 + local.key_version
 }
 
 resource "aws_ecs_task_definition" "this" {
@@ -59,8 +80,8 @@ resource "aws_ecs_task_definition" "this" {
   family                   = "${var.name}-${each.key}"
   requires_compatibilities = ["FARGATE"]
   network_mode             = "awsvpc"
-  cpu                      = var.sizes[each.key].cpu
-  memory                   = var.sizes[each.key].memory
+  cpu                      = local.sizes[each.key].cpu
+  memory                   = local.sizes[each.key].memory
   execution_role_arn       = aws_iam_role.execution.arn
   task_role_arn            = aws_iam_role.task.arn
   # The state follows the revisions that deploy/rollback registers, so they do not count as drift.
@@ -80,14 +101,14 @@ resource "aws_ecs_task_definition" "this" {
     image                  = "${aws_ecr_repository.image[each.key].repository_url}:${aws_ssm_parameter.image_tag.insecure_value}"
     command                = [each.key]
     essential              = true
-    cpu                    = var.sizes[each.key].cpu
-    memory                 = var.sizes[each.key].memory
+    cpu                    = local.sizes[each.key].cpu
+    memory                 = local.sizes[each.key].memory
     user                   = "10001"
     readonlyRootFilesystem = true
     linuxParameters        = { capabilities = { drop = ["ALL"] }, initProcessEnabled = true }
     mountPoints            = [{ sourceVolume = "home", containerPath = local.home, readOnly = false }]
-    # A run that is told to stop gets the longest time that Fargate grants.
-    stopTimeout = 120
+    # A run that is asked to stop rolls back and ends within two seconds, so Fargate's default of 30 s is
+    # enough; the run that follows does its work.
     environment = [for name, value in local.environment : { name = name, value = value }]
     secrets = [
       for name, parameter in aws_ssm_parameter.secret : { name = name, valueFrom = parameter.arn }
@@ -98,6 +119,8 @@ resource "aws_ecs_task_definition" "this" {
         awslogs-group         = aws_cloudwatch_log_group.task[each.key].name
         awslogs-region        = var.region
         awslogs-stream-prefix = "run"
+        # The alarms count lines, so a task waits for its log instead of dropping them.
+        mode = "blocking"
       }
     }
   }])
@@ -118,6 +141,13 @@ locals {
       Condition = { StringEquals = { "aws:SourceAccount" = data.aws_caller_identity.this.account_id } }
     }]
   })
+  # The account's own key for SSM needs no permission, and denies nobody who may read parameters.
+  decrypt = var.kms_key_arn == null ? [] : [{
+    Effect    = "Allow"
+    Action    = "kms:Decrypt"
+    Resource  = var.kms_key_arn
+    Condition = { StringEquals = { "kms:ViaService" = "ssm.${var.region}.amazonaws.com" } }
+  }]
   # s3://bucket/prefix -> bucket/prefix, null without an archive on S3.
   raw_archive = try(regex("^(?i:s3)://(.+?)/?$", local.environment.RAW_ARCHIVE)[0], null)
 }
@@ -133,7 +163,7 @@ resource "aws_iam_role_policy" "execution" {
   role = aws_iam_role.execution.id
   policy = jsonencode({
     Version = "2012-10-17"
-    Statement = [
+    Statement = concat([
       { Effect = "Allow", Action = "ecr:GetAuthorizationToken", Resource = "*" },
       {
         Effect = "Allow"
@@ -152,7 +182,7 @@ resource "aws_iam_role_policy" "execution" {
         Action   = "ssm:GetParameters"
         Resource = [for parameter in aws_ssm_parameter.secret : parameter.arn]
       },
-    ]
+    ], local.decrypt)
   })
 }
 

@@ -13,6 +13,10 @@ terraform {
 
 provider "aws" {
   region = var.region
+
+  default_tags {
+    tags = merge({ Application = var.name }, var.tags)
+  }
 }
 
 data "aws_caller_identity" "this" {}

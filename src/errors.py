@@ -185,7 +185,7 @@ _LIBRARIES = {
 _MISSING_MODULES = {
     "duckdb": "run this where requirements.txt is installed; the predict image does not read files",
     "prefect": "install the extra `flows`, or unset PREFECT_API_URL",
-    "pyarrow": "install the extra `archive`, or unset RAW_ARCHIVE",
+    "pyarrow": "install the extra `archive`, or unset RAW_ARCHIVE and PAGE_TARGET",
 }
 _MISSING_MODULE = (
     "install requirements.txt; or, if an embedded part is missing, configure a server instead "

@@ -1,10 +1,12 @@
-"""Files that are there as a whole or not at all."""
+"""Files that are there as a whole or not at all, in a folder or on S3."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 from uuid import uuid4
+
+S3 = "s3://"
 
 
 def write_whole(file: Path, content: bytes, private: bool = False) -> None:
@@ -26,3 +28,23 @@ def write_whole(file: Path, content: bytes, private: bool = False) -> None:
     folder = os.open(file.parent, os.O_RDONLY)  # or a power cut could lose the name of the file
     os.fsync(folder)
     os.close(folder)
+
+
+def put(root: str, name: str, content: bytes, private: bool = False, kind: str = "") -> None:
+    """Write one file whole or not at all.
+
+    Args:
+        root: an absolute folder, or s3://bucket/prefix, as the settings have checked it.
+            Credentials for S3 are found as AWS's SDKs do.
+        private: in a folder, only this user may read it.
+        kind: on S3, its media type.
+    """
+    if not root.startswith(S3):
+        write_whole(Path(root) / name, content, private)
+        return
+    from pyarrow import fs
+
+    store_of, prefix = fs.FileSystem.from_uri(root)
+    metadata = {"Content-Type": kind} if kind else None
+    with store_of.open_output_stream(f"{prefix}/{name}", metadata=metadata) as stream:
+        stream.write(content)

@@ -10,7 +10,7 @@ import functools
 import inspect
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
@@ -39,24 +39,34 @@ def flow(
         if not settings.prefect_api_url:
             return function(settings, *args, **kwargs)
 
-        @functools.wraps(function)
-        def with_settings(*args: P.args, **kwargs: P.kwargs) -> R:
-            token = _in_prefect.set(True)
-            try:
-                with _safe_failure():
-                    return function(settings, *args, **kwargs)
-            finally:
-                _in_prefect.reset(token)
-
-        # Prefect would look for the types in this module, where those of a pipeline are unknown.
-        signature = inspect.signature(function, eval_str=True)
-        shown = list(signature.parameters.values())[1:]
-        vars(with_settings)["__signature__"] = signature.replace(parameters=shown)
-        with_settings.__annotations__ = {each.name: each.annotation for each in shown}
-        run: Callable[P, R] = _prefect().flow(with_settings, persist_result=False)
+        run = prefect_flow(function, lambda: nullcontext(settings))
         return _own_failure(lambda: run(*args, **kwargs))
 
     return cast(Callable[Concatenate[Settings, P], R], call)
+
+
+def prefect_flow(
+    function: Callable[Concatenate[Settings, P], R],
+    configured: Callable[[], AbstractContextManager[Settings]],
+) -> Callable[P, R]:
+    """A flow of Prefect of the function's name, whose settings each run gets from `configured`."""
+
+    @functools.wraps(function)
+    def with_settings(*args: P.args, **kwargs: P.kwargs) -> R:
+        token = _in_prefect.set(True)
+        try:
+            with _safe_failure(), configured() as settings:
+                return function(settings, *args, **kwargs)
+        finally:
+            _in_prefect.reset(token)
+
+    # Prefect would look for the types in this module, where those of a pipeline are unknown.
+    signature = inspect.signature(function, eval_str=True)
+    shown = list(signature.parameters.values())[1:]
+    vars(with_settings)["__signature__"] = signature.replace(parameters=shown)
+    with_settings.__annotations__ = {each.name: each.annotation for each in shown}
+    run: Callable[P, R] = _prefect().flow(with_settings, persist_result=False)
+    return run
 
 
 def task(retries: int = 0) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -117,4 +127,5 @@ def _prefect() -> Any:
 
     for ours in ("src", "__main__"):
         logging.getLogger(ours).addHandler(APILogHandler())
+        logging.getLogger(ours).setLevel(logging.INFO)  # a worker's process has no `logger.job`
     return prefect

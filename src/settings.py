@@ -24,6 +24,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from src.errors import SettingsError
 from src.safe_text import keep_secret, secrets_in, visible
 
+EMF = "emf"  # as METRICS: the embedded metric format of CloudWatch
 SYSTEM = "system"  # as DB_SSLROOTCERT: the authorities that the operating system trusts
 
 # Mailboxes, without the forms of RFC 5322 that nobody uses, such as comments.
@@ -77,6 +78,13 @@ def _address(text: str) -> str:
     return text
 
 
+def _web_address(text: str) -> str:
+    """An address that a browser opens, without a login in it."""
+    if not re.match(r"https?://[^/@\s]+(/|$)", text, re.IGNORECASE):
+        raise ValueError("is not an address such as https://impress.example.org/")
+    return text
+
+
 def _host(text: str) -> str:
     """Names or addresses of servers, separated by commas, or the folder of a local socket."""
     if not re.fullmatch(r"[\w.:%,-]+|/.*", text):
@@ -111,11 +119,23 @@ def _mailbox(text: str) -> str:
     return mailbox
 
 
+def _metrics(text: str) -> str:
+    """`emf` or `emf:NAMESPACE`, or a folder that is there."""
+    if re.fullmatch(rf"{EMF}(:[\w.#/-]+)?", text):
+        return text
+    folder = Path(_local(text, "emf, emf:NAMESPACE, a path, ~/path or file:///path"))
+    if not folder.is_dir():
+        raise ValueError("names no folder: write emf, or the folder of node_exporter's files")
+    return str(folder.absolute())
+
+
 LocalPath = Annotated[Path, BeforeValidator(_local)]
 ArchiveRoot = Annotated[str, AfterValidator(_archive)]
 Authority = Annotated[str, AfterValidator(_authority)]
 Address = Annotated[str, AfterValidator(_address)]
+WebAddress = Annotated[str, AfterValidator(_web_address)]
 Host = Annotated[str, AfterValidator(_host)]
+Metrics = Annotated[str, AfterValidator(_metrics)]
 Mailbox = Annotated[str, AfterValidator(_mailbox)]
 Mailboxes = Annotated[str, AfterValidator(_mailboxes)]
 
@@ -155,6 +175,14 @@ class Settings(BaseSettings):
         None, description="where purged rows go, a folder or s3://..."
     )
 
+    page_target: ArchiveRoot | None = Field(
+        None, description="where predict and monitor publish the pages, a folder or s3://..."
+    )
+
+    page_url: WebAddress | None = Field(
+        None, description="where people open the pages; mails link to it"
+    )
+
     mlflow_tracking_uri: Address | None = Field(None, description="registry; without it SQLite")
     mlflow_tracking_username: str | None = Field(None, description="user of the registry")
     mlflow_tracking_password: SecretStr | None = Field(None, description="its password or token")
@@ -182,13 +210,25 @@ class Settings(BaseSettings):
     smtp_security: Literal["starttls", "tls"] = Field(
         "starttls", description="how SMTP_HOST begins TLS: when asked to, or with the first byte"
     )
-    email_max_mb: float = Field(10, ge=0, description="MB; a larger report (zip) is not attached")
+    email_weekly: bool | None = Field(
+        None, description="a letter a week about the results; by default if SMTP_HOST is set"
+    )
+    email_max_mb: float = Field(
+        0, ge=0, description="MB (zip) up to which Evidently's page is attached; 0: never"
+    )
 
     prefect_api_url: Address | None = Field(
         None, description="with it pipelines run as Prefect flows"
     )
     prefect_cloud_api_token: SecretStr | None = Field(None, description="key of Prefect Cloud")
     prefect_api_key: SecretStr | None = Field(None, description="the same, by Prefect's own name")
+
+    log_format: Literal["text", "json"] = Field(
+        "text", description="of log lines; json has one object a line"
+    )
+    metrics: Metrics | None = Field(
+        None, description="`emf`: lines for CloudWatch; a folder: files for Prometheus"
+    )
 
     git_hash: str | None = Field(None, description="code version of an image; else asked of git")
 
@@ -227,6 +267,11 @@ class Settings(BaseSettings):
     def sslmode(self) -> str:
         """How a connection to PostgreSQL is secured."""
         return self.db_sslmode or ("verify-full" if self.db_sslrootcert else "prefer")
+
+    @property
+    def weekly_letter(self) -> bool:
+        """Whether people get a letter a week."""
+        return bool(self.smtp_host) if self.email_weekly is None else self.email_weekly
 
     @property
     def artifacts(self) -> Path:

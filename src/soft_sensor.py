@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
@@ -25,6 +26,7 @@ from pydantic import (
 )
 
 from src.errors import DataError, ParamsError
+from src.language import CODES, Code, chosen
 from src.params_file import Misplaced, Place, fault_of, params_error, parsed
 
 # PostgreSQL cuts identifiers at 63 bytes; "_out_of_bounds" is the longest suffix of a column there.
@@ -113,7 +115,15 @@ def _stamp(how: str) -> str:
     return how
 
 
+def _in_language(text: Any, info: ValidationInfo) -> Any:
+    context = info.context or {}
+    return chosen(text, context.get("language", "en"))
+
+
 Identifier = Annotated[str, AfterValidator(_identifier)]
+# One text for all languages, or in the file `{en: ..., de: ...}`, of which that of the key
+# `language` is read.
+Words = Annotated[str, BeforeValidator(_in_language)]
 Statistic = Annotated[str, AfterValidator(_statistic)]
 PhaseValue = int | str
 
@@ -222,7 +232,13 @@ class Phase(_Record):
     name: Annotated[str, Field(pattern=r"^[\w .:-]+$", max_length=100)]
     value: PhaseValue
     label: str
+    title: Words = ""  # by default the name
     judged: bool = False
+
+    @property
+    def shown(self) -> str:
+        """What people read."""
+        return self.title or self.name
 
     @field_validator("value", "label")
     @classmethod
@@ -257,8 +273,8 @@ class Quantity(_Record):
     """Something measured, with the range that is possible, and the scale on which models see it."""
 
     name: Identifier
-    title: str
-    unit: str
+    title: Words
+    unit: Words
     low: float
     high: float
     scale: Literal["linear", "log"] = "linear"
@@ -504,19 +520,21 @@ class Monitoring(_Record):
 
 
 class Wording(_Record):
-    """What reports call the things of this rig; the defaults fit any rig.
+    """What mails, pages and reports call the things of this rig; the defaults fit any rig.
 
     Each is part of a sentence, without a capital letter or a full stop.
     """
 
+    # The phases that get a verdict.
+    judged_phases: Words = "phases"
     # What can move several sensors at once.
-    influences: str = "the process, its materials or its settings"
+    influences: Words = "the process, its materials or its settings"
     # A change that may not show in any sensor.
-    unseen_change: str = "a change of the process"
+    unseen_change: Words = "a change of the process"
     # What a suspicious sensor is compared with.
-    sensor_check: str = "a reference instrument"
+    sensor_check: Words = "a reference instrument"
     # Which phases the laboratory should check when a sensor has drifted.
-    accepted_phases: str = "some phases"
+    accepted_phases: Words = "some phases"
 
 
 Adaptation = Literal["on", "shadow", "off"]
@@ -527,6 +545,7 @@ class SoftSensor(_Record):
     """The whole of params.yaml."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+    language: Code = "en"
     columns: Columns
     files: Files = Files()
     phases: Annotated[tuple[Phase, ...], Field(min_length=1)]
@@ -711,7 +730,13 @@ def load_soft_sensor(path: Path) -> SoftSensor:
         raise ParamsError(f"{path} not found: run from the repository or set IMPRESS_PARAMS")
     node, content = parsed(path)
     try:
-        return SoftSensor.model_validate(content)
+        return SoftSensor.model_validate(content, context={"language": _language(content)})
     except ValidationError as error:
         faults = [fault_of(node, dict(fault)) for fault in error.errors()]
         raise params_error(path, faults) from error
+
+
+def _language(content: Any) -> Code:
+    """The language of a params file; English where it names none that we have."""
+    named = content.get("language") if isinstance(content, dict) else None
+    return next((code for code in CODES if code == named), "en")

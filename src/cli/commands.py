@@ -11,7 +11,7 @@ import math
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,7 +20,9 @@ import typer
 from typer.core import TyperGroup
 
 from src.errors import DataError, InboxHeld, InvalidKey, VersionLost
-from src.logger import job as command
+from src.logger import job
+from src.metrics import publish_figures
+from src.progress import watched
 from src.safe_text import safe
 from src.settings import Settings
 from src.soft_sensor import SoftSensor, load_soft_sensor
@@ -50,11 +52,39 @@ def _safe_message() -> Iterator[None]:
 
 
 main = typer.Typer(
-    cls=_Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+    cls=_Commands,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 PARTIAL = 3
+WEEK = 7 * 86400  # s
 ACCEPT_OUTLIERS = "take laboratory values outside the range of their target; WHY is kept"
+Json = Annotated[bool, typer.Option("--json", help="print JSON, for other programs")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="say what would happen; change nothing")]
+
+
+@contextmanager
+def command(name: str) -> Iterator[Settings]:
+    """Run a job, see `logger.job`; on a terminal its long steps have a bar."""
+    with job(name) as settings, ExitStack() as watching:
+        if sys.stderr.isatty():
+            from src.cli.console import progress_bar
+
+            watching.enter_context(watched(progress_bar))
+        yield settings
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        from src.cli.console import show_line
+        from src.components.lineage import code_version
+
+        show_line(f"impress {version('impress')}, code {code_version(Settings())}")
+        raise typer.Exit
 
 
 def contract(settings: Settings) -> SoftSensor:
@@ -87,7 +117,12 @@ def _signed(reason: str | None) -> str | None:
 
 
 @main.callback()
-def about() -> None:
+def about(
+    _: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="show the version"),
+    ] = False,
+) -> None:
     """IMPRESS: a soft sensor for wash and rinse water, with jobs that train, run and monitor it.
 
     Exit codes: 0 done or nothing to do, 1 failed, 2 wrong use, 3 partly done (rows were rejected).
@@ -118,18 +153,21 @@ def init() -> None:
 @main.command()
 def check(
     dataset: Annotated[Path, typer.Option(help="data set folder")] = Path("Dataset"),
+    as_json: Json = False,
 ) -> None:
     """Look at params file, database, registry, mail, raw archive and data set; change nothing.
 
     Exit code 1 if there is a fault.
     """
     with command("check") as settings:
+        from src.cli import console
         from src.cli.check import Grade, look
-        from src.cli.console import show_line
 
         found = look(settings, dataset)
-        for finding in found:
-            show_line(f"{finding.grade:<8} {finding.subject}: {finding.words}")
+        if as_json:
+            console.show_json(found)
+        else:
+            console.show_findings(found)
     if any(finding.grade == Grade.FAULT for finding in found):
         raise typer.Exit(1)
 
@@ -168,8 +206,10 @@ def load(
     accept_outliers: Annotated[
         str | None, typer.Option(metavar="WHY", help=ACCEPT_OUTLIERS)
     ] = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Load a file of sensor rows into online_data, all of them or none; or laboratory values."""
+    from src.cli.console import show_line
     from src.components.database.connection import connect
     from src.components.ingestion.laboratory import load as load_values
     from src.components.ingestion.load import load_sensor_rows
@@ -181,9 +221,11 @@ def load(
     with command("load") as settings, connect(settings) as engine:
         spec = contract(settings)
         if laboratory:
-            load_values(engine, spec, file, _signed(accept_outliers))
+            load_values(engine, spec, file, _signed(accept_outliers), dry_run)
         else:
-            load_sensor_rows(engine, spec, file, again=again)
+            load_sensor_rows(engine, spec, file, again=again, dry_run=dry_run)
+        if dry_run:
+            show_line("nothing was loaded: --dry-run")
 
 
 @main.command("pull-data")
@@ -269,6 +311,7 @@ def next_sample(
     since: Annotated[
         datetime | None, typer.Option("--from", help="only phases that ended then or later, UTC")
     ] = None,
+    as_json: Json = False,
 ) -> None:
     """List the experiments whose laboratory analysis would help the model most.
 
@@ -289,7 +332,10 @@ def next_sample(
         phases = not_analysed(engine, model.bundle, dataset, earliest, spec)
         state = known.state(engine, model, spec)
         correction = state.correction(spec) if spec.adaptation == "on" else None
-        ranked = worth_analysing(phases, model.bundle, spec, count, correction)
+        ranked = worth_analysing(phases, model.bundle, spec, count, correction=correction)
+        if as_json:
+            console.show_json(ranked)
+            return
         experiments = phases[spec.columns.experiment].nunique()
         console.show_next_samples(ranked, experiments, model.version, spec)
         if spec.adaptation != "off":
@@ -297,7 +343,7 @@ def next_sample(
 
 
 @main.command()
-def models() -> None:
+def models(as_json: Json = False) -> None:
     """List the registered versions, and which was Production when."""
     from src.cli import console
     from src.components.registry import production
@@ -305,13 +351,20 @@ def models() -> None:
 
     with command("models") as settings:
         registry = Registry(settings, contract(settings).name)
+        present, trouble = None, None
         try:
             present = production.production(registry)
         except VersionLost as lost:
-            present = None
-            console.show_line(str(lost))
-        console.show_versions(registry.name, registry.versions(), present)
-        console.show_history(production.history(registry))
+            trouble = str(lost)
+        versions, changes = registry.versions(), production.history(registry)
+        if as_json:
+            found = {"production": present, "trouble": trouble}
+            console.show_json({**found, "versions": versions, "history": changes})
+            return
+        if trouble:
+            console.show_line(trouble)
+        console.show_versions(registry.name, versions, present)
+        console.show_history(changes)
 
 
 @main.command()
@@ -391,18 +444,35 @@ def predict(
     until: Annotated[
         datetime | None, typer.Option("--to", help="rescore phases that ended before, UTC")
     ] = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
 ) -> None:
     """Score the phases that are due in online_data, and write them into archived_data."""
-    from src.components.inbox.states import Window
+    from src.components.inbox.states import Inbox, Window
 
     if not rescore and (since or until):
         raise typer.BadParameter("--from and --to need --rescore")
     start, end = _seconds(since, default=-math.inf), _seconds(until, default=math.inf)
     window = Window(start, end) if rescore else None
+    if dry_run:
+        from src.cli import console
+        from src.components.database.connection import connect
+
+        with command("predict") as settings, connect(settings) as engine:
+            with engine.connect() as connection:
+                inbox = Inbox(connection, contract(settings), "test_" if twins else "")
+                counts = inbox.counts(window)
+            show = console.show_json if as_json else console.show_plan
+            show(counts)
+        return
     with command("predict") as settings:
         from src.pipelines.predict_pipeline import predict as pipeline
 
         outcome = pipeline(settings, twins, window)
+        if as_json:
+            from src.cli.console import show_json
+
+            show_json(outcome)
     if outcome and outcome.rejected:
         raise typer.Exit(PARTIAL)
 
@@ -463,6 +533,8 @@ def monitor(
     report: Annotated[
         int | None, typer.Option(help="run of the report to accept, instead of the last one")
     ] = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
 ) -> None:
     """Report drift and performance since the last report; send a message if something is wrong.
 
@@ -470,23 +542,32 @@ def monitor(
     it would have; its alarm is mailed with --always-mail only. An accepted month becomes part of
     what later months are compared with.
     """
+    from src.cli import console
     from src.components.database.connection import connect
-    from src.components.drift_reporter.log import MonitoringLog
+    from src.components.drift_reporter.log import PIPELINE, MonitoringLog
 
     if report is not None and accept is None:
         raise typer.BadParameter("--report needs --accept or --no-accept")
+    if accept is not None and (dry_run or as_json):
+        raise typer.BadParameter("--accept makes no report, so it excludes --dry-run and --json")
     with command("monitor") as settings:
         if accept is not None:
-            from src.cli.console import show_line
-
             with connect(settings) as engine:
-                show_line(MonitoringLog(engine, contract(settings)).accept(report, accept))
+                line = MonitoringLog(engine, contract(settings)).accept(report, accept)
+            console.show_line(line)
             return
-        from src.pipelines.monitor_pipeline import monitor as pipeline
+        from src.pipelines import monitor_pipeline
 
         start = since.isoformat() if since else None
         end = until.isoformat() if until else None
-        pipeline(settings, start, end, always_mail)
+        if dry_run:
+            console.show_preview(monitor_pipeline.preview(settings, start, end), as_json)
+            return
+        monitor_pipeline.monitor(settings, start, end, always_mail)
+        if as_json:
+            with connect(settings) as engine:
+                journal = MonitoringLog(engine, contract(settings)).journal
+                console.show_json(journal.newest(PIPELINE, 1)[0])
 
 
 @main.command()
@@ -498,10 +579,11 @@ def status(
     pipeline: Annotated[
         Literal["predict", "monitor"], typer.Option(help="whose runs --max-age checks")
     ] = "predict",
+    as_json: Json = False,
 ) -> None:
     """Show the inbox, the model, the last runs, and where reports and mail are."""
     from src.cli import console
-    from src.cli.status import show_status
+    from src.cli.status import read_state, show_state
     from src.components.database.connection import connect
     from src.components.database.journal import Journal
 
@@ -509,22 +591,111 @@ def status(
     with command("status") as settings, connect(settings) as engine:
         spec = contract(settings)
         if limit is None:
-            show_status(engine, settings, spec)
+            state = read_state(engine, settings, spec)
+            if as_json:
+                console.show_json(state)
+            else:
+                show_state(state, spec)
             return
         age = Journal(engine, spec).age_of_last_good(pipeline)
-        console.show_line(console.last_good_run(pipeline, age))
+        if as_json:
+            console.show_json({"pipeline": pipeline, "age": age})
+        else:
+            console.show_line(console.last_good_run(pipeline, age))
+        hours = None if age is None else age / timedelta(hours=1)
+        publish_figures(settings, pipeline, "status", last_good_run_age_hours=hours)
     if age is None or age > limit:
         raise typer.Exit(1)
 
 
 @main.command()
-def why(experiment: Annotated[str, typer.Argument(help="number or name")]) -> None:
+def predictions(
+    week: Annotated[
+        bool, typer.Option("--week", help="only the seven days up to the newest phase")
+    ] = False,
+    since: Annotated[
+        datetime | None, typer.Option("--from", help="only phases that ended then or later, UTC")
+    ] = None,
+    until: Annotated[
+        datetime | None, typer.Option("--to", help="only phases that ended before, UTC")
+    ] = None,
+    verdict: Annotated[
+        str | None, typer.Option(help="only this one: clean, 'not clean' or uncertain")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """List the newest prediction of each phase, the latest phase last."""
+    from src.cli import console
+    from src.components.database.connection import connect
+    from src.components.database.ledger import newest
+    from src.components.predictor.judgement import Judgement
+
+    wanted = None if verdict is None else [each for each in Judgement if each.startswith(verdict)]
+    if wanted == []:
+        raise typer.BadParameter(f"{verdict!r} is not one of clean, 'not clean' and uncertain")
+    start, end = _seconds(since, default=-math.inf), _seconds(until, default=math.inf)
+    with command("predictions") as settings, connect(settings) as engine:
+        spec = contract(settings)
+        rows = newest(engine, spec, start, end, wanted)
+        if week:
+            rows = rows[rows["last_timestamp"] > rows["last_timestamp"].max() - WEEK]
+        if as_json:
+            console.show_json(rows)
+        else:
+            console.show_ledger(rows, spec)
+
+
+@main.command()
+def why(
+    experiment: Annotated[str, typer.Argument(help="number or name")], as_json: Json = False
+) -> None:
     """Trace predictions of an experiment back to rows, features, votes, model, data and code."""
-    from src.cli.why import show_why
+    from src.cli import console
+    from src.cli.why import show_why, traced
     from src.components.database.connection import connect
 
     with command("why") as settings, connect(settings) as engine:
-        show_why(engine, settings, contract(settings), experiment)
+        spec = contract(settings)
+        if as_json:
+            console.show_json(traced(engine, settings, spec, experiment))
+        else:
+            show_why(engine, settings, spec, experiment)
+
+
+@main.command()
+def page(
+    to: Annotated[
+        Path | None, typer.Option(help="folder for the pages, instead of PAGE_TARGET")
+    ] = None,
+) -> None:
+    """Write the pages: the week, the history, each phase, the sensors, the model and the state."""
+    from src.cli.console import show_line
+    from src.pipelines.page_pipeline import write_site
+
+    with command("page") as settings:
+        target = str(to.absolute()) if to else settings.page_target
+        target = target or str(settings.artifacts / "page")
+        count = write_site(settings, target)
+        show_line(f"{count} pages are in {target}")
+
+
+@main.command()
+def ui(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="of 127.0.0.1")] = 8050,
+) -> None:
+    """Show the pages in this machine's browser, live from the database, until Ctrl-C.
+
+    They are read only, and anybody on this machine can read them: for others put a proxy with a
+    login in front.
+    """
+    from src.cli.console import show_line
+    from src.components.database.connection import connect
+
+    with command("ui") as settings, connect(settings, read_only=True) as engine:
+        from src.components.page.server import application, serve
+
+        app = application(engine, settings, contract(settings))
+        serve(app, port, lambda address: show_line(f"{address}  (Ctrl-C ends it)"))
 
 
 rejected_commands = typer.Typer(invoke_without_command=True)
@@ -532,7 +703,7 @@ main.add_typer(rejected_commands, name="rejected")
 
 
 @rejected_commands.callback()
-def rejected(context: typer.Context) -> None:
+def rejected(context: typer.Context, as_json: Json = False) -> None:
     """List the rows that could not be scored, and why."""
     from src.cli import console
     from src.components.database.connection import connect
@@ -544,7 +715,11 @@ def rejected(context: typer.Context) -> None:
     with command("rejected") as settings, connect(settings) as engine:
         spec = contract(settings)
         with engine.connect() as connection:
-            console.show_rejected(summary(Inbox(connection, spec)), spec)
+            phases = summary(Inbox(connection, spec))
+        if as_json:
+            console.show_json(phases)
+        else:
+            console.show_rejected(phases, spec)
 
 
 @rejected_commands.command()

@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+import math
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
+from pydantic import BaseModel
 from rich import box
 from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
@@ -16,16 +33,21 @@ from src.components.inbox.stock import N_ROWS, STATE
 from src.components.predictor.reasons import Reason
 from src.components.registry import signing
 from src.components.trainer.evaluation import ALL_PHASES
+from src.progress import Advance
 from src.safe_text import safe, short
 from src.soft_sensor import SoftSensor
 
 if TYPE_CHECKING:
+    from src.cli.check import Finding
+    from src.components.drift_reporter.summary import Summary
     from src.components.registry.production import Change
     from src.components.registry.versions import Version
     from src.pipelines.promote_pipeline import Decision
 
 SHOWN = 40  # lines of a long list
 KEYS = ["experiment", "phase"]
+IN_A_FILE = 100_000  # characters: nothing that is written to a file or a log is cut
+RULE = 100  # characters, at most
 
 
 class _SafeConsole(Console):
@@ -36,7 +58,10 @@ class _SafeConsole(Console):
         return super().render_str(safe(text), **options)
 
 
-_console = _SafeConsole(markup=False, emoji=False)
+def _console() -> Console:
+    """The console, which cuts nothing that goes to a file."""
+    width = None if sys.stdout.isatty() else IN_A_FILE
+    return _SafeConsole(markup=False, emoji=False, width=width)
 
 
 def show_table(title: str, headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -47,22 +72,74 @@ def show_table(title: str, headers: Sequence[str], rows: Iterable[Sequence[str]]
     for row in rows:
         table.add_row(*row)
     show_heading(title)
-    _console.print(table)
+    _console().print(table)
 
 
 def show_heading(heading: str) -> None:
     """Print a heading."""
-    _console.print(heading, style="bold", highlight=False)
+    _console().print(heading, style="bold", highlight=False)
 
 
 def show_line(line: str) -> None:
     """Print one line as it is, however long."""
-    _console.print(line, soft_wrap=True)
+    _console().print(line, soft_wrap=True)
 
 
 def show_rule(title: str) -> None:
     """Print a line across the console with a title in it."""
-    _console.rule(title, style="bold")
+    console = _console()
+    console.print(Rule(title, style="bold"), width=min(RULE, console.width))
+
+
+def show_json(value: Any) -> None:
+    """Print a record, or a list of records, in one line; what is not a finite number is null."""
+    _console().print(json.dumps(_plain(value)), soft_wrap=True, highlight=False)
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON knows it."""
+    if isinstance(value, pd.DataFrame):
+        value = value.to_dict("records")
+    if isinstance(value, BaseModel):
+        value = value.model_dump()
+    if is_dataclass(value) and not isinstance(value, type):
+        value = asdict(value)
+    if isinstance(value, Mapping):
+        return {str(name): _plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple | set):
+        return [_plain(each) for each in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or value is pd.NaT or (isinstance(value, float) and not math.isfinite(value)):
+        return None
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return value if isinstance(value, bool | int | float) else safe(str(value))
+
+
+@contextmanager
+def progress_bar(title: str, total: int | None) -> Iterator[Advance]:
+    """A bar on the terminal for one step, see `progress.watched`; it goes when the step ends."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    shown = columns if total is not None else (columns[0], columns[1], columns[4])
+    with Progress(*shown, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(title, total=total)
+        yield lambda units: progress.advance(task, units)
+
+
+def show_findings(findings: Iterable[Finding]) -> None:
+    """What `impress check` found, a line each."""
+    for finding in findings:
+        show_line(f"{finding.grade:<8} {finding.subject}: {finding.words}")
 
 
 def show_versions(name: str, versions: Iterable[Version], production: Version | None) -> None:
@@ -248,6 +325,47 @@ def show_inbox(counts: dict[str, int]) -> None:
     to_reject = sum(counts.values()) - sum(cells)  # all other states are reasons to reject
     headers = [*columns.values(), "to reject"]
     show_table("inbox now (rows)", headers, [[str(cell) for cell in [*cells, to_reject]]])
+
+
+def show_plan(counts: dict[str, int]) -> None:
+    """What the next run will do with the rows of the inbox, and why it rejects some.
+
+    Args:
+        counts: what `Inbox.counts` returns.
+    """
+    show_inbox(counts)
+    for reason in Reason:
+        if reason in counts:
+            show_line(f"to reject: {counts[reason]} rows: {reason}; {reason.remedy}")
+
+
+def show_ledger(rows: pd.DataFrame, spec: SoftSensor) -> None:
+    """Predictions with their intervals and verdicts, a line each.
+
+    Args:
+        rows: of the ledger.
+    """
+    lines = []
+    for row in rows.to_dict("records"):
+        phase = spec.phase(row[spec.columns.phase])
+        cells = [_key(row[spec.columns.experiment]), phase.name, stamp(row["last_timestamp"])]
+        for target in spec.targets:
+            interval = f"{row[target.lower]:.3g} to {row[target.upper]:.3g}"
+            cells.append(f"{row[target.name]:.3g} ({interval})")
+        lines.append([*cells, row["verdict"] or "", row["flags"] or ""])
+    headers = [*KEYS, "ended (UTC)", *(f"{t.title} [{t.unit}]" for t in spec.targets)]
+    show_table(f"{len(lines)} predictions", [*headers, "verdict", "flags"], lines)
+
+
+def show_preview(summary: Summary, as_json: bool = False) -> None:
+    """What a report would say."""
+    if not as_json:
+        show_line(summary.headline)
+        for line in summary.text().splitlines():
+            show_line(line)
+        return
+    said = ("status", "month", "titles", "findings", "about", "notes", "performance")
+    show_json({name: getattr(summary, name) for name in said})
 
 
 def show_doubtful_clocks(phases: list[dict[str, Any]], spec: SoftSensor) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
-from sqlalchemy import Connection, Double, Engine, select, text
+from sqlalchemy import Engine
 
 from src.cli.console import show_line, show_rule, show_table, stamp
-from src.cli.why_verdict import explained
-from src.components.database.schema import require_fit
-from src.components.database.tables import NEWEST_FIRST, tables
+from src.components.page.trace import (
+    Prediction,
+    beyond_training,
+    read_predictions,
+    trained_range,
+    whole,
+)
 from src.components.predictor.bundle import Bundle
 from src.components.predictor.correction import FROM, MODE, TO, VALUES
 from src.components.predictor.flags import describe
@@ -18,30 +22,10 @@ from src.components.registry.cache import fetch
 from src.components.registry.versions import Registry
 from src.components.trainer.explanation import BASE_VALUE, shapley_values
 from src.components.trainer.model_card import bias
-from src.errors import DataError, ImpressError
+from src.components.trainer.verdict_reasons import VerdictReasons
+from src.errors import ImpressError
 from src.settings import Settings
-from src.soft_sensor import Phase, SoftSensor
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The newest prediction of a phase, and where it comes from.
-
-    Attributes:
-        row: its row of the ledger, a frame of one row.
-        older: number of older predictions of the same phase.
-        code_version: of the run that made it.
-    """
-
-    phase: Phase
-    row: pd.DataFrame
-    older: int
-    code_version: str
-
-    @property
-    def values(self) -> pd.Series:
-        """The row's values by column."""
-        return self.row.iloc[0]
+from src.soft_sensor import SoftSensor
 
 
 def show_why(engine: Engine, settings: Settings, spec: SoftSensor, experiment: str) -> None:
@@ -51,7 +35,7 @@ def show_why(engine: Engine, settings: Settings, spec: SoftSensor, experiment: s
         DataError: when nothing was predicted for it.
     """
     registry = Registry(settings, spec.name)
-    for prediction in read_predictions(engine, spec, experiment):
+    for prediction in read_predictions(engine, spec, spec.experiment_key(experiment)):
         show_rule(f"experiment {experiment}, {prediction.phase.name}")
         _show_origin(prediction)
         bundle = _fetch_bundle(registry, prediction, spec)
@@ -67,43 +51,40 @@ def show_why(engine: Engine, settings: Settings, spec: SoftSensor, experiment: s
             _show_model(bundle)
 
 
-def read_predictions(engine: Engine, spec: SoftSensor, experiment: str) -> list[Prediction]:
-    """The newest prediction of each phase of an experiment.
-
-    Raises:
-        DataError: when there is none.
-    """
-    archived = tables(spec).archived
-    own = archived.c[spec.columns.experiment] == spec.experiment_key(experiment)
-    with engine.connect() as connection:
-        require_fit(connection, [archived])
-        query = select(archived).where(own).order_by(text(NEWEST_FIRST))
-        ledger = pd.read_sql(query, connection)
-        code_versions = _code_versions(connection, ledger["run_id"], spec)
-    if ledger.empty:
-        raise DataError(
-            f"nothing was predicted for experiment {experiment}: see `impress status` and "
-            "`impress rejected`"
-        )
-    numbers = [column.name for column in archived.columns if isinstance(column.type, Double)]
-    ledger = ledger.astype(dict.fromkeys(numbers, "float64"))
-    predictions = []
-    for phase in spec.phases:
-        rows = ledger[ledger[spec.columns.phase] == phase.value].reset_index(drop=True)
-        if not rows.empty:
-            code = code_versions.get(_whole(rows["run_id"].iloc[0])) or "unknown"
-            predictions.append(Prediction(phase, rows.head(1), len(rows) - 1, code))
-    return predictions
+def traced(
+    engine: Engine, settings: Settings, spec: SoftSensor, experiment: str
+) -> list[dict[str, Any]]:
+    """The same as a record for each phase, for other programs."""
+    registry = Registry(settings, spec.name)
+    return [
+        _record(prediction, _fetch_bundle(registry, prediction, spec), spec)
+        for prediction in read_predictions(engine, spec, spec.experiment_key(experiment))
+    ]
 
 
-def _code_versions(
-    connection: Connection, run_ids: pd.Series, spec: SoftSensor
-) -> dict[int | None, str | None]:
-    """Code version by run."""
-    runs = tables(spec).runs
-    query = select(runs.c.id, runs.c.code_version)
-    own = query.where(runs.c.id.in_([int(run_id) for run_id in run_ids.dropna().unique()]))
-    return {run.id: run.code_version for run in connection.execute(own)}
+def _record(prediction: Prediction, bundle: Bundle | None, spec: SoftSensor) -> dict[str, Any]:
+    row = prediction.values
+    record = {
+        "phase": prediction.phase.name,
+        "ledger": row.to_dict(),
+        "code_version": prediction.code_version,
+        "older_predictions": prediction.older,
+        "flags": describe(row["flags"] or "", spec),
+    }
+    if bundle is None:
+        return record
+    trained = trained_range(bundle, prediction.phase, spec)
+    votes = bundle.member_votes(prediction.row, spec)
+    contributions, _ = _contributions(prediction, bundle, spec)
+    return {
+        **record,
+        "verdict_reasons": _reasons(prediction, bundle, spec),
+        "votes": {member: vote.iloc[0].to_dict() for member, vote in votes.items()},
+        "weights": bundle.weights.T.to_dict(),
+        "contributions": None if contributions is None else contributions.to_dict(),
+        "outside_training": sorted(beyond_training(prediction, trained, spec)),
+        "model": bundle.origin,
+    }
 
 
 def _fetch_bundle(registry: Registry, prediction: Prediction, spec: SoftSensor) -> Bundle | None:
@@ -122,9 +103,9 @@ def _show_origin(prediction: Prediction) -> None:
     period = f"{stamp(row['first_timestamp'])} to {stamp(row['last_timestamp'])} UTC"
     purged = row["purged_at"]
     raw_rows = "still in the inbox" if pd.isna(purged) else f"removed {_moment(purged)}"
-    run = f"run {_whole(row['run_id'])}, code {prediction.code_version}"
+    run = f"run {whole(row['run_id'])}, code {prediction.code_version}"
     show_line(
-        f"from       {_whole(row['n_samples'])} valid rows, stamped {period}; raw rows {raw_rows}"
+        f"from       {whole(row['n_samples'])} valid rows, stamped {period}; raw rows {raw_rows}"
     )
     show_line(
         f"predicted  {_moment(row['predicted_at'])} by version {row['model_version']} in {run}"
@@ -143,7 +124,7 @@ def correction_words(row: pd.Series, spec: SoftSensor) -> list[str]:
         return []
     served = row[MODE] == "on"
     heading = "adapted   " if served else "shadow    "
-    count = _whole(row[VALUES])
+    count = whole(row[VALUES])
     if not count:
         return [f"{heading} no laboratory value of this version yet: the model alone"]
     phases = "phase" if count == 1 else "phases"
@@ -162,9 +143,15 @@ def correction_words(row: pd.Series, spec: SoftSensor) -> list[str]:
 def _show_verdict(prediction: Prediction, bundle: Bundle | None, spec: SoftSensor) -> None:
     verdict = prediction.values["verdict"]
     show_line(f"verdict    {verdict or 'none: this phase is not judged'}")
-    if verdict and bundle:
-        for sentence in explained(prediction.row, bundle, spec):
-            show_line(f"           {sentence}")
+    for sentence in _reasons(prediction, bundle, spec):
+        show_line(f"           {sentence}")
+
+
+def _reasons(prediction: Prediction, bundle: Bundle | None, spec: SoftSensor) -> list[str]:
+    """Why the verdict is what it is, as far as the model is known."""
+    if not prediction.values["verdict"] or bundle is None:
+        return []
+    return VerdictReasons(bundle, spec).explained(prediction.row)
 
 
 def _show_flags(prediction: Prediction, spec: SoftSensor) -> None:
@@ -172,11 +159,6 @@ def _show_flags(prediction: Prediction, spec: SoftSensor) -> None:
     show_line(f"flags      {flags or 'none'}")
     for code, meaning in describe(flags, spec).items():
         show_line(f"           {code}: {meaning}")
-
-
-def _whole(value: float | None) -> int | None:
-    """A whole number, None in rows that are older than its column."""
-    return None if value is None or pd.isna(value) else int(value)
 
 
 def _moment(moment: pd.Timestamp | None) -> str:
@@ -210,14 +192,9 @@ def _show_targets(prediction: Prediction, bundle: Bundle | None, spec: SoftSenso
 
 
 def _show_contributions(prediction: Prediction, bundle: Bundle, spec: SoftSensor) -> None:
-    """SHAP values of the sensors. A machine that only predicts has no shap."""
-    if not (bundle.reference[spec.columns.phase] == prediction.phase.value).any():
-        show_line("The contributions of the sensors are not known: this phase was not trained on.")
-        return
-    try:
-        values = shapley_values(bundle, prediction.row, spec)
-    except ModuleNotFoundError:
-        show_line("Install the extra `train` to see the contributions of the sensors.")
+    values, missing = _contributions(prediction, bundle, spec)
+    if values is None:
+        show_line(missing)
         return
     average = [f"{values[name][BASE_VALUE]:.4g}" for name in spec.target_names]
     rows = [["average of this phase", *average]]
@@ -228,12 +205,27 @@ def _show_contributions(prediction: Prediction, bundle: Bundle, spec: SoftSensor
     show_table("contributions of the sensors (SHAP); they sum to the prediction", headers, rows)
 
 
+def _contributions(
+    prediction: Prediction, bundle: Bundle, spec: SoftSensor
+) -> tuple[pd.DataFrame | None, str]:
+    """SHAP values of the sensors, or why there are none: a machine that only predicts has no shap."""
+    if not (bundle.reference[spec.columns.phase] == prediction.phase.value).any():
+        return None, (
+            "The contributions of the sensors are not known: this phase was not trained on."
+        )
+    try:
+        return shapley_values(bundle, prediction.row, spec), ""
+    except ModuleNotFoundError:
+        return None, "Install the extra `train` to see the contributions of the sensors."
+
+
 def _show_features(prediction: Prediction, bundle: Bundle | None, spec: SoftSensor) -> None:
     heading = "features"
     beyond = set[str]()
     if bundle:
         heading = "features; * outside the range of the training rows of this phase"
-        beyond = _beyond_training(prediction, bundle, spec)
+        trained = trained_range(bundle, prediction.phase, spec)
+        beyond = beyond_training(prediction, trained, spec)
     rows = []
     for sensor in spec.sensors:
         cells = []
@@ -242,15 +234,6 @@ def _show_features(prediction: Prediction, bundle: Bundle | None, spec: SoftSens
             cells.append(f"{prediction.values[name]:.4g}{mark}")
         rows.append([sensor.title, sensor.unit, *cells])
     show_table(heading, ["sensor", "unit", *spec.statistics], rows)
-
-
-def _beyond_training(prediction: Prediction, bundle: Bundle, spec: SoftSensor) -> set[str]:
-    """Features beyond the range of the training rows of the same phase."""
-    same_phase = bundle.reference[spec.columns.phase] == prediction.phase.value
-    trained = bundle.reference.loc[same_phase, spec.features]
-    features = prediction.row[spec.features].iloc[0]
-    beyond = (features < trained.min()) | (features > trained.max())
-    return set(beyond.index[beyond])
 
 
 def _show_model(bundle: Bundle) -> None:

@@ -10,10 +10,12 @@ import logging
 from src.components.database.connection import connect
 from src.components.database.journal import SKIPPED
 from src.components.drift_reporter import gather, report
+from src.components.drift_reporter.evidence import Evidence, Period
 from src.components.drift_reporter.log import PIPELINE, MonitoringLog
 from src.components.drift_reporter.report import Report
 from src.components.drift_reporter.status import Status
-from src.components.drift_reporter.verdict import judge
+from src.components.drift_reporter.summary import Summary, summarise
+from src.components.drift_reporter.verdict import backtest, judge
 from src.components.emailer import outbox
 from src.components.emailer.letter import Letter, compose, message_id, picture_source
 from src.components.lineage import code_version
@@ -21,11 +23,15 @@ from src.components.predictor.scoring import Served
 from src.components.registry import cache
 from src.components.registry.versions import Registry
 from src.logger import job
+from src.metrics import publish_figures
 from src.orchestration import flow, task
+from src.pipelines.page_pipeline import publish_site
 from src.settings import Settings
 from src.soft_sensor import SoftSensor, load_soft_sensor
 
 logger = logging.getLogger(__name__)
+
+SEVERITY = {Status.NO_DRIFT: 0, Status.WATCH: 1, Status.ALARM: 2}  # in METRICS
 
 
 @flow
@@ -56,19 +62,44 @@ def monitor(
                 log.journal.note_skipped(PIPELINE, code_version(settings))
                 return SKIPPED
             with log.journal.run(PIPELINE, code_version(settings)) as run_id:
-                log.note_sent(run_id, deliver_kept(settings))
+                log.journal.note_sent(run_id, deliver_kept(settings))
                 period = log.period(since, until)
-                month = gather.archived(engine, spec, period)
-                model = fetch_production(settings, spec)
-                evidence = gather_evidence(log, period, month, model)
+                evidence = gather_for(period, log, settings)
                 verdict = judge(evidence, spec)
-                written = write_report(verdict, evidence, spec, settings.artifacts / "reports")
+                written = write_report(
+                    verdict, evidence, spec, settings.artifacts / "reports", settings.page_url
+                )
                 details = {"report": str(written.page)}
                 if always_mail or (verdict.status == Status.ALARM and not period.requested):
                     details["mail"] = deliver(written, run_id, log, settings)
                 # Last, in one transaction: a run that fails earlier is repeated as a whole.
-                log.complete(run_id, evidence, verdict, details)
+                found = written.summary.findings
+                log.complete(run_id, evidence, verdict, details, findings=found)
+    if not period.requested:
+        publish_figures(settings, PIPELINE, "run", verdict=SEVERITY.get(verdict.status))
+    publish_site(settings)
     return verdict.status
+
+
+def preview(settings: Settings, since: str | None = None, until: str | None = None) -> Summary:
+    """What a report would say; nothing is written, mailed or recorded.
+
+    Args:
+        since, until: as of `monitor`.
+    """
+    spec = load_soft_sensor(settings.impress_params)
+    with connect(settings) as engine:
+        log = MonitoringLog(engine, spec)
+        evidence = gather_for(log.period(since, until), log, settings)
+    tested = backtest(evidence.reference, spec)
+    return summarise(judge(evidence, spec), evidence, spec, tested)
+
+
+def gather_for(period: Period, log: MonitoringLog, settings: Settings) -> Evidence:
+    """What was archived in a period, and all that it is compared with."""
+    month = gather.archived(log.engine, log.spec, period)
+    model = fetch_production(settings, log.spec)
+    return gather_evidence(log, period, month, model)
 
 
 @task(retries=2)
@@ -79,20 +110,20 @@ def fetch_production(settings: Settings, spec: SoftSensor) -> Served:
 
 @task()
 def deliver(written: Report, run_id: int, log: MonitoringLog, settings: Settings) -> str:
-    """Send the summary with the report attached, once for each period and verdict."""
+    """Send the summary with its pictures, once for each period and verdict."""
     letter = Letter(
         key=written.key(f"{settings.db_hostname or 'embedded'}/{settings.db_name}", run_id),
         subject=written.summary.headline,
-        text=written.summary.text(),
-        html=written.summary.html(written.pictures, picture_source),
+        text=written.summary.text(settings.page_url),
+        html=written.summary.html(written.pictures, picture_source, settings.page_url),
         pictures=tuple(written.pictures),
-        report=written.page,
+        report=written.charts,
     )
     message = message_id(letter.key)
-    if log.was_sent(message):
+    if log.journal.was_sent(message):
         return "sent by an earlier run"
     destination = outbox.send(compose(letter, settings), settings)
-    log.note_sent(run_id, [message])
+    log.journal.note_sent(run_id, [message])
     return destination
 
 

@@ -1,4 +1,4 @@
-"""Predict: the inbox in, the ledger out, with the Production model.
+"""Predict: the inbox in, the ledger out, with the Production model; then pages and the weekly letter.
 
 Run from a checkout: `python src/pipelines/predict_pipeline.py`, or `impress predict`.
 """
@@ -6,6 +6,7 @@ Run from a checkout: `python src/pipelines/predict_pipeline.py`, or `impress pre
 from __future__ import annotations
 
 import logging
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from src.components.database.connection import connect
@@ -17,8 +18,12 @@ from src.components.inbox.states import Inbox, Window
 from src.components.inbox.transaction import Outcome, transaction
 from src.components.lineage import code_version
 from src.components.predictor.scoring import Served, score
+from src.errors import advice
 from src.logger import job
+from src.metrics import publish_figures
 from src.orchestration import flow, task
+from src.pipelines.page_pipeline import publish_site
+from src.progress import through
 from src.settings import Settings
 from src.soft_sensor import SoftSensor, load_soft_sensor
 
@@ -28,6 +33,8 @@ if TYPE_CHECKING:
     from src.components.predictor.correction import Correction
 
 logger = logging.getLogger(__name__)
+
+COUNTED = ("scored", "kept", "waiting", "rejected", "purged")  # rows, in METRICS
 
 
 @flow
@@ -49,16 +56,23 @@ def predict(
         with journal.run("predict", code_version(settings)) as run_id:
             inbox = Inbox(connection, spec, prefix)
             with transaction(inbox, run_id) as run:
-                if run.take_stock(rescore):
+                if due := run.take_stock(rescore):
                     with due_features(engine, inbox) as batches:
                         model = fetch_production(settings, spec)  # while PostgreSQL computes
                         correction = adapt(engine, model, spec, prefix)
-                        for features in batches:
+                        for features in through(batches, "scoring phases", due):
                             run.archive(score(features, model, spec, correction))
                 run.set_aside()
                 outcome = run.complete(journal)
             purged = retention.purge(inbox, run_id, None if twins else settings.raw_archive)
-    logger.info("%s; %d purged", outcome, purged)
+    counts = {**asdict(outcome), "purged": purged}
+    logger.info("%s; %d purged", outcome, purged, extra={"counts": counts})
+    if not twins:
+        rows = {f"rows_{name}": counts[name] for name in COUNTED}
+        publish_figures(settings, "predict", "run", **rows)
+        publish_site(settings)
+        if outcome.scored:
+            send_letter(settings, spec, run_id)
     return outcome
 
 
@@ -76,6 +90,21 @@ def adapt(engine: Engine, model: Served, spec: SoftSensor, prefix: str) -> Corre
     from src.components.adaptation import known
 
     return known.correction(engine, model, spec, prefix)
+
+
+@task()
+def send_letter(settings: Settings, spec: SoftSensor, run_id: int) -> None:
+    """The letter of the week. What the run has done stands, whatever becomes of the letter."""
+    if not settings.weekly_letter:
+        return
+    from src.components.weekly.letter import send_weekly
+
+    try:
+        with connect(settings) as engine:
+            send_weekly(engine, run_id, spec, settings)
+    except Exception as error:  # pylint: disable=broad-exception-caught  # see above
+        logger.warning("the weekly letter was not sent: %s", advice(error) or repr(error))
+        logger.info("traceback:", exc_info=True, extra={"file_only": True})
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ from src.errors import BundleRefused, NoModel, VersionLost
 from src.files import write_whole
 from src.logger import job
 from src.orchestration import flow, task
+from src.progress import step
 from src.settings import Settings
 from src.soft_sensor import SoftSensor, load_soft_sensor
 
@@ -137,7 +138,7 @@ def evaluate_and_register(
         experiments=sorted(bundle.reference[spec.columns.experiment].unique().tolist()),
         metrics=errors.to_dict("records"),
     )
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, step("evaluating"):
         pages = Path(scratch)
         errors.to_csv(pages / "metrics.csv", index=False)
         evaluation.chart(predicted, labels, spec, pages / "predicted_against_measured.png")

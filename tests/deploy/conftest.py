@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 # Set by the images: where they write, where params.yaml is, and which commit they are.
 OF_THE_IMAGE = {"IMPRESS_HOME", "IMPRESS_PARAMS", "GIT_HASH"}
+OF_TRAINING = {"MODEL_SIGNING_KEY"}  # where models are trained, which is not here
 REGION = "eu-central-1"
 VALUES = "-var-file=tests.json"
 # What Terraform looks into; any other variable is handed on as it is.
@@ -52,6 +53,16 @@ class Terraform:
         """apply or destroy, without questions."""
         options = ("-auto-approve", "-input=false", "-no-color", "-parallelism=20", VALUES)
         return self.run(command, *options, *arguments)
+
+    def plan(self, *arguments: str) -> dict[str, list[dict[str, Any]]]:
+        """What everything would be after an apply: values by type and name of a resource."""
+        self.run("plan", "-input=false", "-out=plan", "-no-color", VALUES, *arguments)
+        planned = json.loads(self.run("show", "-json", "plan"))["resource_changes"]
+        found: dict[str, list[dict[str, Any]]] = {}
+        for change in planned:
+            values = {**(change["change"]["after"] or {}), "actions": change["change"]["actions"]}
+            found.setdefault(f"{change['type']}.{change['name']}", []).append(values)
+        return found
 
 
 @pytest.fixture(name="aws", scope="session")
@@ -92,7 +103,8 @@ def fixture_terraform(tmp_path_factory: pytest.TempPathFactory) -> Terraform:
         "alarm_email": "laboratory@example.org",
         "github_repository": "example/impress",
         "database_cidr": "203.0.113.7/32",
-        "protected": False,
+        "github_ids": {"owner": 123456, "repository": 456789},
+        "tags": {"CostCentre": "laundry"},
         "environment": {name: LOOKED_INTO.get(name, name.lower()) for name in sorted(names)},
     }
     (folder / "tests.json").write_text(json.dumps(variables), encoding="utf-8")
@@ -119,17 +131,18 @@ def fixture_cloud(terraform: Terraform, aws: dict[str, str]) -> Terraform:
 
 
 def secret_names() -> set[str]:
-    """Variables of the code that go to the parameter store: secrets, and the user names to them."""
-    return {
+    """Variables of the tasks that go to the parameter store: secrets, and user names to them."""
+    names = {
         name.upper()
         for name, field in dict(Settings.model_fields).items()
         if "SecretStr" in str(field.annotation) or name.endswith("_username")
     }
+    return names - {"EMAIL_USERNAME"} - OF_TRAINING
 
 
 def plain_names() -> set[str]:
-    """All other variables of the code."""
-    return {name.upper() for name in dict(Settings.model_fields)} - secret_names()
+    """All other variables of the tasks."""
+    return {name.upper() for name in dict(Settings.model_fields)} - secret_names() - OF_TRAINING
 
 
 @pytest.fixture(name="client")

@@ -45,6 +45,13 @@ def test_a_task_is_handed_every_other_variable_too(client: Any, task: str) -> No
     assert handed == {name: LOOKED_INTO.get(name, name.lower()) for name in names}
 
 
+def test_the_files_name_every_variable_that_is_not_secret() -> None:
+    # Without Terraform too, so that a new variable of the code is missed at once.
+    tasks = (DEPLOY / "tasks.tf").read_text(encoding="utf-8")
+    (named,) = re.findall(r"not_set = \{\n(.*?)\n  \}", tasks, re.S)
+    assert set(re.findall(r"^ +(\w+) += \"\"$", named, re.M)) == plain_names() - OF_THE_IMAGE
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_a_task_runs_as_the_user_of_its_image_and_writes_where_the_image_says(
     client: Any, task: str
@@ -107,6 +114,32 @@ def test_the_images_of_the_workflow_are_those_of_the_repositories(client: Any) -
     pushed = {f"{name}-{task}" for task in JOBS["push"]["strategy"]["matrix"]["task"]}
     there = client("ecr").describe_repositories()["repositories"]
     assert pushed == {repository["repositoryName"] for repository in there}
+
+
+def test_nothing_that_only_reports_keeps_an_image_from_being_released() -> None:
+    steps = JOBS["push"]["steps"]
+    (pushed,) = [n for n, step in enumerate(steps) if step.get("with", {}).get("push")]
+    reports = steps[pushed + 1 :]
+    assert any("image-scan" in step.get("run", "") for step in reports)
+    assert all(step.get("continue-on-error") for step in reports)
+    # They end before the job's own time does, which would count as a failure.
+    (scan,) = [step for step in reports if "image-scan" in step.get("run", "")]
+    assert scan["timeout-minutes"] < JOBS["push"]["timeout-minutes"]
+    assert JOBS["release"]["needs"] == "push" and "push" not in str(JOBS["audit"].get("needs"))
+
+
+def test_an_image_has_run_locked_down_before_it_is_pushed() -> None:
+    steps = JOBS["push"]["steps"]
+    names = [step.get("name") for step in steps]
+    build, push = names.index("Build"), names.index("Push")
+    (run,) = [n for n, step in enumerate(steps) if "docker run" in step.get("run", "")]
+    assert build < run < push
+    for option in ("--read-only", "--cap-drop all", "built --help"):
+        assert option in steps[run]["run"]
+    assert steps[build]["with"]["load"] and not steps[build]["with"].get("push")
+    # The same image: what was built is pushed from the cache.
+    same = ("context", "file", "build-args", "platforms")
+    assert [steps[build]["with"][key] for key in same] == [steps[push]["with"][key] for key in same]
 
 
 def test_every_action_is_pinned_to_a_commit() -> None:

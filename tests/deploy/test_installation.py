@@ -4,80 +4,13 @@ from __future__ import annotations
 
 import json
 from typing import Any
-from urllib.parse import unquote
 
 import pytest
 
-# AWS grants these for everything or not at all.
-WITHOUT_RESOURCES = {"ecr:GetAuthorizationToken", "ecs:DescribeTaskDefinition"}
+from tests.deploy.conftest import Terraform
+from tests.deploy.iam import allowed
+
 WEEKLY, MONTHLY, TWICE_A_DAY = "cron(0 6 ? * MON *)", "cron(0 8 1 * ? *)", "rate(12 hours)"
-
-
-def listed(value: Any) -> list[Any]:
-    """IAM writes a list of one as its member."""
-    return list(value) if isinstance(value, list) else [value]
-
-
-def statements(client: Any, role: str) -> list[dict[str, Any]]:
-    """All that a role may do."""
-    iam = client("iam")
-    documents = [
-        iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
-        for name in iam.list_role_policies(RoleName=role)["PolicyNames"]
-    ]
-    for part in iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]:
-        policy = iam.get_policy(PolicyArn=part["PolicyArn"])["Policy"]
-        version = iam.get_policy_version(
-            PolicyArn=part["PolicyArn"], VersionId=policy["DefaultVersionId"]
-        )
-        documents.append(version["PolicyVersion"]["Document"])
-    parsed = [json.loads(unquote(d)) if isinstance(d, str) else d for d in documents]
-    return [statement for document in parsed for statement in document["Statement"]]
-
-
-@pytest.mark.parametrize("role", ("execution", "task", "scheduler", "github"))
-def test_a_role_names_what_it_may_touch(client: Any, role: str) -> None:
-    found = statements(client, f"impress-{role}")
-    assert found
-    for statement in found:
-        actions = set(listed(statement["Action"]))
-        assert statement["Effect"] == "Allow" and not any("*" in action for action in actions)
-        for resource in listed(statement["Resource"]):
-            if resource == "*":
-                assert actions <= WITHOUT_RESOURCES
-            else:
-                named = ":s3:::bucket/raw/*" if role == "task" else "impress"
-                assert named in resource, f"{resource} is not ours"
-        if "iam:PassRole" in actions:
-            to = statement["Condition"]["StringEquals"]["iam:PassedToService"]
-            assert to == "ecs-tasks.amazonaws.com"
-
-
-@pytest.mark.parametrize(
-    "role, service",
-    [("execution", "ecs-tasks"), ("task", "ecs-tasks"), ("scheduler", "scheduler")],
-)
-def test_a_role_is_taken_by_its_service_for_this_account_only(
-    client: Any, role: str, service: str
-) -> None:
-    (trust,) = client("iam").get_role(RoleName=f"impress-{role}")["Role"][
-        "AssumeRolePolicyDocument"
-    ]["Statement"]
-    assert trust["Principal"] == {"Service": f"{service}.amazonaws.com"}
-    assert trust["Condition"] == {"StringEquals": {"aws:SourceAccount": "123456789012"}}
-
-
-def test_github_is_let_in_from_one_branch_of_one_repository(client: Any) -> None:
-    (trust,) = client("iam").get_role(RoleName="impress-github")["Role"][
-        "AssumeRolePolicyDocument"
-    ]["Statement"]
-    assert trust["Action"] == "sts:AssumeRoleWithWebIdentity"
-    assert trust["Condition"] == {
-        "StringEquals": {
-            "token.actions.githubusercontent.com:aud": "sts.amazonaws.com",
-            "token.actions.githubusercontent.com:sub": "repo:example/impress:ref:refs/heads/main",
-        }
-    }
 
 
 def test_images_cannot_be_replaced_and_are_scanned_and_few(client: Any) -> None:
@@ -107,7 +40,10 @@ def test_a_task_is_shut_in(client: Any, task: str) -> None:
         definition["cpu"],
         definition["memory"],
     )
-    group = container["logConfiguration"]["options"]["awslogs-group"]
+    assert container["linuxParameters"]["initProcessEnabled"]
+    options = container["logConfiguration"]["options"]
+    assert options["mode"] == "blocking", "a line that is dropped is an alarm that is not raised"
+    group = options["awslogs-group"]
     (kept,) = client("logs").describe_log_groups(logGroupNamePrefix=group)["logGroups"]
     assert kept["retentionInDays"] == 90
 
@@ -191,12 +127,12 @@ def test_every_alarm_reaches_the_one_address(client: Any) -> None:
     }
     assert all(alarm["AlarmActions"] == [topic["TopicArn"]] for alarm in alarms)
     attributes = client("sns").get_topic_attributes(TopicArn=topic["TopicArn"])["Attributes"]
-    allowed = json.loads(attributes["Policy"])["Statement"]
-    assert {part["Principal"]["Service"] for part in allowed} == {
+    publishing = json.loads(attributes["Policy"])["Statement"]
+    assert {part["Principal"]["Service"] for part in publishing} == {
         "events.amazonaws.com",
         "cloudwatch.amazonaws.com",
     }
-    assert all("Condition" in part for part in allowed)
+    assert all("Condition" in part for part in publishing)
 
 
 def test_silence_for_a_day_is_an_alarm(client: Any) -> None:
@@ -206,3 +142,36 @@ def test_silence_for_a_day_is_an_alarm(client: Any) -> None:
         assert (alarm["Statistic"], alarm["Threshold"]) == ("Sum", 1)
         assert alarm["ComparisonOperator"] == "LessThanThreshold"
         assert alarm["TreatMissingData"] == "breaching"
+
+
+def test_a_failure_that_cannot_be_mailed_is_kept(client: Any) -> None:
+    (target,) = client("events").list_targets_by_rule(Rule="impress-failed")["Targets"]
+    queue = target["DeadLetterConfig"]["Arn"]
+    assert queue.endswith(":impress-not-started")
+    sqs = client("sqs")
+    url = sqs.get_queue_url(QueueName="impress-not-started")["QueueUrl"]
+    found = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["Policy"])["Attributes"]
+    (statement,) = json.loads(found["Policy"])["Statement"]
+    assert statement["Principal"] == {"Service": "events.amazonaws.com"}
+    rule = client("events").describe_rule(Name="impress-failed")["Arn"]
+    assert allowed([statement], "sqs:SendMessage", queue, {"aws:SourceArn": rule})
+    assert not allowed([statement], "sqs:SendMessage", queue, {"aws:SourceArn": f"{rule}-2"})
+
+
+def test_everything_that_can_have_tags_has_them(cloud: Terraform) -> None:
+    resources = json.loads(cloud.run("show", "-json"))["values"]["root_module"]["resources"]
+    taggable = [each for each in resources if "tags_all" in each["values"]]
+    assert len(taggable) > 20
+    for each in taggable:
+        tags = each["values"]["tags_all"]
+        assert tags["Application"] == "impress" and tags["CostCentre"] == "laundry", each["address"]
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+def test_container_insights_are_a_choice(cloud: Terraform, wanted: bool) -> None:
+    (cluster,) = cloud.plan(f"-var=container_insights={str(wanted).lower()}")[
+        "aws_ecs_cluster.this"
+    ]
+    (setting,) = cluster["setting"]
+    assert setting["name"] == "containerInsights"
+    assert setting["value"] == ("enabled" if wanted else "disabled")

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from tests.deploy.conftest import ROOT, VALUES, Terraform
+from tests.deploy.conftest import REGION, ROOT, VALUES, Terraform
 
 OLDER, NEWER = "a" * 40, "b" * 40
 TASKS = ("predict", "monitor")
+TAGS = {"Application": "impress", "CostCentre": "laundry"}
 
 
 @pytest.fixture(name="images", autouse=True)
@@ -89,12 +90,32 @@ def test_a_call_that_broke_off_is_completed_by_the_next(client: Any) -> None:
         taskRoleArn=half["taskRoleArn"],
         requiresCompatibilities=["FARGATE"],
         runtimePlatform=half["runtimePlatform"],
+        tags=[{"key": key, "value": value} for key, value in TAGS.items()],
     )
     assert tags(client) == [NEWER, OLDER, OLDER]
     again = rollback(NEWER)
     assert again.returncode == 0, again.stderr
     assert f"has image {NEWER} already" in again.stdout
     assert tags(client) == [NEWER] * 3
+
+
+def test_tags_stay_on_what_is_released(client: Any) -> None:
+    assert rollback(NEWER).returncode == 0
+    for task in TASKS:
+        found = client("ecs").describe_task_definition(
+            taskDefinition=f"impress-{task}", include=["TAGS"]
+        )
+        assert {tag["key"]: tag["value"] for tag in found["tags"]} == TAGS
+
+
+def test_without_a_region_it_says_what_to_set(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
+    refused = rollback(NEWER)
+    assert refused.returncode == 1 and "export AWS_DEFAULT_REGION=" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
+    assert tags(client) == [OLDER] * 3
 
 
 def test_an_image_that_is_not_there_is_refused_with_those_that_are(client: Any) -> None:
@@ -140,9 +161,7 @@ def test_another_apply_keeps_tag_and_secrets_as_it_finds_them(
     ssm, secret = client("ssm"), "s3cret-of-the-tests"
     ssm.put_parameter(Name="/impress/DVC_TOKEN", Value=secret, Overwrite=True)
     ssm.put_parameter(Name="/impress/image_tag", Value=NEWER, Overwrite=True)
-    cloud.change(
-        "apply", "-var=sizes={predict={cpu=256,memory=2048},monitor={cpu=512,memory=1024}}"
-    )
+    cloud.change("apply", "-var=sizes={predict={cpu=256,memory=2048}}")
     assert tags(client) == [NEWER] * 3
     assert definition(client, "predict")["memory"] == "2048"
     kept = ssm.get_parameter(Name="/impress/DVC_TOKEN", WithDecryption=True)["Parameter"]["Value"]

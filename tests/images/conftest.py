@@ -45,7 +45,14 @@ TASKS = ("predict", "monitor")
 BUILD = 3600  # s; building an image takes minutes, and its packages come over the network
 HOME = "/var/lib/impress"
 GIT_HASH = "a" * 40
-CONTEXT = (".dockerignore", "setup.py", "constraints.txt", "params.yaml", "src")
+CONTEXT = (
+    ".dockerignore",
+    "setup.py",
+    "constraints.txt",
+    "params.yaml",
+    "deploy/amazon-rds.pem",
+    "src",
+)
 # As Fargate runs them. Without a volume named here a container gets one that ends with it.
 HARDENED = (
     "--rm",
@@ -116,6 +123,7 @@ def fixture_build(podman: Podman, base: str, tmp_path_factory: pytest.TempPathFa
         context = tmp_path_factory.mktemp("context")
         for name in (*CONTEXT, f"Dockerfile.{task}"):
             copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
+            (context / name).parent.mkdir(exist_ok=True)
             copy(ROOT / name, context / name)
         arguments = [f"BASE={base}", f"GIT_HASH={GIT_HASH}"]
         (context / "ml_downloads").mkdir()

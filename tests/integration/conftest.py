@@ -20,11 +20,13 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import boto3
 import pytest
 import trustme
 from aiosmtpd.controller import Controller
 from aiosmtpd.handlers import Mailbox
 from aiosmtpd.smtp import AuthResult, LoginPassword
+from moto.server import ThreadedMotoServer
 from sqlalchemy import Engine
 
 from src.components.ingestion.load import load_sensor_rows
@@ -102,7 +104,7 @@ def fixture_serve_mail(
         "require_starttls": True,
         "auth_required": True,
         "authenticator": _check_login,
-        "data_size_limit": 200_000,
+        "data_size_limit": 300_000,  # no mail of ours is larger
     }
     with ExitStack() as ends:
 
@@ -318,3 +320,21 @@ def fixture_inbox(engine: Engine, spec: SoftSensor, small_dataset: Path) -> Engi
     """A database with sensor rows of 24 experiments to predict."""
     load_sensor_rows(engine, spec, small_dataset / "sensors.csv")
     return engine
+
+
+@pytest.fixture(name="bucket")
+def fixture_bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Address in a bucket of an S3 server."""
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    boto3.client("s3").create_bucket(Bucket="raw")
+    yield "s3://raw/laundry/online"
+    server.stop()

@@ -63,6 +63,9 @@ FOREIGN_VARIABLES = {
     "AWS_ACCESS_KEY_ID": "credentials that AWS's own libraries read",
     "AWS_SECRET_ACCESS_KEY": "credentials that AWS's own libraries read",
     "AWS_ENDPOINT_URL": "address of an S3 server, read by AWS's own libraries",
+    "ALERT_URL": "read by deploy/run-and-tell",
+    "AWS_DEFAULT_REGION": "read by the AWS CLI and deploy/rollback",
+    "AWS_REGION": "read by the AWS CLI 2, and a variable of the repository on GitHub",
     "AWS_ROLE_ARN": "variable of the repository on GitHub, for the workflow",
     "ECR_ACCOUNT_ID": "secret of the repository on GitHub, for the workflow",
     "ECR_REGION": "secret of the repository on GitHub, for the workflow",
@@ -75,6 +78,8 @@ FOREIGN_OPTIONS = {
     "--env-manager": "mlflow models",
     "--volumes": "docker compose",
     "--build-arg": "docker",
+    "--key-id": "aws ssm put-parameter",
+    "--no-deps": "docker compose",
 }
 
 # Names in SQL statements that are PostgreSQL's and not those of our tables.
@@ -187,7 +192,7 @@ def fault_of_call(line: str) -> str | None:
     except ValueError:  # a span that ends within a quotation
         words = line.split()
     words = [word.rstrip(",") for word in words if not re.match(r"[\[(]?\.\.\.", word)]
-    if not words or words[0] in ("COMMAND", "--help"):
+    if not words or words[0] in ("COMMAND", "--help", "--version", "--install-completion"):
         return None
     name = " ".join(words[:2]) if " ".join(words[:2]) in program() else words[0]
     if name not in program():

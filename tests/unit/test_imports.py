@@ -9,7 +9,16 @@ import pytest
 
 from tests.conftest import ROOT
 
-COMMON = {"errors", "files", "safe_text", "settings", "soft_sensor"}
+COMMON = {
+    "errors",
+    "files",
+    "language",
+    "process",
+    "progress",
+    "safe_text",
+    "settings",
+    "soft_sensor",
+}
 COMPONENTS: dict[str, set[str]] = {
     "database": set(),
     "transformation": set(),
@@ -21,21 +30,43 @@ COMPONENTS: dict[str, set[str]] = {
     "inbox": {"database", "predictor", "transformation"},
     "adaptation": {"database", "ingestion", "predictor", "transformation"},
     "trainer": {"database", "ingestion", "predictor", "transformation"},
-    "drift_reporter": {"adaptation", "database", "ingestion", "predictor", "transformation"},
+    "drift_reporter": {
+        "adaptation",
+        "database",
+        "emailer",
+        "ingestion",
+        "predictor",
+        "transformation",
+    },
+    "page": {
+        "database",
+        "drift_reporter",
+        "inbox",
+        "predictor",
+        "registry",
+        "trainer",
+        "transformation",
+    },
+    "weekly": {"database", "emailer", "page", "predictor"},
 }
 ALLOWED: dict[str, set[str]] = {
     "params_file": {"errors"},
-    "soft_sensor": {"errors", "params_file"},
+    "language": set(),
+    "soft_sensor": {"errors", "language", "params_file"},
     "settings": {"errors", "safe_text"},
     "errors": set(),
     "files": set(),
+    "progress": set(),
     "safe_text": set(),
-    "logger": {"errors", "safe_text", "settings"},
+    "process": set(),
+    "logger": {"errors", "process", "safe_text", "settings"},
+    "metrics": {"files", "settings"},
     "orchestration": {"safe_text", "settings"},
     "simulator": COMMON,
+    "flows": {"logger", "orchestration", "pipelines", "process", "settings"},
     **{door: others | COMMON for door, others in COMPONENTS.items()},
-    "pipelines": {*COMPONENTS, *COMMON, "logger", "orchestration"},
-    "cli": {*COMPONENTS, *COMMON, "logger", "pipelines", "simulator"},
+    "pipelines": {*COMPONENTS, *COMMON, "logger", "metrics", "orchestration"},
+    "cli": {*COMPONENTS, *COMMON, "logger", "metrics", "pipelines", "simulator"},
 }
 ONLY_AT_THE_EDGE = {"prefect": {"orchestration"}, "typer": {"cli"}, "rich": {"cli"}}
 MODULES = sorted((ROOT / "src").rglob("*.py"))

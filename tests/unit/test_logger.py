@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from src.errors import DataError
 from src.logger import job
+from src.process import numbered, run_number
 
 SECRET = "hush-hush/1"
 FORGED = "two\nlines \x1b[31m"
@@ -85,3 +89,47 @@ def test_nothing_of_it_stays() -> None:
     run(DataError("no"))
     after = sys.stdout, sys.stderr, logging.getLogRecordFactory(), logging.getLogger().handlers[:]
     assert after == before
+
+
+def json_lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    """What is on the console, each line an object."""
+    return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+
+
+def test_json_has_one_object_a_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, home: Path
+) -> None:
+    monkeypatch.setenv("LOG_FORMAT", "json")
+    with job("predict"):
+        logging.getLogger("src.some").info(FORGED, extra={"counts": {"rows": 3}})
+        with numbered(7):
+            logging.getLogger("src.some").warning("%s", SECRET)
+    outside, inside = json_lines(capsys)
+    moment = datetime.fromisoformat(outside.pop("time"))
+    assert abs(datetime.now(UTC) - moment) < timedelta(minutes=5)
+    assert outside == {
+        "level": "INFO",
+        "pipeline": "predict",
+        "logger": "src.some",
+        "message": r"two\nlines \x1b[31m",
+        "counts": {"rows": 3},
+    }
+    assert (inside["run"], inside["message"], inside["level"]) == (7, "***", "WARNING")
+    (file,) = (home / "logs").iterdir()
+    assert [json.loads(line)["pipeline"] for line in file.read_text("utf-8").splitlines()]
+
+
+def test_json_has_the_traceback_of_an_unknown_failure(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOG_FORMAT", "json")
+    with pytest.raises(SystemExit, match="1"), job("predict"):
+        raise RuntimeError(f"unknown {SECRET}")
+    (line,) = json_lines(capsys)
+    assert "RuntimeError: unknown ***" in line["traceback"] and SECRET not in str(line)
+
+
+def test_a_failed_run_is_not_numbered_after_its_end() -> None:
+    with pytest.raises(KeyError), numbered(7):
+        raise KeyError
+    assert run_number() is None

@@ -205,7 +205,8 @@ def test_anchors_and_merged_sections_are_read_and_their_faults_named_where_they_
     home: Path,
 ) -> None:
     old = '- {name: ph, title: pH, unit: "1", low: 0, high: 14, price: 700}'
-    base = "- &base {name: druck1, title: pressure, unit: bar, low: 0, high: 10, price: 400}"
+    title = "title: {en: pressure, de: Druck}"
+    base = f"- &base {{name: druck1, {title}, unit: bar, low: 0, high: 10, price: 400}}"
     file = _changed(home, base.replace("&base ", ""), base)
     file = _changed(home, old, '- {<<: *base, name: ph, title: pH, unit: "1", high: 14}')
     sensor = load_soft_sensor(file).sensor("ph")
@@ -241,7 +242,7 @@ def test_the_shipped_files_have_the_same_features_as_before() -> None:
 
 
 def test_broken_yaml_and_a_missing_file_say_what_to_do(home: Path) -> None:
-    with pytest.raises(ParamsError, match="params.yaml, line 4: expected"):
+    with pytest.raises(ParamsError, match="params.yaml, line 3: expected"):
         load_soft_sensor(_changed(home, "name: laundry ", "name: [laundry "))
     with pytest.raises(ParamsError, match="set IMPRESS_PARAMS"):
         load_soft_sensor(home / "absent.yaml")
@@ -269,3 +270,40 @@ def test_keys_that_a_table_a_file_name_and_a_mail_can_hold() -> None:
         assert usable_key(text), text
     for text in ("x" * 201, "ä" * 101, "two\nlines", "\x1b[31m", "\x85", "\x7f", "nul\0", "\ud800"):
         assert not usable_key(text), ascii(text)
+
+
+@pytest.mark.parametrize(
+    ("language", "title", "phase", "rinses"),
+    [("en", "turbidity", "rinsing", "rinses"), ("de", "Trübung", "Spülen", "Spülgänge")],
+)
+def test_texts_are_those_of_the_language(
+    home: Path, language: str, title: str, phase: str, rinses: str
+) -> None:
+    spec = load_soft_sensor(_changed(home, "language: en", f"language: {language}"))
+    assert spec.sensors[0].title == title
+    assert spec.sensor("ph").title == "pH"  # one text is that of all languages
+    assert (spec.phase(0).shown, spec.phase(0).name) == (phase, "rinsing")
+    assert spec.wording.judged_phases == rinses
+
+
+def test_a_phase_without_a_title_is_called_by_its_name(home: Path) -> None:
+    spec = load_soft_sensor(_changed(home, ", title: {en: rinsing, de: Spülen}", ""))
+    assert spec.phase(0).shown == "rinsing"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ("language: en", "language: fr", "'en' or 'de'"),
+        ("{en: turbidity, de: Trübung}", "{en: turbidity}", "one for each language: en, de"),
+        ("{en: turbidity, de: Trübung}", "{en: a, de: b, fr: c}", "one for each language: en, de"),
+        ("{en: turbidity, de: Trübung}", "{en: a, de: 7}", "one for each language: en, de"),
+    ],
+)
+def test_a_language_that_is_missing_is_named_by_its_line(
+    home: Path, old: str, new: str, complaint: str
+) -> None:
+    file = _changed(home, old, new)
+    with pytest.raises(ParamsError, match=complaint) as caught:
+        load_soft_sensor(file)
+    assert f"line {_line(file, new)}" in str(caught.value)

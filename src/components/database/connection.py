@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import IO, Any
+from weakref import WeakSet
 
 from psycopg2 import DataError as PostgresDataError
+from psycopg2 import Error as PostgresError
 from psycopg2 import OperationalError as PostgresOperationalError
 from psycopg2.extensions import DECIMAL, FLOAT, PYDATETIME, PYDATETIMETZ
 from psycopg2.extensions import encodings as ENCODINGS
@@ -20,6 +22,7 @@ from sqlalchemy.pool import NullPool
 
 from src.components.database import embedded
 from src.errors import DatabaseUnavailable
+from src.process import interrupted_by
 from src.settings import SYSTEM, Settings
 
 # A server that disappears without closing the connection is noticed after a minute, not two hours.
@@ -30,7 +33,7 @@ EMBEDDED = "pgdata"  # folder of the embedded server's data, under artifacts/
 
 
 @contextmanager
-def connect(settings: Settings, create: bool = False) -> Iterator[Engine]:
+def connect(settings: Settings, create: bool = False, read_only: bool = False) -> Iterator[Engine]:
     """Yield an engine on the configured PostgreSQL, else on the embedded one.
 
     It does not pool: a batch job needs few connections, and closing one releases its locks. The
@@ -39,6 +42,7 @@ def connect(settings: Settings, create: bool = False) -> Iterator[Engine]:
 
     Args:
         create: create the embedded database if it does not exist.
+        read_only: PostgreSQL refuses whatever would change a table.
 
     Raises:
         DatabaseUnavailable: when the embedded server does not exist or cannot be used.
@@ -59,14 +63,24 @@ def connect(settings: Settings, create: bool = False) -> Iterator[Engine]:
             connect_args={"connect_timeout": 15, **_tls(settings), **_KEEPALIVE, **_ENCODING},
         )
         try:
-            yield _with_known_settings(engine)
+            with _cancelled_when_stopped(_with_known_settings(engine, read_only)):
+                yield engine
         finally:
             engine.dispose()
     else:
         with embedded.serve(settings.artifacts / EMBEDDED, create) as address:
-            yield _with_known_settings(
-                create_engine(address, poolclass=NullPool, connect_args=_ENCODING)
-            )
+            engine = create_engine(address, poolclass=NullPool, connect_args=_ENCODING)
+            with _cancelled_when_stopped(_with_known_settings(engine, read_only)):
+                yield engine
+
+
+@contextmanager
+def transaction(engine: Engine, keep: bool = True) -> Iterator[Connection]:
+    """One transaction; all of it is undone at its end unless it is to be kept."""
+    with engine.connect() as connection, connection.begin() as changes:
+        yield connection
+        if not keep:
+            changes.rollback()
 
 
 def database_exists(settings: Settings) -> bool:
@@ -90,7 +104,22 @@ def _tls(settings: Settings) -> dict[str, str]:
     return options
 
 
-def _with_known_settings(engine: Engine) -> Engine:
+@contextmanager
+def _cancelled_when_stopped(engine: Engine) -> Iterator[None]:
+    """Cancel the statements of all connections when the process is asked to stop."""
+    connections: WeakSet[Any] = WeakSet()
+
+    def cancel() -> None:
+        for connection in list(connections):
+            with suppress(PostgresError):  # closed, or its server is gone
+                connection.cancel()
+
+    event.listen(engine, "connect", lambda connection, _: connections.add(connection))
+    with interrupted_by(cancel):
+        yield
+
+
+def _with_known_settings(engine: Engine, read_only: bool) -> Engine:
     """Return times in UTC and numbers as `float`, whatever server, database and role prefer.
 
     NUMERIC is as good as DOUBLE PRECISION in any table. Of times see `_moment`.
@@ -98,7 +127,7 @@ def _with_known_settings(engine: Engine) -> Engine:
 
     def prepare(connection: Any, _: Any) -> None:
         with closing(connection.cursor()) as cursor:
-            cursor.execute(_SETTINGS)
+            cursor.execute(f"{_SETTINGS}; {_READ_ONLY}" if read_only else _SETTINGS)
         connection.commit()
         register_type(new_type(DECIMAL.values, "NUMBER", FLOAT), connection)
         for kind in (PYDATETIME, PYDATETIMETZ):
@@ -111,6 +140,7 @@ def _with_known_settings(engine: Engine) -> Engine:
 
 # Roles and databases may have others; with fewer digits all numbers would be rounded.
 _SETTINGS = "SET TIME ZONE 'UTC'; SET IntervalStyle = postgres; SET extra_float_digits = 1"
+_READ_ONLY = "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"
 
 
 def _moment(kind: Any, text: str | None, cursor: Any) -> datetime | None:

@@ -259,7 +259,9 @@ class _Server:
     def _socket_folder(self) -> Path:
         """A new folder that only the server's user may enter, with a short name."""
         usual = tempfile.gettempdir()
-        parent = usual if len(os.fsencode(usual)) <= LONGEST_TEMPORARY_FOLDER else "/tmp"
+        parent = (
+            usual if len(os.fsencode(usual)) <= LONGEST_TEMPORARY_FOLDER else "/tmp"
+        )  # nosec B108: mkdtemp
         folder = Path(tempfile.mkdtemp(prefix="impress-", dir=parent))
         self.account.own(folder)
         return folder

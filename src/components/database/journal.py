@@ -10,20 +10,23 @@ from datetime import timedelta
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, func, insert, select
+from sqlalchemy import Connection, Engine, Table, cast, func, insert, select
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import OperationalError
 
 from src.components.database.connection import storable
 from src.components.database.locks import LOAD_LOCK
 from src.components.database.tables import tables
+from src.process import numbered, stop_requested
 from src.safe_text import safe
 from src.soft_sensor import SoftSensor
 
 logger = logging.getLogger(__name__)
 
 RUNNING, FAILED, DIED, SKIPPED = "running", "failed", "died", "skipped"
+STOPPED = "stopped"  # asked to, by SIGTERM
 LOAD = "load"  # in the column `pipeline`
-BAD = (RUNNING, FAILED, DIED, SKIPPED)  # with any other outcome the run did its work
+BAD = (RUNNING, FAILED, DIED, SKIPPED, STOPPED)  # with any other outcome the run did its work
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,8 @@ class Journal:
     def run(self, pipeline: str, code_version: str) -> Iterator[int]:
         """Record a run from its start; yields its id.
 
-        The run completes its row itself (see `complete`); one that raises is recorded as failed.
+        The run completes its row itself (see `complete`); one that raises is recorded as failed,
+        or as stopped if it was asked to.
         Only one run of a pipeline is under way at a time, so earlier ones without an end were
         killed and are recorded as such.
         """
@@ -57,7 +61,8 @@ class Journal:
         with self.engine.begin() as connection:
             run_id = int(connection.execute(statement.returning(self.runs.c.id)).scalar_one())
         try:
-            yield run_id
+            with numbered(run_id):
+                yield run_id
         except BaseException as error:
             self._note_failure(run_id, error)
             raise
@@ -65,13 +70,16 @@ class Journal:
     def _note_failure(self, run_id: int, error: BaseException) -> None:
         # Only the first line, which names the cause: the rest may quote statements with values.
         cause = safe(f"{type(error).__name__}: {error}".splitlines()[0])[:300]
+        outcome = STOPPED if stop_requested() else FAILED
         try:
             with self.engine.begin() as connection:
                 error_object = func.jsonb_build_object("error", storable(connection, cause))
                 details = self.runs.c.details.op("||")(error_object)
-                self.complete(connection, run_id, outcome=FAILED, details=details)
+                self.complete(connection, run_id, outcome=outcome, details=details)
         except OperationalError:
-            logger.warning("the journal is unreachable: run %d is not recorded as failed", run_id)
+            logger.warning(
+                "the journal is unreachable: run %d is not recorded as %s", run_id, outcome
+            )
 
     def complete(self, connection: Connection, run_id: int, **columns: Any) -> None:
         """Complete the row of a run that ends now; `columns` are those of the table `runs`."""
@@ -116,6 +124,26 @@ class Journal:
             details={**details, "file": storable(connection, details["file"])},
         )
         connection.execute(statement)
+
+    def was_sent(self, message: str) -> bool:
+        """Whether a run has sent the message with this id."""
+        query = select(func.count()).where(self.runs.c.details["sent"].contains([message]))
+        with self.engine.connect() as connection:
+            return bool(connection.scalar(query))
+
+    def note_sent(self, run_id: int, messages: list[str]) -> None:
+        """Record ids of messages at once, so that the record survives a run that is killed."""
+        if not messages:
+            return
+        sent = func.coalesce(self.runs.c.details["sent"], cast([], JSONB)).op("||")
+        noted = func.jsonb_build_object("sent", sent(cast(messages, JSONB)))
+        self.add_details(run_id, noted)
+
+    def add_details(self, run_id: int, details: Any) -> None:
+        """Add an object (JSONB) to the details of a run, in a transaction of its own."""
+        update = self.runs.update().where(self.runs.c.id == run_id)
+        with self.engine.begin() as connection:
+            connection.execute(update.values(details=self.runs.c.details.op("||")(details)))
 
     def _note_deaths(self, pipeline: str) -> None:
         """Record that runs without an end were killed.

@@ -21,6 +21,7 @@ from src.components.database.journal import BAD, Journal
 from src.components.database.locks import LOCK, REPORT_LOCK
 from src.components.database.tables import read_rows, records, tables
 from src.components.drift_reporter.evidence import Earlier, Evidence, Period
+from src.components.drift_reporter.findings import Finding
 from src.components.drift_reporter.status import Status
 from src.components.drift_reporter.verdict import Verdict
 from src.errors import DataError
@@ -208,30 +209,20 @@ class MonitoringLog:
         until = newest.period.until.isoformat()
         return f"report {newest.run_id} ({newest.outcome}), until {until}, {counts}"
 
-    def was_sent(self, message: str) -> bool:
-        """Whether an earlier run has sent the message with this id."""
-        query = select(func.count()).where(
-            self._runs.c.pipeline == PIPELINE, self._runs.c.details["sent"].contains([message])
-        )
-        with self.engine.connect() as connection:
-            return bool(connection.scalar(query))
-
-    def note_sent(self, run_id: int, messages: list[str]) -> None:
-        """Record ids of messages at once, so that the record survives a run that is killed."""
-        details = self._runs.c.details
-        sent = func.coalesce(details["sent"], cast([], JSONB)).op("||")(cast(messages, JSONB))
-        noted = details.op("||")(func.jsonb_build_object("sent", sent))
-        with self.engine.begin() as connection:
-            update = self._runs.update().where(self._runs.c.id == run_id)
-            connection.execute(update.values(details=noted))
-
-    def complete(
-        self, run_id: int, evidence: Evidence, verdict: Verdict, details: dict[str, str]
+    def complete(  # pylint: disable=too-many-arguments
+        self,
+        run_id: int,
+        evidence: Evidence,
+        verdict: Verdict,
+        details: dict[str, str],
+        *,
+        findings: list[Finding],
     ) -> None:
         """Store a verdict with its tests, and mark the period as reported, in one transaction.
 
         Args:
             details: where the report and the message are; may quote a mail server.
+            findings: the verdict in words, for the pages.
         """
         period = evidence.period
         own = {
@@ -252,7 +243,12 @@ class MonitoringLog:
             safe_details = {
                 name: storable(connection, safe(value)) for name, value in details.items()
             }
-            noted = self._runs.c.details.op("||")(cast({**own, **safe_details}, JSONB))
+            worded = [
+                {name: storable(connection, safe(text)) for name, text in finding.words.items()}
+                for finding in findings
+            ]
+            all_details = {**own, **safe_details, "findings": worded}
+            noted = self._runs.c.details.op("||")(cast(all_details, JSONB))
             if len(rows):
                 connection.execute(insert(self._tests), records(rows))
             self.journal.complete(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from itertools import product
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -13,27 +15,37 @@ from src.components.drift_reporter.evidence import Evidence
 from src.components.drift_reporter.indicators import SENSOR_INDICATORS
 from src.components.drift_reporter.kinds import Kind
 from src.components.drift_reporter.status import Status
-from src.components.drift_reporter.summary import COLOURS, GREY
+from src.components.drift_reporter.summary import COLOURS
 from src.components.drift_reporter.verdict import Verdict
+from src.components.emailer.page import BLUE, GREY, VERMILION
+from src.language import Language, headed
 from src.soft_sensor import Sensor, SoftSensor
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter
+
+WIDTH, DPI = 7.2, 120  # in, and pixels of each: a mail shows two thirds of them
+COLOURS_KEPT = 32
 SHOWN = 2  # sensors at fault that get a picture of their month
+MARKERS = {Status.ALARM: "X", Status.WATCH: "D", Status.NO_DRIFT: "o"}
 CONTROL_LIMIT = 3.0  # SD, of a Shewhart chart
-BLUE = "#1f4e79"
 QUANTILES = {0.05: ":", 0.5: "-", 0.95: ":"}  # of the reference, and their line styles
 
 
 def draw(verdict: Verdict, evidence: Evidence, spec: SoftSensor, folder: Path) -> dict[Path, str]:
     """Draw the pictures of a report into `folder`. Returns files and their captions."""
+    say = Language(spec.language).say
     folder.mkdir(parents=True, exist_ok=True)
     pictures = {}
     drifted = [name for name in verdict.onsets if name in verdict.sensors]
     for name in drifted[:SHOWN]:
         file = folder / f"{name}.png"
         draw_month(spec.sensor(name), verdict.onsets[name], evidence, spec, file)
-        pictures[file] = (
-            f"{name}: phases of the month, with median and 5 to 95 % range of the reference; red: "
-            "begin of the drift, if it began in this month"
+        pictures[file] = say(
+            "{sensor}: phases of the month, with median and 5 to 95 % range of the reference as "
+            "grey lines; the dashed line marks the begin of the drift, if it began in this month",
+            sensor=spec.sensor(name).title,
         )
     this_report = verdict.tests.assign(until=evidence.period.until)
     earlier = evidence.earlier.tests
@@ -41,15 +53,15 @@ def draw(verdict: Verdict, evidence: Evidence, spec: SoftSensor, folder: Path) -
     if history["until"].nunique() > 1:
         file = folder / "history.png"
         draw_history(history, spec, file)
-        pictures[file] = (
-            "Shift of each sensor in the last reports: green no drift, amber watch, red alarm; the "
-            "horizontal lines mark the smallest shift that counts"
+        pictures[file] = say(
+            "Shift of each sensor in the last reports: circle no drift, diamond watch, cross alarm; "
+            "the horizontal lines mark the smallest shift that counts"
         )
     adaptation = evidence.laboratory.adaptation
     if adaptation is not None and len(adaptation.steps):
         file = folder / "adaptation.png"
         draw_adaptation(adaptation, spec, file)
-        pictures[file] = (
+        pictures[file] = say(
             "Laboratory minus model alone, in SD of the usual error: median of each day (points), "
             "and the bias that corrects predictions (line); the horizontal lines mark 3 SD"
         )
@@ -61,7 +73,7 @@ def draw_adaptation(state: State, spec: SoftSensor, file: Path) -> None:
     from matplotlib.figure import Figure
 
     rows, columns = len(spec.targets), len(spec.phases)
-    figure = Figure(figsize=(9, 1.5 * rows + 0.6), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 1.5 * rows + 0.6), layout="constrained")
     axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for row, column in product(range(rows), range(columns)):
         axis, phase, target = axes[row][column], spec.phases[column], spec.targets[row]
@@ -87,8 +99,9 @@ def draw_history(history: pd.DataFrame, spec: SoftSensor, file: Path) -> None:
     """
     from matplotlib.figure import Figure
 
+    language = Language(spec.language)
     drifts = history[history["kind"] == Kind.DRIFT]
-    figure = Figure(figsize=(9, 1.5 * len(spec.sensors) + 0.6), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 1.2 * len(spec.sensors) + 0.6), layout="constrained")
     axes = np.atleast_1d(figure.subplots(len(spec.sensors), 1, sharex=True))
     for axis, sensor in zip(axes, spec.sensors):
         own = drifts[drifts["part"] == sensor.name]
@@ -96,17 +109,19 @@ def draw_history(history: pd.DataFrame, spec: SoftSensor, file: Path) -> None:
             if not indicator.line:
                 continue
             rows = own[own["indicator"] == indicator.name]
-            line = {"color": GREY, "lw": 1, "label": indicator.name}
+            line = {"color": GREY, "lw": 1, "label": language.say(indicator.name)}
             axis.plot(rows["until"], rows["shift"], indicator.line, **line)
             for status, colour in COLOURS.items():
                 points = rows[rows["status"] == status.value]
-                axis.plot(points["until"], points["shift"], "o", color=colour, ms=4)
+                marker = {"color": colour, "marker": MARKERS[status], "ls": "", "ms": 6}
+                axis.plot(points["until"], points["shift"], **marker)
         for limit in (-spec.monitoring.min_shift, spec.monitoring.min_shift):
             axis.axhline(limit, color=GREY, lw=0.5, ls="-")
         axis.set_ylabel(f"{sensor.title}\n[SD]")
+        axis.yaxis.set_major_formatter(_numbers(language))
     axes[0].legend(ncols=3, fontsize="small", loc="upper left")
     figure.autofmt_xdate()
-    figure.savefig(file, dpi=100)
+    _save(figure, file)
 
 
 def draw_month(
@@ -123,8 +138,8 @@ def draw_month(
     """
     from matplotlib.figure import Figure
 
-    phase_column = spec.columns.phase
-    figure = Figure(figsize=(9, 3), layout="constrained")
+    language, phase_column = Language(spec.language), spec.columns.phase
+    figure = Figure(figsize=(WIDTH, 2.6), layout="constrained")
     axes = np.atleast_1d(figure.subplots(1, len(spec.phases)))
     for axis, phase in zip(axes, spec.phases):
         dated = evidence.month.dropna(subset="last_timestamp")
@@ -135,8 +150,25 @@ def draw_month(
         for share, style in QUANTILES.items():
             axis.axhline(reference[sensor.level].quantile(share), color=GREY, lw=1, ls=style)
         if onset is not None:
-            axis.axvline(onset, color=COLOURS[Status.ALARM], lw=1)
-        axis.set_title(phase.name, fontsize="medium")
-    axes[0].set_ylabel(f"{sensor.title} [{sensor.unit}]")
+            axis.axvline(onset, color=VERMILION, lw=1.5, ls="--")
+        axis.set_title(phase.shown, fontsize="medium")
+        axis.yaxis.set_major_formatter(_numbers(language))
+    axes[0].set_ylabel(headed(sensor.title, sensor.unit))
     figure.autofmt_xdate()
-    figure.savefig(file, dpi=100)
+    _save(figure, file)
+
+
+def _save(figure: Figure, file: Path) -> None:
+    """Write a PNG of few colours, a quarter of the size: pictures travel in mails."""
+    from PIL import Image
+
+    drawn = BytesIO()
+    figure.savefig(drawn, dpi=DPI)
+    Image.open(drawn).convert("RGB").quantize(COLOURS_KEPT).save(file, "PNG", optimize=True)
+
+
+def _numbers(language: Language) -> FuncFormatter:
+    """Numbers of an axis, written as in the language."""
+    from matplotlib.ticker import FuncFormatter
+
+    return FuncFormatter(lambda value, _: language.number(value, ",g"))

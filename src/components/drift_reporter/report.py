@@ -1,8 +1,9 @@
-"""The report of a month as files: one page with summary, pictures and Evidently's charts."""
+"""The report of a month as files: a page with summary and pictures, and Evidently's beside it."""
 
 from __future__ import annotations
 
 import logging
+import math
 import warnings
 from base64 import b64encode
 from dataclasses import dataclass
@@ -16,10 +17,12 @@ from src.components.drift_reporter.indicators import Baseline, own_values, peer_
 from src.components.drift_reporter.kinds import Kind
 from src.components.drift_reporter.status import Status
 from src.components.drift_reporter.summary import Summary, summarise
-from src.components.drift_reporter.verdict import Verdict
+from src.components.drift_reporter.verdict import Verdict, backtest
 from src.soft_sensor import SoftSensor
 
 logger = logging.getLogger(__name__)
+
+CHARTS = "evidently.html"  # beside the page
 
 
 @dataclass(frozen=True)
@@ -27,14 +30,18 @@ class Report:
     """A report that has been written.
 
     Attributes:
-        page: the HTML file, which needs no other.
+        page: the HTML file.
         pictures: files to their captions.
+        charts: Evidently's page, None where no indicator was tested.
+        sensors: those at fault.
     """
 
     period: Period
     summary: Summary
     page: Path
     pictures: dict[Path, str]
+    charts: Path | None
+    sensors: tuple[str, ...]
 
     def key(self, place: str, run_id: int) -> str:
         """What identifies the message about it: one for each period and verdict.
@@ -44,21 +51,36 @@ class Report:
             run_id: a report that a user has requested is sent by every run.
         """
         since = run_id if self.period.requested else self.period.since
-        return f"{place}: {self.summary.headline}, since {since}"
+        found = f"{self.summary.status}: {', '.join(self.sensors)}"
+        return f"{place}: {self.summary.spec.name}: {found}, since {since}"
 
 
-def write_report(verdict: Verdict, evidence: Evidence, spec: SoftSensor, reports: Path) -> Report:
-    """Put a verdict into words and pictures, in a new folder under `reports`."""
-    summary = summarise(verdict, evidence, spec)
-    for line in filter(None, summary.text().splitlines()):
-        logger.info("%s", line)
+def write_report(
+    verdict: Verdict,
+    evidence: Evidence,
+    spec: SoftSensor,
+    reports: Path,
+    link: str | None = None,
+) -> Report:
+    """Put a verdict into words and pictures, in a new folder under `reports`.
+
+    Args:
+        link: where people open the pages.
+    """
+    tested = backtest(evidence.reference, spec)
+    summary = summarise(verdict, evidence, spec, tested)
+    in_english = spec.model_copy(update={"language": "en"})
+    for line in summarise(verdict, evidence, in_english, tested).text().splitlines():
+        if line:
+            logger.info("%s", line)
     folder = reports / f"drift-{evidence.period.until:%Y%m%dT%H%M%S}"
     drawn = pictures.draw(verdict, evidence, spec, folder)
+    charts = write_charts(drift_outcomes(verdict), evidence, spec, folder / CHARTS)
     page = folder / "report.html"
-    section = summary.html(drawn, embedded)
-    write_page(section, drift_outcomes(verdict), evidence, spec, page)
+    html = summary.html(drawn, embedded, link, charts.name if charts else None)
+    page.write_text(html, encoding="utf-8")
     logger.info("report: %s", page)
-    return Report(evidence.period, summary, page, drawn)
+    return Report(evidence.period, summary, page, drawn, charts, tuple(verdict.sensors))
 
 
 def embedded(picture: Path) -> str:
@@ -78,32 +100,18 @@ def drift_outcomes(verdict: Verdict) -> dict[str, tuple[float, bool]]:
     }
 
 
-def write_page(
-    section: str,
-    outcomes: dict[str, tuple[float, bool]],
-    evidence: Evidence,
-    spec: SoftSensor,
-    file: Path,
-) -> None:
-    """Write one page: a section of HTML, followed by Evidently's page of the indicators.
+def write_charts(
+    outcomes: dict[str, tuple[float, bool]], evidence: Evidence, spec: SoftSensor, file: Path
+) -> Path | None:
+    """Write Evidently's page of the indicators; None where none was tested.
+
+    Evidently only draws: what counts as drift is looked up, so it agrees with the verdict.
 
     Args:
         outcomes: what `drift_outcomes` returns.
     """
-    file.parent.mkdir(parents=True, exist_ok=True)
     if not outcomes:
-        file.write_text(f"<!DOCTYPE html><meta charset='utf-8'>{section}", encoding="utf-8")
-        return
-    _write_evidently(outcomes, evidence, spec, file)
-    page = file.read_text(encoding="utf-8")
-    start = page.index(">", page.index("<body")) + 1
-    file.write_text(page[:start] + section + page[start:], encoding="utf-8")
-
-
-def _write_evidently(
-    outcomes: dict[str, tuple[float, bool]], evidence: Evidence, spec: SoftSensor, file: Path
-) -> None:
-    """Evidently only draws: what counts as drift is looked up, so it agrees with the verdict."""
+        return None
     names = list(outcomes)
     rules = spec.monitoring
     baseline = Baseline(evidence.reference, spec)
@@ -128,7 +136,8 @@ def _write_evidently(
             columns=names,
             method=test.name,
             threshold=rules.min_shift,
-            drift_share=1 / len(names),
+            # Rounded down, as Evidently's page prints it.
+            drift_share=math.floor(1000 / len(names)) / 1000,
         )
         definition = DataDefinition(numerical_columns=names)
         snapshot = EvidentlyReport([drift]).run(
@@ -136,6 +145,7 @@ def _write_evidently(
             reference_data=Dataset.from_pandas(reference, definition),
         )
         snapshot.save_html(str(file))
+    return file
 
 
 def _indicator_table(table: pd.DataFrame, baseline: Baseline) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""The summary of a report, as plain text and as HTML."""
+"""The summary of a report: in words, as plain text, and as the HTML of a mail."""
 
 from __future__ import annotations
 
@@ -7,134 +7,189 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pandas as pd
 
 from src.components.drift_reporter import performance
 from src.components.drift_reporter.drift_tests import covers_months
 from src.components.drift_reporter.evidence import Evidence
 from src.components.drift_reporter.findings import Finding, findings, title
+from src.components.drift_reporter.recheck import to_check_again
 from src.components.drift_reporter.status import Status
-from src.components.drift_reporter.verdict import LEAST_REFERENCE, Verdict, backtest
-from src.safe_text import safe
+from src.components.drift_reporter.verdict import LEAST_REFERENCE, Verdict
+from src.components.emailer.page import BLUE, GREY, VERMILION, render
+from src.language import Language
 from src.soft_sensor import SoftSensor
 
-COLOURS = {Status.ALARM: "#b3261e", Status.WATCH: "#b58900", Status.NO_DRIFT: "#2e7d32"}
-GREY = "#666666"
+PACKAGE = "src.components.drift_reporter"
+COLOURS = {Status.ALARM: VERMILION, Status.WATCH: GREY, Status.NO_DRIFT: BLUE}
+KINDS = {Status.ALARM: "bad", Status.WATCH: "open", Status.NO_DRIFT: "good"}  # of the mail's parts
 
 
 @dataclass(frozen=True)
-class Summary:
+class Summary:  # pylint: disable=too-many-instance-attributes  # all that a report says
     """What a report says first.
 
     Attributes:
-        name: of the soft sensor.
+        spec: the soft sensor, whose language it is in.
         status: of the month.
+        month: of the water, for example June 2026.
         titles: of the sensors at fault.
         findings: alarms first.
+        recheck: days, and the phases of each that were called clean while a sensor was at fault.
         about: what was compared with what, one sentence each.
         notes: what a reader should know to weigh the verdict, one line each.
         performance: what `performance.figures` returns.
     """
 
-    name: str
+    spec: SoftSensor
     status: Status
+    month: str
     titles: list[str]
     findings: list[Finding]
+    recheck: list[tuple[str, str]]
     about: list[str]
     notes: list[str]
     performance: pd.DataFrame
 
     @property
-    def headline(self) -> str:
-        """The verdict and the sensors at fault in one line."""
+    def verdict(self) -> str:
+        """The verdict and the sensors at fault."""
         sensors = f": {', '.join(self.titles)}" if self.titles else ""
-        return f"{self.name}: {self.status}{sensors}"
+        return f"{Language(self.spec.language).say(str(self.status))}{sensors}"
 
-    def text(self) -> str:
+    @property
+    def headline(self) -> str:
+        """Which soft sensor, which month, and the verdict, in one line."""
+        return f"{self.spec.name}, {self.month}: {self.verdict}"
+
+    def text(self, link: str | None = None) -> str:
         """The summary as plain text."""
-        return _templates().get_template("verdict.txt.j2").render(**self._values()).strip() + "\n"
+        return self._render("report.txt.j2", link=link)
 
-    def html(self, pictures: dict[Path, str], source: Callable[[Path], str]) -> str:
-        """The summary as a section of HTML.
+    def html(
+        self,
+        pictures: dict[Path, str],
+        source: Callable[[Path], str],
+        link: str | None = None,
+        charts: str | None = None,
+    ) -> str:
+        """The summary as an HTML document.
 
         Args:
             pictures: files to their captions.
             source: the address under which the page finds a file.
+            link: where people open the pages.
+            charts: address of Evidently's page.
         """
         shown = [{"source": source(file), "caption": caption} for file, caption in pictures.items()]
-        template = _templates().get_template("verdict.html.j2")
-        colours = {"colour": COLOURS.get(self.status, GREY), "colours": COLOURS}
-        return template.render(pictures=shown, **colours, **self._values())
+        return self._render("report.html.j2", pictures=shown, link=link, charts=charts)
 
-    def _values(self) -> dict[str, Any]:
+    def _render(self, template: str, **values: Any) -> str:
+        language = Language(self.spec.language)
         measured = self.performance[self.performance["count"] > 0]
-        return {
-            "name": self.name,
-            "status": self.status,
-            "sensors": self.titles,
-            "findings": self.findings,
-            "about": self.about,
-            "notes": self.notes,
-            "performance": measured.to_dict("records"),
-        }
+        rows = [_measured(row, language) for row in measured.to_dict("records")]
+        return render(
+            PACKAGE, template, language, summary=self, kinds=KINDS, measured=rows, **values
+        )
 
 
-def _templates() -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.PackageLoader("src.components.drift_reporter"),
-        autoescape=jinja2.select_autoescape(["html.j2"]),
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=lambda value: safe(value) if isinstance(value, str) else value,
+def _measured(row: dict[Any, Any], language: Language) -> tuple[str, ...]:
+    """Laboratory values beside predictions: target, values, error, expected, bias, inside."""
+    unit = row["unit"]
+    return (
+        row["target"],
+        language.number(row["count"]),
+        language.quantity(row["error"], unit),
+        language.quantity(row["expected"], unit),
+        language.quantity(row["bias"], unit, sign=True),
+        language.percent(row["coverage"]),
     )
 
 
-def summarise(verdict: Verdict, evidence: Evidence, spec: SoftSensor) -> Summary:
-    """Put a verdict into words."""
+def summarise(
+    verdict: Verdict, evidence: Evidence, spec: SoftSensor, backtested_months: pd.DataFrame
+) -> Summary:
+    """Put a verdict into words, in the language of params.yaml.
+
+    Args:
+        backtested_months: what `verdict.backtest` returns for the reference.
+    """
     laboratory = evidence.laboratory
     return Summary(
-        name=spec.name,
+        spec=spec,
         status=verdict.status,
+        month=month_of(evidence, spec),
         titles=[title(fault, spec) for fault in verdict.faults],
-        findings=findings(verdict, evidence.reference, spec),
-        about=about(evidence),
+        findings=findings(verdict, evidence, spec),
+        recheck=to_check_again(verdict, evidence.month, spec),
+        about=about(evidence, spec),
         notes=[
             looked_at(evidence, spec),
             *seen_in_training(evidence, spec),
             *reservations(verdict, spec),
-            *short_time(evidence.reference),
-            backtested(backtest(evidence.reference, spec)),
+            *short_time(evidence.reference, spec),
+            backtested(backtested_months, spec),
             compared_with_laboratory(evidence, verdict, spec),
         ],
         performance=performance.figures(laboratory.recent, laboratory.expected, spec),
     )
 
 
-def about(evidence: Evidence) -> list[str]:
-    """What was compared with what."""
+def water(evidence: Evidence) -> pd.Series:
+    """When the phases of a month ended: moments in UTC, oldest first, without unknown ones."""
+    stamps = evidence.month["last_timestamp"].dropna().sort_values()
+    return pd.to_datetime(stamps, unit="s", utc=True)
+
+
+def month_of(evidence: Evidence, spec: SoftSensor) -> str:
+    """The month in which most of the water ran; that of the report where no phase has a time."""
+    ends = water(evidence)
+    middle = ends.iloc[len(ends) // 2] if len(ends) else evidence.period.until
+    return Language(spec.language).month(middle)
+
+
+def about(evidence: Evidence, spec: SoftSensor) -> list[str]:
+    """Which water was compared with what."""
+    language, ends = Language(spec.language), water(evidence)
+    dates = language.say("Phases of unknown dates.")
+    if len(ends):
+        dates = language.say(
+            "Phases from {first} to {last}.",
+            first=language.day(ends.iloc[0]),
+            last=language.day(ends.iloc[-1]),
+        )
     accepted = len(evidence.earlier.accepted)
-    reports = f"{accepted} report{'' if accepted == 1 else 's'}"
-    return [
-        f"Predictions archived {evidence.period}.",
-        f"Compared with {len(evidence.reference)} phases: those in the training of version "
-        f"{evidence.version} and those of {reports} accepted as healthy.",
-    ]
+    compared = language.say(
+        (
+            "Compared with {rows} phases: those in the training of version {version} and those of "
+            "{reports} report accepted as healthy."
+            if accepted == 1
+            else "Compared with {rows} phases: those in the training of version {version} and those "
+            "of {reports} reports accepted as healthy."
+        ),
+        rows=len(evidence.reference),
+        version=evidence.version,
+        reports=accepted,
+    )
+    return [dates, compared]
 
 
 def looked_at(evidence: Evidence, spec: SoftSensor) -> str:
     """How many phases there were of each kind, and how many were left out."""
-    month = evidence.month
+    language, month = Language(spec.language), evidence.month
     counts = [
-        f"{(month[spec.columns.phase] == phase.value).sum()} {phase.name}" for phase in spec.phases
+        f"{(month[spec.columns.phase] == phase.value).sum()} {phase.shown}" for phase in spec.phases
     ]
-    experiments = month[spec.columns.experiment].nunique()
-    note = f"Evaluated {' and '.join(counts)} phases of {experiments} experiments."
+    note = language.say(
+        "Evaluated {counts} phases of {experiments} experiments.",
+        counts=language.listed(counts),
+        experiments=month[spec.columns.experiment].nunique(),
+    )
     if evidence.left_out:
-        note += (
-            f" {evidence.left_out} predictions were left out: their features are not possible with "
-            "low and high in params.yaml."
+        note += " " + language.say(
+            "{n} predictions were left out: their features are not possible with low and high in "
+            "params.yaml.",
+            n=evidence.left_out,
         )
     return note
 
@@ -146,80 +201,119 @@ def seen_in_training(evidence: Evidence, spec: SoftSensor) -> list[str]:
     if known.empty:
         return []
     return [
-        f"{len(known)} of these phases are among those that they are compared with, for the model "
-        "was trained on them: in them nothing can be found."
+        Language(spec.language).say(
+            "{n} of these phases are among those that they are compared with, for the model was "
+            "trained on them: in them nothing can be found.",
+            n=len(known),
+        )
     ]
 
 
 def reservations(verdict: Verdict, spec: SoftSensor) -> list[str]:
     """What could not be tested, and what may have gone unnoticed."""
+    say = Language(spec.language).say
+    names = {phase.name: phase.shown for phase in spec.phases}
     lines = [
-        f"There are {in_month} {name} phases in the month and {in_reference} in the reference, "
-        f"but {spec.monitoring.min_rows} are needed in each: no conclusion about them is possible."
+        say(
+            "There are {in_month} {phase} phases in the month and {in_reference} in the reference, "
+            "but {needed} are needed in each: no conclusion about them is possible.",
+            in_month=in_month,
+            phase=names[name],
+            in_reference=in_reference,
+            needed=spec.monitoring.min_rows,
+        )
         for name, (in_month, in_reference) in verdict.short.items()
     ]
     lines += [
-        f"{spec.sensor(name).title} {reason} in the reference, so its drift cannot be tested: "
-        "accept healthy months in which it varies (`impress monitor --accept`), or retrain."
+        say(
+            "{sensor} {reason} in the reference, so its drift cannot be tested: accept healthy "
+            "months in which it varies (`impress monitor --accept`), or retrain.",
+            sensor=spec.sensor(name).title,
+            reason=say(reason),
+        )
         for name, reason in verdict.untestable.items()
     ]
     if pd.notna(verdict.smallest_shift):
         lines.append(
-            f"A shift of a sensor's level by {verdict.smallest_shift:.2f} SD or more would have "
-            "been detected with a probability of 80 %; smaller ones may have gone unnoticed."
+            say(
+                "A shift of a sensor's level by {shift:.2f} SD or more would have been detected "
+                "with a probability of 80 %; smaller ones may have gone unnoticed.",
+                shift=verdict.smallest_shift,
+            )
         )
     return lines
 
 
-def short_time(reference: pd.DataFrame) -> list[str]:
+def short_time(reference: pd.DataFrame, spec: SoftSensor) -> list[str]:
     """That the reference does not show yet how much healthy months differ."""
     if covers_months(reference):
         return []
-    rows = len(reference)
-    few = f" and has {rows} phases, of {LEAST_REFERENCE} that drift tests need" * (
-        rows < LEAST_REFERENCE
-    )
+    say, rows = Language(spec.language).say, len(reference)
     stamps = reference["last_timestamp"]
     days = (stamps.max() - stamps.min()) / 86_400 if rows else 0.0
-    return [
-        f"The reference covers {days:.0f} days{few}: how much healthy months differ is not known "
-        "yet. Accept healthy months (`impress monitor --accept`)."
-    ]
+    if rows < LEAST_REFERENCE:
+        covered = say(
+            "The reference covers {days:.0f} days and has {rows} phases, of {needed} that drift "
+            "tests need: how much healthy months differ is not known yet.",
+            days=days,
+            rows=rows,
+            needed=LEAST_REFERENCE,
+        )
+    else:
+        covered = say(
+            "The reference covers {days:.0f} days: how much healthy months differ is not known "
+            "yet.",
+            days=days,
+        )
+    return [f"{covered} {say('Accept healthy months (`impress monitor --accept`).')}"]
 
 
-def backtested(months: pd.DataFrame) -> str:
+def backtested(months: pd.DataFrame, spec: SoftSensor) -> str:
     """How the reference itself would have been judged, see `verdict.backtest`."""
+    say = Language(spec.language).say
     if months.empty:
-        return "The reference covers a single month, so there is no backtest of false alarms."
+        return say("The reference covers a single month, so there is no backtest of false alarms.")
     counts = months["status"].value_counts()
-    return (
-        f"Backtest: of {len(months)} months of the reference, each compared with the others, "
-        f"{counts.get(Status.ALARM.value, 0)} would have been an alarm and "
-        f"{counts.get(Status.WATCH.value, 0)} a watch."
+    return say(
+        "Backtest: of {months} months of the reference, each compared with the others, {alarms} "
+        "would have been an alarm and {watches} a watch.",
+        months=len(months),
+        alarms=counts.get(Status.ALARM.value, 0),
+        watches=counts.get(Status.WATCH.value, 0),
     )
 
 
 def compared_with_laboratory(evidence: Evidence, verdict: Verdict, spec: SoftSensor) -> str:
     """How much the laboratory values can reveal."""
-    laboratory = evidence.laboratory
+    say, laboratory = Language(spec.language).say, evidence.laboratory
     if laboratory.newest is None:
-        return (
-            f"No laboratory values have arrived, so {spec.wording.unseen_change} that the sensors "
-            "do not show cannot be detected. Load them with `impress load FILE --laboratory`."
+        return say(
+            "No laboratory values have arrived, so {unseen_change} that the sensors do not show "
+            "cannot be detected. Load them with `impress load FILE --laboratory`.",
+            unseen_change=say(spec.wording.unseen_change),
         )
     days = (evidence.period.until - laboratory.newest).days
-    note = f"The last laboratory value arrived {days} days ago. "
+    sentences = [say("The last laboratory value arrived {days} days ago.", days=days)]
     if pd.isna(verdict.smallest_bias):
-        note += (
-            f"{len(laboratory.recent)} analysed phases have values to compare with, fewer than the "
-            f"{performance.LEAST} that a test needs: the model was not tested."
+        sentences.append(
+            say(
+                "{n} analysed phases have values to compare with, fewer than the {needed} that a "
+                "test needs: the model was not tested.",
+                n=len(laboratory.recent),
+                needed=performance.LEAST,
+            )
         )
     else:
-        note += (
-            f"{len(laboratory.recent)} analysed phases were compared with the predictions: a bias "
-            f"of {verdict.smallest_bias:.2f} SD of the usual error would have been detected with a "
-            "probability of 80 %."
+        sentences.append(
+            say(
+                "{n} analysed phases were compared with the predictions: a bias of {bias:.2f} SD "
+                "of the usual error would have been detected with a probability of 80 %.",
+                n=len(laboratory.recent),
+                bias=verdict.smallest_bias,
+            )
         )
     if laboratory.unmatched:
-        note += f" {laboratory.unmatched} values belong to phases that are not archived."
-    return note
+        sentences.append(
+            say("{n} values belong to phases that are not archived.", n=laboratory.unmatched)
+        )
+    return " ".join(sentences)

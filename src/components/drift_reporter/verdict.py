@@ -15,6 +15,7 @@ from src.components.drift_reporter.status import Status
 from src.soft_sensor import SoftSensor
 
 LEAST_REFERENCE = 20  # rows that drift is tested against
+HARDLY_ANY, ONE_VALUE = "has hardly any values", "shows one value only"  # why it is not tested
 
 
 @dataclass(frozen=True)
@@ -102,9 +103,9 @@ def _untestable(reference: pd.DataFrame, spec: SoftSensor) -> dict[str, str]:
     for sensor in spec.sensors:
         levels = reference.groupby(spec.columns.phase)[sensor.level]
         if levels.count().max() < spec.monitoring.min_rows:
-            reasons[sensor.name] = "has hardly any values"
+            reasons[sensor.name] = HARDLY_ANY
         elif not levels.nunique().max() > 1:
-            reasons[sensor.name] = "shows one value only"
+            reasons[sensor.name] = ONE_VALUE
     return reasons
 
 

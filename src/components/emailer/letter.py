@@ -53,7 +53,8 @@ def message_id(key: str) -> str:
 def compose(letter: Letter, settings: Settings) -> EmailMessage:
     """Make a message from EMAIL_SENDER to EMAIL_RECIPIENT.
 
-    A report larger than EMAIL_MAX_MB (10^6 bytes, zipped) is left out, and text and HTML say so.
+    A report is attached only if EMAIL_MAX_MB is not 0. One that is larger (10^6 bytes, zipped) is
+    left out, and text and HTML say so.
 
     Raises:
         KeyError: when `html` shows a picture that is not among `pictures`.
@@ -64,16 +65,17 @@ def compose(letter: Letter, settings: Settings) -> EmailMessage:
     message["Date"] = formatdate()
     message["Message-ID"] = message_id(letter.key)
     message["Auto-Submitted"] = "auto-generated"  # suppresses out-of-office replies
-    packed = _zipped(letter.report) if letter.report else b""
+    attached = letter.report if settings.email_max_mb else None
+    packed = _zipped(attached) if attached else b""
     size = len(packed) / 1e6
     note = ""
     if size > settings.email_max_mb:
-        note = f"The report is too large to attach ({size:.3g} MB): see {letter.report}"
+        note = f"The report is too large to attach ({size:.3g} MB): see {attached}"
     message.set_content(safe_lines(f"{letter.text}\n{note}\n" if note else letter.text))
     if letter.html:
-        _add_page(message, f"{letter.html}<p>{escape(note)}</p>" if note else letter.html, letter)
-    if letter.report and not note:
-        name = f"{letter.report.stem}.zip"
+        _add_page(message, _with_note(letter.html, note), letter)
+    if attached and not note:
+        name = f"{attached.stem}.zip"
         message.add_attachment(packed, maintype="application", subtype="zip", filename=name)
     return message
 
@@ -97,6 +99,14 @@ def note_served(message: EmailMessage, addresses: Iterable[str]) -> None:
     served = " ".join([str(message[SERVED] or ""), *addresses]).strip()
     del message[SERVED]
     message[SERVED] = served
+
+
+def _with_note(page: str, note: str) -> str:
+    """A page with a paragraph more, inside its body if it is a whole document."""
+    if not note:
+        return page
+    start, body, end = page.rpartition("</body>")
+    return f"{start}<p>{escape(note)}</p>{body}{end}" if body else f"{page}<p>{escape(note)}</p>"
 
 
 def _zipped(report: Path) -> bytes:

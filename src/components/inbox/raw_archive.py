@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from src.components.database.connection import run_copy
 from src.components.inbox.states import Inbox
-from src.files import write_whole
+from src.files import S3, put
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -43,7 +43,7 @@ def store(inbox: Inbox, rows: str, root: str) -> None:
         content = sink.getvalue().to_pybytes()
         digest = hashlib.sha256(content).hexdigest()[:16]
         name = "-".join(_in_file_name(str(phase[key])) for key in keys)
-        _put(root, f"{name}-{digest}.parquet", content)
+        put(root, f"{name}-{digest}.parquet", content, private=True)
 
 
 def _in_file_name(key: str) -> str:
@@ -60,26 +60,14 @@ def _in_file_name(key: str) -> str:
 def check(root: str) -> None:
     """Write a file and remove it, as `store` would write."""
     name = f"check-{uuid4().hex}"
-    _put(root, name, b"")
-    if root.startswith("s3://"):
+    put(root, name, b"", private=True)
+    if root.startswith(S3):
         from pyarrow import fs
 
         store_of, prefix = fs.FileSystem.from_uri(root)
         store_of.delete_file(f"{prefix}/{name}")
         return
     (Path(root) / name).unlink()
-
-
-def _put(root: str, name: str, content: bytes) -> None:
-    """Write one file whole or not at all."""
-    if root.startswith("s3://"):
-        from pyarrow import fs
-
-        store_of, prefix = fs.FileSystem.from_uri(root)
-        with store_of.open_output_stream(f"{prefix}/{name}") as stream:
-            stream.write(content)
-        return
-    write_whole(Path(root) / name, content, private=True)
 
 
 def _read(inbox: Inbox, rows: str) -> pa.Table:

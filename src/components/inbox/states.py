@@ -226,14 +226,21 @@ class Inbox:
             "until": rescore.until if rescore else None,
         }
 
-    def counts(self) -> dict[str, int]:
+    def counts(self, rescore: Window | None = None) -> dict[str, int]:
         """Rows of the inbox by state, of the rejected table, and of the ledger."""
         query = f"""
             SELECT {STATE}, sum({N_ROWS})::bigint FROM ({self.states()}) AS s GROUP BY {STATE}"""
-        counts = {state: int(n) for state, n in self.connection.execute(text(query), self.binds())}
+        counts = {
+            state: int(n) for state, n in self.connection.execute(text(query), self.binds(rescore))
+        }
         counts["rejected"] = self._count(self.names.rejected.name)
         counts["predictions"] = self._count(self.names.archived.name)
         return counts
+
+    def phase_counts(self) -> dict[str, int]:
+        """Phases of the inbox by state."""
+        query = f"SELECT {STATE}, count(*) FROM ({self.states()}) AS s GROUP BY {STATE}"
+        return {state: int(n) for state, n in self.connection.execute(text(query), self.binds())}
 
     def _count(self, table: str) -> int:
         return int(self.connection.scalar(text(f'SELECT count(*) FROM "{table}"')) or 0)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 from sqlalchemy import Connection, Engine, insert, select
 
+from src.components.database.connection import transaction
 from src.components.database.journal import Journal
 from src.components.database.tables import names_phase, newest_values, records, tables
 from src.components.ingestion import data_set
@@ -39,7 +40,11 @@ class Change:
 
 
 def load(
-    engine: Engine, spec: SoftSensor, file: Path, accept_outliers: str | None = None
+    engine: Engine,
+    spec: SoftSensor,
+    file: Path,
+    accept_outliers: str | None = None,
+    dry_run: bool = False,
 ) -> Change:
     """Insert the values of a laboratory file that the database does not have yet.
 
@@ -49,6 +54,7 @@ def load(
 
     Args:
         accept_outliers: who says that values outside the range of their target are right, and why.
+        dry_run: undo it at the end.
 
     Raises:
         DataError: when the file lacks a column, or holds something that does not belong there.
@@ -59,7 +65,7 @@ def load(
     details: dict[str, object] = {"file": file.name, "sha256": digest_of(file), "rows": len(rows)}
     if accept_outliers is not None:
         details["accepted_outliers"] = accept_outliers
-    with engine.begin() as connection:
+    with transaction(engine, keep=not dry_run) as connection:
         laboratory = tables(spec).laboratory
         change = compare(arrived, _known(connection, spec), spec)
         if not change.samples.empty:

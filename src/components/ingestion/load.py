@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine
 
-from src.components.database.connection import run_copy
+from src.components.database.connection import run_copy, transaction
 from src.components.database.existing import Existing
 from src.components.database.journal import Journal
 from src.components.database.schema import require_fit
@@ -18,6 +18,7 @@ from src.components.ingestion.account import Account
 from src.components.ingestion.cells import literal
 from src.components.ingestion.table_file import TableFile
 from src.errors import DataError
+from src.progress import step
 from src.soft_sensor import SoftSensor
 
 TIMES = ("timestamp with time zone", "timestamp without time zone")
@@ -25,12 +26,18 @@ WHOLE_NUMBERS = ("smallint", "integer", "bigint")
 
 
 def load_sensor_rows(
-    engine: Engine, spec: SoftSensor, file: Path, prefix: str = "", again: bool = False
+    engine: Engine,
+    spec: SoftSensor,
+    file: Path,
+    prefix: str = "",
+    again: bool = False,
+    dry_run: bool = False,
 ) -> int:
     """Copy a sensor file into the inbox: all of its rows or none, with a line in the journal.
 
     Args:
         again: also when a file with the same content was loaded before.
+        dry_run: undo it at the end.
 
     Returns:
         The number of rows.
@@ -43,13 +50,16 @@ def load_sensor_rows(
     digest = digest_of(file)
     account = Account()
     columns, dialect = data_set.sensor_columns(spec), spec.files.of_sensors
-    with table_file.read(file, columns, dialect) as table, engine.begin() as connection:
+    with table_file.read(file, columns, dialect) as table, transaction(
+        engine, keep=not dry_run
+    ) as connection:
         data_set.note_sensor_rows(table, spec, account)
         if not again:
             _refuse_known(journal, connection, file, digest)
         (inbox,) = require_fit(connection, [online])
         _copy(table, connection, inbox)
-        account.note(table.rows, f"rows loaded into {online.name}")
+        loaded = "rows would be loaded into" if dry_run else "rows loaded into"
+        account.note(table.rows, f"{loaded} {online.name}")
         details = {"file": file.name, "sha256": digest, "rows": table.rows}
         journal.note_load(connection, details)
     account.log()
@@ -91,7 +101,8 @@ def _copy(table: TableFile, connection: Connection, inbox: Existing) -> None:
         )
         statement = f"COPY \"{name}\" ({columns}) FROM STDIN WITH (FORMAT csv, ENCODING 'UTF8')"
         with open(scratch.name, "rb") as source:
-            run_copy(connection, statement, source)
+            with step(f"loading {table.rows:,} rows"):
+                run_copy(connection, statement, source)
 
 
 def _as_there(table: TableFile, name: str, inbox: Existing) -> str:

@@ -26,6 +26,7 @@ from src.components.ingestion.cells import (
 )
 from src.components.ingestion.formats import Body, ParquetBody, open_body
 from src.errors import DataError
+from src.progress import step
 from src.soft_sensor import Dialect
 
 if TYPE_CHECKING:
@@ -180,7 +181,8 @@ class _Reading:
                 SELECT *, {self._blank()} AS blank FROM (
                   SELECT *, {', '.join(values)} FROM {self.body.source()} AS lines)))"""
         try:
-            self.connection.execute(statement)
+            with step(f"reading {self.body.file.name}"):
+                self.connection.execute(statement)
         except (duckdb.InvalidInputException, duckdb.ConversionException) as error:
             cause = str(error).split("\n\n", maxsplit=1)[0].replace("\n", " ")
             raise self.body.explain(cause[:300]) from error

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from src.components.predictor import flags
-from src.components.predictor.correction import Correction
+from src.components.predictor.correction import Correction, recorded_in
 from src.components.predictor.ensemble import (
     Array,
     Models,
@@ -141,6 +141,19 @@ class Bundle:  # pylint: disable=too-many-instance-attributes  # all that a pred
         """
         folds = self.fold_predictions(features, spec)
         return self.combined(folds, features[spec.columns.phase], spec, correction)
+
+    def estimate_recorded(self, rows: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:
+        """The estimate of rows of the ledger, each with the correction it was predicted with.
+
+        Raises:
+            BundleRefused: when the bundle was trained for other features or targets.
+        """
+        folds, phase, parts = self.fold_predictions(rows, spec), rows[spec.columns.phase], []
+        for place in range(len(rows)):
+            row = rows.iloc[[place]]
+            own, correction = folds.of(row.index), recorded_in(row, spec)
+            parts.append(self.combined(own, phase[row.index], spec, correction))
+        return pd.concat(parts)
 
     def fold_predictions(self, features: pd.DataFrame, spec: SoftSensor) -> FoldPredictions:
         """What the models of each fold predict, from which `combined` makes an estimate.

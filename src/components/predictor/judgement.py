@@ -22,6 +22,11 @@ class Judgement(StrEnum):
     NOT_CLEAN = "not clean"
     UNCERTAIN = "uncertain: take a laboratory sample"
 
+    @property
+    def short(self) -> str:
+        """The verdict without what to do about it."""
+        return self.value.partition(":")[0]
+
 
 def verdicts(
     predicted: pd.DataFrame, phase: pd.Series, reference: pd.DataFrame, spec: SoftSensor

@@ -14,6 +14,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold
+from threadpoolctl import threadpool_limits
 
 from src.components.predictor.bundle import FOLD, Bundle, Origin, reference_columns
 from src.components.predictor.ensemble import (
@@ -34,6 +35,7 @@ from src.components.transformation import censoring
 from src.components.transformation.censoring import deviation, substituted
 from src.components.transformation.features import feature_definition, model_inputs
 from src.components.transformation.training_table import GROUP
+from src.progress import step
 from src.soft_sensor import SoftSensor
 
 Fold = tuple[np.ndarray, np.ndarray]
@@ -209,10 +211,13 @@ def fit_folds(
     """All members fitted with each fold left out, and the number of the fold that has each row."""
     models = []
     fold = pd.Series(0, index=table.index)
-    for number, (training, validation) in enumerate(make_folds(table, spec)):
-        rows = table.iloc[training]
-        models.append({name: fit_member(name, params[name], rows, spec) for name in params})
-        fold.iloc[validation] = number
+    folds = make_folds(table, spec)
+    with threadpool_limits(1), step("fitting, folds", len(folds)) as advance:
+        for number, (training, validation) in enumerate(folds):
+            rows = table.iloc[training]
+            models.append({name: fit_member(name, params[name], rows, spec) for name in params})
+            fold.iloc[validation] = number
+            advance(1)
     return models, fold
 
 

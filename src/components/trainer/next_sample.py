@@ -25,8 +25,10 @@ from src.components.trainer.verdict_gain import (
     VERDICT,
     verdict_gain,
 )
+from src.language import Language, shown_unit
 from src.soft_sensor import SoftSensor
 
+ENGLISH = Language("en")
 # From here on an interval or a feature is named as a reason.
 WIDE = 1.5  # in units of the median width
 FAR = 0.1  # standard deviations beyond the training range
@@ -66,6 +68,7 @@ def worth_analysing(
     bundle: Bundle,
     spec: SoftSensor,
     count: int,
+    language: Language = ENGLISH,
     correction: Correction | None = None,
 ) -> pd.DataFrame:
     """Rank experiments by the verdicts that their analysis could decide, see `verdict_gain`.
@@ -81,7 +84,8 @@ def worth_analysing(
         correction: with which verdicts are made now.
 
     Returns:
-        At most `count` rows, most worth first: experiment, VERDICTS, WIDTH, DISTANCE, WHY.
+        At most `count` rows, most worth first: experiment, VERDICTS, WIDTH, DISTANCE, WHY; the
+        last one in `language`.
     """
     rows = predicted.reset_index(drop=True)
     width = _widths(rows, spec)
@@ -90,7 +94,14 @@ def worth_analysing(
     phases = pd.DataFrame({WIDTH: width.max(axis=1), DISTANCE: distance.max(axis=1)})
     phases[VERDICTS] = gain[GAIN].reindex(rows.index).fillna(0)
     phases[WHY] = [
-        _reasons(rows.loc[row], _open_verdict(row, gain), width.loc[row], distance.loc[row], spec)
+        _reasons(
+            rows.loc[row],
+            _open_verdict(row, gain, language),
+            width.loc[row],
+            distance.loc[row],
+            spec,
+            language,
+        )
         for row in rows.index
     ]
     by_experiment = phases.groupby(rows[spec.columns.experiment])
@@ -131,36 +142,62 @@ def _distances(rows: pd.DataFrame, bundle: Bundle, spec: SoftSensor) -> pd.DataF
     return pd.DataFrame(largest)
 
 
-def _open_verdict(row: int, gain: pd.DataFrame) -> str:
+def _open_verdict(row: int, gain: pd.DataFrame, language: Language) -> str:
     """What the analysis of one phase could decide, in words; empty if it has its verdict."""
     if row not in gain.index:
         return ""
     near: dict[Any, Any] = gain.loc[row].to_dict()
-    side = "above" if near[VERDICT] == Judgement.CLEAN else "below"
-    words = (
-        f"uncertain with a chance of {near[CHANCE]:.0%} to keep all limits "
-        f"({near[VERDICT]} {side} {near[NEAREST]:.0%})"
-    )
+    figures = {"chance": near[CHANCE], "bound": near[NEAREST]}
+    if near[VERDICT] == Judgement.CLEAN:
+        words = language.say(
+            "uncertain with a chance of {chance:.0%} to keep all limits (clean above {bound:.0%})",
+            **figures,
+        )
+    else:
+        words = language.say(
+            "uncertain with a chance of {chance:.0%} to keep all limits (not clean below "
+            "{bound:.0%})",
+            **figures,
+        )
     similar = int(near[SIMILAR])
     if not similar:
         return words
-    return f"{words}, as {similar} similar {'phase is' if similar == 1 else 'phases are'}"
+    if similar == 1:
+        return language.say("{words}, as 1 similar phase is", words=words)
+    return language.say("{words}, as {similar} similar phases are", words=words, similar=similar)
 
 
-def _reasons(
-    row: pd.Series, open_verdict: str, width: pd.Series, distance: pd.Series, spec: SoftSensor
+def _reasons(  # pylint: disable=too-many-arguments,too-many-positional-arguments
+    row: pd.Series,
+    open_verdict: str,
+    width: pd.Series,
+    distance: pd.Series,
+    spec: SoftSensor,
+    language: Language,
 ) -> str:
     """Open verdict, widest interval and most unusual sensor of a phase, in words; may be empty."""
     reasons = [open_verdict] if open_verdict else []
     target = max(spec.targets, key=lambda target: width[target.name])
     if width[target.name] > WIDE:
-        interval = f"{row[target.lower]:.3g} to {row[target.upper]:.3g} {target.unit}"
-        times = f"{width[target.name]:.1f} x the usual width"
-        reasons.append(f"{target.title} {interval}, {times}")
+        reasons.append(
+            language.say(
+                "{target} {lower} to {upper} {unit}, {times:.1f} x the usual width",
+                target=target.title,
+                lower=language.figure(row[target.lower]),
+                upper=language.figure(row[target.upper]),
+                unit=shown_unit(target.unit),
+                times=width[target.name],
+            )
+        )
     sensor = max(spec.sensors, key=lambda sensor: distance[sensor.name])
     if distance[sensor.name] > FAR:
-        deviations = f"{distance[sensor.name]:.1f} SD"
-        reasons.append(f"{sensor.title} {deviations} beyond the training range")
+        reasons.append(
+            language.say(
+                "{sensor} {deviations:.1f} SD beyond the training range",
+                sensor=sensor.title,
+                deviations=distance[sensor.name],
+            )
+        )
     if not reasons:
         return ""
-    return f"{spec.phase(row[spec.columns.phase]).name}: {', '.join(reasons)}"
+    return f"{spec.phase(row[spec.columns.phase]).shown}: {', '.join(reasons)}"

@@ -6,13 +6,17 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from functools import partial
 from multiprocessing import get_context
+from queue import Empty, Queue
 
 import numpy as np
 import optuna
+from threadpoolctl import threadpool_limits
 
 from src.components.trainer.members import MEMBERS, Params
+from src.progress import step
 
 logger = logging.getLogger(__name__)
 
@@ -35,17 +39,32 @@ def tune_members(
     """
     searched = [name for name, member in MEMBERS.items() if member.space]
     logger.info("tuning %s, %d trials each, in parallel", ", ".join(searched), trials)
-    tune_one = partial(tune, fold_errors=fold_errors, trials=trials, start=start, seed=seed)
     # Processes, because fitting a forest holds the interpreter lock. Each fit uses one thread,
-    # which keeps results the same whatever the number of cores.
-    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
-        best = dict(zip(searched, pool.map(tune_one, searched)))
+    # which keeps results the same whatever the number of cores, and with so few rows costs less.
+    spawned = get_context("spawn")
+    with spawned.Manager() as manager, ProcessPoolExecutor(mp_context=spawned) as pool:
+        ended = manager.Queue()
+        tune_one = partial(
+            tune, fold_errors=fold_errors, trials=trials, start=start, seed=seed, ended=ended
+        )
+        studies = [pool.submit(tune_one, member) for member in searched]
+        with step("searching hyperparameters, trials", trials * len(searched)) as advance:
+            while not all(study.done() for study in studies):
+                with suppress(Empty):
+                    ended.get(timeout=0.5)
+                    advance(1)
+        best = {member: study.result() for member, study in zip(searched, studies)}
     logger.info("best hyperparameters: %s", best)
     return {name: best.get(name, start[name]) for name in MEMBERS}
 
 
 def tune(
-    member: str, fold_errors: FoldErrors, trials: int, start: dict[str, Params], seed: int
+    member: str,
+    fold_errors: FoldErrors,
+    trials: int,
+    start: dict[str, Params],
+    seed: int,
+    ended: Queue[int] | None = None,
 ) -> Params:
     """Search the space of one member by TPE (Bergstra et al., NeurIPS 2011).
 
@@ -55,6 +74,7 @@ def tune(
     Args:
         member: one that has a space.
         start: hyperparameters by member; those of `member` are the first trial.
+        ended: gets the number of each trial that has ended.
 
     Returns:
         The hyperparameters with the least mean error.
@@ -81,5 +101,6 @@ def tune(
         pruner=optuna.pruners.WilcoxonPruner(n_startup_steps=3),
     )
     study.enqueue_trial(start[member])
-    study.optimize(objective, n_trials=trials)
+    callbacks = [lambda _, trial: ended.put(trial.number)] if ended is not None else []
+    study.optimize(objective, n_trials=trials, callbacks=callbacks)
     return dict(study.best_trial.user_attrs["params"])

@@ -16,6 +16,7 @@ from src.components.trainer.evaluation import typical_errors
 from src.components.trainer.members import Params
 from src.components.transformation.censoring import deviations
 from src.components.transformation.training_table import GROUP
+from src.progress import step
 from src.soft_sensor import Sensor, SoftSensor
 
 EVERY_SUBSET_UP_TO = 6  # sensors; with more there are too many subsets to try
@@ -104,7 +105,12 @@ def _errors_of_sets(
     run_job = partial(group_errors, table=table, params=params, spec=spec)
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
         results = pool.map(run_job, *zip(*jobs))
-        return {name: total([next(results) for _ in range(repeats)]) / repeats for name in sets}
+        errors = {}
+        with step("sets of sensors", len(sets)) as advance:
+            for name in sets:
+                errors[name] = total([next(results) for _ in range(repeats)]) / repeats
+                advance(1)
+        return errors
 
 
 def group_errors(

@@ -52,8 +52,11 @@ def fixture_named(engine: Engine, home: Path, impress: Impress) -> Workbench:
     content = params.read_text(encoding="utf-8")
     for old, new in (
         ("experiment_type: integer", "experiment_type: text"),
-        ("title: turbidity", r'title: "\e[31mturb\u202eidity [bold]"'),
-        ("title: surface tension", r'title: "surface\a tension\n[/]"'),
+        ("title: {en: turbidity, de: Trübung}", r'title: "\e[31mturb\u202eidity [bold]"'),
+        (
+            "title: {en: surface tension, de: Oberflächenspannung}",
+            r'title: "surface\a tension\n[/]"',
+        ),
     ):
         assert old in content
         content = content.replace(old, new)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
 import duckdb
 import pandas as pd
 import pytest
-from moto.server import ThreadedMotoServer
 from sqlalchemy import text
 
 from src.components.inbox import rejected, retention
@@ -131,24 +129,6 @@ def test_the_table_does_not_grow_with_the_weeks(
             connection.execute(text("VACUUM online_data"))  # as autovacuum does
             sizes.append(connection.scalar(text("SELECT pg_relation_size('online_data')")))
     assert max(sizes) <= 1.1 * sizes[0] + 8192
-
-
-@pytest.fixture(name="bucket")
-def fixture_bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Address in a bucket of an S3 server."""
-    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    for name, value in {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "testing",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    boto3.client("s3").create_bucket(Bucket="raw")
-    yield "s3://raw/laundry/online"
-    server.stop()
 
 
 def _files(root: str) -> dict[str, bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from email import message_from_bytes, policy
@@ -26,6 +27,7 @@ from src.components.registry.versions import Registry
 from src.pipelines.predict_pipeline import predict
 from src.settings import Settings
 from src.soft_sensor import SoftSensor
+from tests.mail_html import read_mail
 from tests.postgres import somebody_waits
 from tests.processes import running, wait_for
 
@@ -36,10 +38,10 @@ def _run(*arguments: str) -> Result:
     return CliRunner().invoke(main, list(arguments))
 
 
-@pytest.fixture(name="no_page", autouse=True)
-def fixture_no_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave the page out of messages: the server of the tests takes two MB."""
-    monkeypatch.setenv("EMAIL_MAX_MB", "0.5")
+@pytest.fixture(name="no_weekly_letter", autouse=True)
+def fixture_no_weekly_letter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mail of the month only."""
+    monkeypatch.setenv("EMAIL_WEEKLY", "false")
 
 
 def _archive(
@@ -83,7 +85,8 @@ def test_a_healthy_month_is_reported_but_not_mailed(
     assert _run("monitor").exit_code == 0
     runs = _runs(engine)
     assert runs["outcome"].tolist() in (["no drift"], ["watch"])
-    assert Path(runs["details"][0]["report"]).stat().st_size > 100_000
+    page = Path(runs["details"][0]["report"])
+    assert page.is_file() and page.with_name("evidently.html").stat().st_size > 100_000
     assert not smtp.exists() or not _mail(smtp)
     again = _run("monitor", "--since", "2020-01-01", "--always-mail")
     assert again.exit_code == 0, again.output
@@ -99,12 +102,21 @@ def test_a_failing_probe_is_named_in_one_message_and_the_window_can_be_looked_at
     assert len(laboratory.load(engine, spec, values).new) > 50
     assert _run("monitor").exit_code == 0
     (message,) = _mail(smtp)
-    assert message["Subject"] == "laundry: alarm: conductivity"
+    assert re.fullmatch(r"laundry, \w+ \d{4}: alarm: conductivity", message["Subject"])
+    assert len(message.as_bytes()) < 300_000
+    assert not list(message.iter_attachments()), "Evidently's page stays where it is"
+    page = message.get_body(("html",))
+    assert page is not None
+    mail = read_mail(page.get_content())
+    assert not mail.faults
+    assert "conductivity reads wrongly" in mail.texts
     body = message.get_body(("plain",))
     assert body is not None
     words = body.get_content()
     for part in (
-        "conductivity (leitfaehigkeit): ",
+        "conductivity: ",
+        "rinsing: +",
+        "washing: +",
         "What to do: ",
         "How certain: ",
         "surface tension",

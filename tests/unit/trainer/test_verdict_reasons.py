@@ -7,9 +7,9 @@ import re
 import pandas as pd
 import pytest
 
-from src.cli.why_verdict import explained
 from src.components.predictor.bundle import Bundle
 from src.components.predictor.judgement import Judgement, by_intervals
+from src.components.trainer.verdict_reasons import VerdictReasons
 from src.soft_sensor import SoftSensor
 from tests.builders.training import limited_to, made_from, phase_table
 
@@ -43,11 +43,11 @@ def test_an_uncertain_verdict_names_the_target_that_is_in_the_way(
     ledger: pd.DataFrame, bundle: Bundle, limited: SoftSensor
 ) -> None:
     row = _first(ledger, ledger["verdict"] == Judgement.UNCERTAIN)
-    sentence = explained(row, bundle, limited)[0]
+    sentence = VerdictReasons(bundle, limited).explained(row)[0]
     figures = re.findall(r"([\d.]+)%", sentence)
     chance, clean, not_clean = map(float, figures)
     assert not_clean <= chance <= clean
-    value = f"{row['oberflaechenspannung'][0]:.3g}"
+    value = f"{row['oberflaechenspannung'][0]:.1f}"
     assert f"held back by surface tension (at least 54.5 mN/m), predicted {value}" in sentence
 
 
@@ -60,11 +60,11 @@ def test_a_verdict_against_its_interval_says_how_often_such_verdicts_were_wrong(
         (Judgement.NOT_CLEAN, ~broken, "clean"),
     ):
         row = _first(ledger, (ledger["verdict"] == verdict) & crosses)
-        sentences = explained(row, bundle, limited)
+        sentences = VerdictReasons(bundle, limited).explained(row)
         assert len(sentences) == 2
         assert re.fullmatch(
-            r"the interval of the surface tension crosses 54\.5 mN/m; of \d+ such training "
-            rf"phases? \d+ (was|were) {other}",
+            r"its interval contains the limit: surface tension 54\.5 mN/m; of \d+ such training "
+            rf"phases \d+ were {other}",
             sentences[1],
         )
 
@@ -74,7 +74,7 @@ def test_a_verdict_that_its_interval_confirms_needs_no_such_sentence(
 ) -> None:
     kept, _ = by_intervals(ledger, limited)
     row = _first(ledger, (ledger["verdict"] == Judgement.CLEAN) & kept)
-    (sentence,) = explained(row, bundle, limited)
+    (sentence,) = VerdictReasons(bundle, limited).explained(row)
     assert sentence.startswith("chance that it keeps all limits") and "held back" not in sentence
 
 
@@ -82,7 +82,7 @@ def test_a_flag_that_leaves_no_verdict_is_the_reason(
     ledger: pd.DataFrame, bundle: Bundle, limited: SoftSensor
 ) -> None:
     row = ledger.head(1).assign(flags="ph_missing,few_samples", verdict=Judgement.UNCERTAIN)
-    reason = explained(row.reset_index(drop=True), bundle, limited)
+    reason = VerdictReasons(bundle, limited).explained(row.reset_index(drop=True))
     assert reason == ["always uncertain with the flag few_samples, ph_missing"]
 
 
@@ -91,8 +91,8 @@ def test_a_verdict_by_other_limits_is_compared_with_those_of_today(
 ) -> None:
     row = _first(ledger, ledger["verdict"] == Judgement.CLEAN)
     strict = limited_to(limited, 72.7)
-    sentence = explained(row, bundle, strict)[0]
+    sentence = VerdictReasons(bundle, strict).explained(row)[0]
     assert sentence.startswith("with the limits and shares that params.yaml has now: ")
     unjudged = tuple(phase.model_copy(update={"judged": False}) for phase in limited.phases)
-    reason = explained(row, bundle, limited.model_copy(update={"phases": unjudged}))
+    reason = VerdictReasons(bundle, limited.model_copy(update={"phases": unjudged})).explained(row)
     assert reason == ["params.yaml no longer judges this phase"]

@@ -1,0 +1,205 @@
+"""What the letter says: the records of the page of the week, as words and rows of tables."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from sqlalchemy import select
+
+from src.components.database.tables import newest_predictions, tables
+from src.components.page.results import Result
+from src.components.page.source import Source
+from src.components.page.week import Week, read_week, worst
+from src.components.page.words import belief, headline
+from src.components.predictor.judgement import Judgement
+from src.language import UNKNOWN
+
+ROWS = 8  # results that are not clean and listed with their values, the worst
+KEYS = 120  # results that are listed with their number only
+BAR = 400  # pixels of the longest bar
+NARROWEST = 40  # pixels that a number and its sign need
+ORDER = (Judgement.NOT_CLEAN, Judgement.UNCERTAIN, Judgement.CLEAN)
+KINDS = {Judgement.NOT_CLEAN: "bad", Judgement.UNCERTAIN: "open", Judgement.CLEAN: "good"}
+BELIEF = {"c": "good", "n": "bad", "u": "open"}  # kinds of the page
+
+Bar = tuple[str, int, int]  # kind, number of results, pixels
+
+
+@dataclass(frozen=True)
+class Content:  # pylint: disable=too-many-instance-attributes  # all that the letter says
+    """The letter in words.
+
+    Attributes:
+        subject: week and counts.
+        headline: the answer in one line.
+        dates: of the water.
+        bad: of the worst results that are not clean: experiment, when, what breaks the limit.
+        also_bad: the experiments of the others.
+        older: experiments that are not clean, older than the week, and new since the last letter.
+        samples: experiments to analyse first, with the open question.
+        uncertain: the experiments without a clear verdict.
+        sensors: titles of those at fault in the newest report, and what to do.
+        believed: sign and sentence for what speaks for and against the results.
+        days: of each day, its name and its bars.
+        judged: whether params.yaml judges phases.
+    """
+
+    subject: str
+    headline: str
+    dates: str
+    bad: list[tuple[str, str, str]]
+    also_bad: str
+    older: str
+    samples: list[tuple[str, str]]
+    uncertain: str
+    sensors: list[str]
+    advice: list[str]
+    believed: list[tuple[str, str]]
+    days: list[tuple[str, list[Bar]]]
+    judged: bool
+
+
+def content(source: Source, since: datetime | None) -> Content | None:
+    """The letter of this week; None when no phase has a result.
+
+    Args:
+        since: when the last letter was sent.
+    """
+    week = read_week(source)
+    if week.until is None or week.since is None or not week.results:
+        return None
+    language = source.language
+    bad = week.having(Judgement.NOT_CLEAN)
+    report = week.report
+    alarm = report is not None and report.alarm
+    return Content(
+        subject=subject(week, source),
+        headline=headline(week, source),
+        dates=f"{language.day(week.since)} {UNKNOWN} {language.day(week.until)}",
+        bad=[_row(result, source) for result in bad[:ROWS]],
+        also_bad=_keys(_in_order(bad[ROWS:], week), source),
+        older=_keys(_older(source, week, since), source),
+        samples=_samples(week, source),
+        uncertain=_keys(_in_order(week.having(Judgement.UNCERTAIN), week), source),
+        sensors=(
+            [source.spec.sensor(name).title for name in report.sensors] if report and alarm else []
+        ),
+        advice=(
+            [finding.advice for finding in report.findings if finding.alarm][:2]
+            if report and alarm
+            else []
+        ),
+        believed=[(BELIEF[sign], sentence) for sign, sentence in belief(week, source)],
+        days=days(week, source),
+        judged=week.judged,
+    )
+
+
+def subject(week: Week, source: Source) -> str:
+    """Name, week and counts."""
+    say = source.language.say
+    ends = sorted(result.ended for result in week.results if result.ended)
+    name = f"{source.spec.name}, {source.language.week(ends[len(ends) // 2])}"
+    if not week.judged:
+        return f"{name}: {say('{n} results', n=len(week.results))}"
+    counts = [f"{week.counts[verdict]} {say(verdict.short)}" for verdict in ORDER]
+    return f"{name}: {', '.join(counts)}"
+
+
+def _row(result: Result, source: Source) -> tuple[str, str, str]:
+    """A result that is not clean, and its worst target."""
+    language, estimate = source.language, worst(result)
+    target, limit = estimate.target, estimate.target.limit
+    value = language.quantity(estimate.value, target.unit)
+    bound = language.figure(limit.bound, 1) if limit else UNKNOWN
+    words = language.say(
+        "{target} {value}, limit {bound}", target=target.title, value=value, bound=bound
+    )
+    return str(result.experiment), _when(result, source), words
+
+
+def _when(result: Result, source: Source) -> str:
+    if result.ended is None:
+        return UNKNOWN
+    return f"{source.language.weekday(result.ended)} {result.ended:%H:%M}"
+
+
+def _samples(week: Week, source: Source) -> list[tuple[str, str]]:
+    """Experiments worth an analysis, and the interval that is in question."""
+    results = {result.experiment: result for result in week.results}
+    rows = []
+    for sample in week.samples or ():
+        result = results.get(sample.experiment)
+        rows.append((str(sample.experiment), _question(result, source) if result else ""))
+    return rows
+
+
+def _question(result: Result, source: Source) -> str:
+    estimate, language = worst(result), source.language
+    target, limit = estimate.target, estimate.target.limit
+    interval = f"{language.figure(estimate.lower)} {UNKNOWN} " + language.quantity(
+        estimate.upper, target.unit
+    )
+    if limit is None:
+        return f"{target.title} {interval}"
+    return language.say(
+        "{target} {value}, limit {bound}",
+        target=target.title,
+        value=interval,
+        bound=language.figure(limit.bound, 1),
+    )
+
+
+def _older(source: Source, week: Week, since: datetime | None) -> list[int | str]:
+    """Experiments not clean that were scored since the last letter, and ended before the week."""
+    if since is None or week.since is None:
+        return []
+    newest = newest_predictions(tables(source.spec).archived, source.spec).subquery()
+    query = (
+        select(newest.c[source.spec.columns.experiment])
+        .where(newest.c.verdict == Judgement.NOT_CLEAN, newest.c.predicted_at > since)
+        .where(newest.c.last_timestamp <= week.since.timestamp())
+        .order_by(newest.c.last_timestamp)
+    )
+    with source.engine.connect() as connection:
+        return list(connection.scalars(query))
+
+
+def _in_order(results: Sequence[Result], week: Week) -> list[int | str]:
+    """Experiments of some results of the week, oldest first, each once."""
+    wanted = set(map(id, results))
+    return list(dict.fromkeys(each.experiment for each in week.results if id(each) in wanted))
+
+
+def _keys(experiments: Sequence[int | str], source: Source) -> str:
+    """Experiments one after the other; how many more where there are too many."""
+    listed = ", ".join(str(experiment) for experiment in experiments[:KEYS])
+    left = len(experiments) - KEYS
+    return f"{listed} {source.language.say('and {n} more', n=left)}" if left > 0 else listed
+
+
+def days(week: Week, source: Source) -> list[tuple[str, list[Bar]]]:
+    """Of each day with results the number of each verdict, and the width of its bar."""
+    counts: dict[date, Counter[str]] = {}
+    for result in week.results:
+        if result.ended and result.verdict:
+            counts.setdefault(result.ended.date(), Counter())[KINDS[result.verdict]] += 1
+    if not counts:
+        return []
+    most = max(day.total() for day in counts.values())
+    first, last = min(counts), max(counts)
+    shown = [first + timedelta(days=number) for number in range((last - first).days + 1)]
+    return [
+        (source.language.weekday(day), _bars(counts.get(day, Counter()), most)) for day in shown
+    ]
+
+
+def _bars(day: Counter[str], most: int) -> list[Bar]:
+    return [
+        (kind, day[kind], max(NARROWEST, round(BAR * day[kind] / most)))
+        for kind in KINDS.values()
+        if day[kind]
+    ]

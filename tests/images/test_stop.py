@@ -1,0 +1,44 @@
+"""Both tasks stop in time when the platform asks them to, as process 1 and under an init."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+
+import pytest
+from sqlalchemy import Engine, text
+
+from src.process import STOPPED
+from src.settings import variables
+from tests.images.conftest import HARDENED, Image
+from tests.processes import wait_for
+
+IN_TIME = 2.0  # s, for the container; podman itself needs about half of one
+WAITING = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+
+
+@pytest.mark.usefixtures("mlflow")
+@pytest.mark.parametrize("init", [(), ("--init",)], ids=["as process 1", "under an init"])
+def test_a_task_at_work_stops_in_time(image: Image, inbox: Engine, init: tuple[str, ...]) -> None:
+    table = {"predict": "online_data", "monitor": "archived_data"}[image.task]
+    name = f"impress-{uuid.uuid4().hex}"
+    configured = [f"--env={name}" for name in variables() if name in os.environ]
+    hardened = [option for option in HARDENED if option != "--rm"]
+    podman = image.podman
+    with inbox.connect() as other, inbox.connect() as watch:
+        other.execute(text(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"))
+        podman.call("run", "--detach", f"--name={name}", *init, *hardened, *configured, image.id)
+        try:
+            wait_for(lambda: bool(watch.scalar(WAITING)), f"{image.task} at work")
+            asked = time.monotonic()
+            podman.call("stop", "--time=10", name)
+            took = time.monotonic() - asked
+            code = podman.call("inspect", "--format={{.State.ExitCode}}", name).stdout.strip()
+            assert int(code) == STOPPED, podman.call("logs", name).stderr
+            assert took < IN_TIME, f"it took {took:.1f} s"
+        finally:
+            podman.call("rm", "--force", "--volumes", name)
+    with inbox.connect() as connection:
+        outcomes = connection.execute(text("SELECT outcome FROM runs WHERE pipeline <> 'load'"))
+        assert outcomes.scalars().all() == ["stopped"]
