@@ -313,8 +313,12 @@ def next_sample(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """List the experiments whose laboratory analysis would help the model most."""
+    """List the experiments whose laboratory analysis would help the model most.
+
+    And say how many analyses the next month needs, so that a change is found and corrected.
+    """
     from src.cli import console
+    from src.components.adaptation import known, need
     from src.components.database.connection import connect
     from src.components.registry.cache import fetch_production
     from src.components.registry.versions import Registry
@@ -326,12 +330,16 @@ def next_sample(
         model.bundle.check_contract(spec)
         earliest = _seconds(since, default=-math.inf)
         phases = not_analysed(engine, model.bundle, dataset, earliest, spec)
-        ranked = worth_analysing(phases, model.bundle, spec, count)
+        state = known.state(engine, model, spec)
+        correction = state.correction(spec) if spec.adaptation == "on" else None
+        ranked = worth_analysing(phases, model.bundle, spec, count, correction=correction)
         if as_json:
             console.show_json(ranked)
             return
         experiments = phases[spec.columns.experiment].nunique()
         console.show_next_samples(ranked, experiments, model.version, spec)
+        if spec.adaptation != "off":
+            console.show_need(need.prospects(state))
 
 
 @main.command()
@@ -467,6 +475,42 @@ def predict(
             show_json(outcome)
     if outcome and outcome.rejected:
         raise typer.Exit(PARTIAL)
+
+
+@main.command()
+def adapt(
+    as_of: Annotated[
+        datetime | None, typer.Option("--as-of", help="as it was at this time, UTC; default: now")
+    ] = None,
+    backtest: Annotated[
+        bool, typer.Option("--backtest", help="predict what was analysed again, with and without")
+    ] = False,
+    delay: Annotated[
+        str | None,
+        typer.Option(help="values count so long after their phase, e.g. 2d; default: once loaded"),
+    ] = None,
+) -> None:
+    """Show how recent laboratory values correct predictions; change nothing."""
+    from src.cli import adaptation
+    from src.components.adaptation.known import analysed_phases, state
+    from src.components.database.connection import connect
+    from src.components.registry.cache import fetch_production
+    from src.components.registry.versions import Registry
+
+    if delay is not None and not backtest:
+        raise typer.BadParameter("--delay needs --backtest")
+    after = None if delay is None else _duration(delay)
+    with command("adapt") as settings, connect(settings) as engine:
+        import pandas as pd
+
+        spec = contract(settings)
+        model = fetch_production(Registry(settings, spec.name))
+        moment = None if as_of is None else pd.Timestamp(_seconds(as_of, 0), unit="s", tz="UTC")
+        if backtest:
+            _, rows = analysed_phases(engine, model, spec, moment)
+            adaptation.show_backtest(rows, model, spec, after)
+            return
+        adaptation.show_state(state(engine, model, spec, moment), model.version, spec)
 
 
 @main.command()

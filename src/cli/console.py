@@ -254,6 +254,30 @@ def show_next_samples(
         show_line(f"{_key(line[spec.columns.experiment])}  {reasons}")
 
 
+def show_need(expected: pd.DataFrame) -> None:
+    """How many analyses the next month needs, and what each would bring.
+
+    Args:
+        expected: what `need.prospects` returns.
+    """
+    from src.components.adaptation import need
+
+    count = need.needed(expected)
+    rows = []
+    for line in expected.to_dict("records"):
+        number = int(line[need.COUNT])
+        if number and (number <= count or number % 5 == 0):
+            share = f"{line[need.REMAINING]:.1f} SD"
+            rows.append([str(number), share, f"x {line[need.WIDTH]:.2f}"])
+    experiments = "experiment" if count == 1 else "experiments"
+    show_table(
+        f"the next month needs {count} analysed {experiments}, each of another day, to correct a "
+        f"change by {need.CHANGE:g} SD of the usual error",
+        ["analyses", "remains of such a change", "intervals if nothing changes"],
+        rows,
+    )
+
+
 def show_production(version: Version, metrics: dict[str, float], spec: SoftSensor) -> None:
     """The Production version and its out-of-fold errors.
 

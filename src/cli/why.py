@@ -16,6 +16,7 @@ from src.components.page.trace import (
     whole,
 )
 from src.components.predictor.bundle import Bundle
+from src.components.predictor.correction import FROM, MODE, TO, VALUES
 from src.components.predictor.flags import describe
 from src.components.registry.cache import fetch
 from src.components.registry.versions import Registry
@@ -38,6 +39,8 @@ def show_why(engine: Engine, settings: Settings, spec: SoftSensor, experiment: s
         show_rule(f"experiment {experiment}, {prediction.phase.name}")
         _show_origin(prediction)
         bundle = _fetch_bundle(registry, prediction, spec)
+        for line in correction_words(prediction.values, spec):
+            show_line(line)
         _show_verdict(prediction, bundle, spec)
         _show_flags(prediction, spec)
         _show_targets(prediction, bundle, spec)
@@ -112,6 +115,31 @@ def _show_origin(prediction: Prediction) -> None:
         show_line(f"supersedes {prediction.older} older {plural} of this phase")
 
 
+def correction_words(row: pd.Series, spec: SoftSensor) -> list[str]:
+    """How recent laboratory values have corrected a row of the ledger, in words.
+
+    None of a row that was predicted without.
+    """
+    if pd.isna(row[MODE]):
+        return []
+    served = row[MODE] == "on"
+    heading = "adapted   " if served else "shadow    "
+    count = whole(row[VALUES])
+    if not count:
+        return [f"{heading} no laboratory value of this version yet: the model alone"]
+    phases = "phase" if count == 1 else "phases"
+    period = f"{row[FROM]:%Y-%m-%d} to {row[TO]:%Y-%m-%d}"
+    would = "" if served else "would be "
+    lines = [f"{heading} by the laboratory values of {count} {phases}, {period}"]
+    for target in spec.targets:
+        alone, adapted = row[target.alone], row[target.adapted]
+        lines.append(
+            f"           {target.title} {would}{adapted:.4g} {target.unit}, by the model alone "
+            f"{alone:.4g}; interval x {row[target.widening]:.2f}"
+        )
+    return lines
+
+
 def _show_verdict(prediction: Prediction, bundle: Bundle | None, spec: SoftSensor) -> None:
     verdict = prediction.values["verdict"]
     show_line(f"verdict    {verdict or 'none: this phase is not judged'}")
@@ -145,6 +173,8 @@ def _show_targets(prediction: Prediction, bundle: Bundle | None, spec: SoftSenso
         ["predicted", *(f"{row[target.name]:.4g}" for target in spec.targets)],
         ["interval", *intervals],
     ]
+    if row[MODE] == "on":
+        rows.insert(1, ["model alone", *(f"{row[target.alone]:.4g}" for target in spec.targets)])
     heading = "targets"
     if bundle:
         heading = "targets, and the prediction of each member x its weight"
