@@ -181,7 +181,7 @@ def _sensors(source: Source) -> Values:
         "about": about_sensors(source.language),
         "outcomes": outcomes(source.language),
         "titles": [source.spec.sensor(name).title for name in newest.sensors],
-        "report_link": "",
+        "report_link": newest.name if newest.name in source.report_pages else "",
     }
 
 

@@ -189,6 +189,27 @@ def test_pages_need_a_role_that_can_read_and_no_more(
         assert publish(source, str(home / "site")) > len(MENU)
 
 
+def test_a_report_is_published_only_if_it_is_one(
+    engine: Engine, source: Source, home: Path
+) -> None:
+    (home / "secret.txt").write_text("s3cret", encoding="utf-8")
+    report = home / "artifacts" / "reports" / "drift-1" / "report.html"
+    report.parent.mkdir(parents=True)
+    report.write_text("a report", encoding="utf-8")
+    statement = text("""
+        INSERT INTO runs (pipeline, started_at, ended_at, outcome, details)
+        VALUES ('monitor', now(), now(), 'no drift', jsonb_build_object(
+          'until', now(), 'report', CAST(:report AS text)))""")
+    for number, file in enumerate(
+        (report, home / "secret.txt", report.parent / "../../../secret.txt")
+    ):
+        with engine.begin() as connection:
+            connection.execute(statement, {"report": str(file)})
+        publish(source, str(home / "site"))
+        published = [page.read_text("utf-8") for page in (home / "site").glob("report-*.html")]
+        assert published == ["a report"], number
+
+
 def test_a_connection_for_pages_refuses_to_write(engine: Engine) -> None:
     assert engine
     with connect(Settings(), read_only=True) as reading, reading.connect() as connection:
