@@ -1,3 +1,1 @@
-"""The weekly letter: after a prediction, what the page of the week says, sent to people at most once
-a week.
-"""
+"""The letter of the week: what its page says, mailed after a prediction, at most once a week."""
