@@ -137,8 +137,8 @@ def draw_month(
     Args:
         onset: begin of the drift, None when before the month.
     """
-    from matplotlib.dates import AutoDateLocator
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     language, phase_column = Language(spec.language), spec.columns.phase
     figure = Figure(figsize=(WIDTH, 2.6), layout="constrained")
@@ -154,7 +154,7 @@ def draw_month(
         if onset is not None:
             axis.axvline(onset, color=VERMILION, lw=1.5, ls="--")
         axis.set_title(phase.shown, fontsize="medium")
-        axis.xaxis.set_major_locator(AutoDateLocator(maxticks=DATES))
+        axis.xaxis.set_major_locator(MaxNLocator(DATES, integer=True))  # whole days
         axis.xaxis.set_major_formatter(_days(language))
         axis.yaxis.set_major_formatter(_numbers(language))
     axes[0].set_ylabel(headed(sensor.title, sensor.unit))
