@@ -4,7 +4,7 @@ locals {
   # Login parameters and database are written in the same apply, also where the parameters were there before
   # the database: those have version 1.
   login         = toset(var.create_database ? ["DB_USERNAME", "DB_PASSWORD"] : [])
-  login_version = 1000 + var.database.password_version
+  login_version = 1000 + var.database.password_version + local.key_version
 }
 
 # Generated at each apply and not stored: the valid one is what password_version last wrote.

@@ -4,7 +4,7 @@ output "github_variables" {
 }
 
 output "region" {
-  description = "where everything is: export AWS_REGION before using the AWS CLI"
+  description = "where everything is: export AWS_REGION and AWS_DEFAULT_REGION before using the AWS CLI"
   value       = var.region
 }
 
@@ -19,6 +19,11 @@ output "secrets" {
     for name, parameter in aws_ssm_parameter.secret : parameter.name
     if !contains(local.login, name)
   ]
+}
+
+output "secrets_key" {
+  description = "the key that the secrets are encrypted with"
+  value       = coalesce(var.kms_key_arn, "alias/aws/ssm")
 }
 
 output "network" {

@@ -40,6 +40,9 @@ locals {
   # The images have the certificates of Amazon's authorities for RDS.
   verified = { DB_SSLMODE = "verify-full", DB_SSLROOTCERT = "/app/amazon-rds.pem" }
 
+  # Another key takes effect with another value.
+  key_version = var.kms_key_arn == null ? 0 : 1000000
+
   secret_values = var.create_database ? {
     DB_USERNAME = aws_db_instance.this[0].username
     DB_PASSWORD = ephemeral.aws_secretsmanager_random_password.database[0].random_password
@@ -69,7 +72,7 @@ resource "aws_ssm_parameter" "secret" {
   type             = "SecureString"
   key_id           = var.kms_key_arn
   value_wo         = lookup(local.secret_values, each.key, "not set yet")
-  value_wo_version = contains(local.login, each.key) ? local.login_version : 1
+  value_wo_version = contains(local.login, each.key) ? local.login_version : 1 + local.key_version
 }
 
 resource "aws_ecs_task_definition" "this" {

@@ -45,6 +45,13 @@ def test_a_task_is_handed_every_other_variable_too(client: Any, task: str) -> No
     assert handed == {name: LOOKED_INTO.get(name, name.lower()) for name in names}
 
 
+def test_the_files_name_every_variable_that_is_not_secret() -> None:
+    # Without Terraform too, so that a new variable of the code is missed at once.
+    tasks = (DEPLOY / "tasks.tf").read_text(encoding="utf-8")
+    (named,) = re.findall(r"not_set = \{\n(.*?)\n  \}", tasks, re.S)
+    assert set(re.findall(r"^ +(\w+) += \"\"$", named, re.M)) == plain_names() - OF_THE_IMAGE
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_a_task_runs_as_the_user_of_its_image_and_writes_where_the_image_says(
     client: Any, task: str

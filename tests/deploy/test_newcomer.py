@@ -74,6 +74,10 @@ def test_secrets_are_put_where_the_tasks_are(client: Any, cloud: Terraform) -> N
     for name in names:
         found = ssm.get_parameter(Name=name, WithDecryption=True)["Parameter"]
         assert (found["Value"], found["Type"]) == (SECRET, "SecureString")
+        (described,) = ssm.describe_parameters(
+            ParameterFilters=[{"Key": "Name", "Values": [name]}]
+        )["Parameters"]
+        assert described["KeyId"] == "alias/aws/ssm"
     assert client("ssm", region_name=ELSEWHERE).describe_parameters()["Parameters"] == []
 
 

@@ -112,7 +112,7 @@ def test_without_a_region_it_says_what_to_set(client: Any, monkeypatch: pytest.M
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
     refused = rollback(NEWER)
-    assert refused.returncode == 1 and "export AWS_REGION=" in refused.stderr
+    assert refused.returncode == 1 and "export AWS_DEFAULT_REGION=" in refused.stderr
     assert "Traceback" not in refused.stderr
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
     assert tags(client) == [OLDER] * 3

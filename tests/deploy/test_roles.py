@@ -218,6 +218,8 @@ def test_with_a_key_of_ones_own_only_the_start_of_a_task_reads_secrets(cloud: Te
     planned = cloud.plan(f"-var=kms_key_arn={key}")
     secrets = planned["aws_ssm_parameter.secret"]
     assert secrets and all(after["key_id"] == key for after in secrets)
+    # A key takes effect with a value only, which Terraform writes for another version.
+    assert all(after["value_wo_version"] > 1000000 for after in secrets)
     (policy,) = planned["aws_iam_role_policy.execution"]
     found = json.loads(policy["policy"])["Statement"]
     through_ssm = {"kms:ViaService": f"ssm.{REGION}.amazonaws.com"}

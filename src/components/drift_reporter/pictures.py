@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from io import BytesIO
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from src.components.adaptation.replay import DATE, ERROR, PHASE, SHIFT, TARGET, State
 from src.components.drift_reporter.evidence import Evidence
 from src.components.drift_reporter.indicators import SENSOR_INDICATORS
 from src.components.drift_reporter.kinds import Kind
@@ -24,9 +26,11 @@ if TYPE_CHECKING:
     from matplotlib.ticker import FuncFormatter
 
 WIDTH, DPI = 7.2, 120  # in, and pixels of each: a mail shows two thirds of them
-COLOURS_KEPT = 32
+COLOURS_KEPT = 64
+DATES = 5  # below an axis
 SHOWN = 2  # sensors at fault that get a picture of their month
 MARKERS = {Status.ALARM: "X", Status.WATCH: "D", Status.NO_DRIFT: "o"}
+CONTROL_LIMIT = 3.0  # SD, of a Shewhart chart
 QUANTILES = {0.05: ":", 0.5: "-", 0.95: ":"}  # of the reference, and their line styles
 
 
@@ -54,7 +58,38 @@ def draw(verdict: Verdict, evidence: Evidence, spec: SoftSensor, folder: Path) -
             "Shift of each sensor in the last reports: circle no drift, diamond watch, cross alarm; "
             "the horizontal lines mark the smallest shift that counts"
         )
+    adaptation = evidence.laboratory.adaptation
+    if adaptation is not None and len(adaptation.steps):
+        file = folder / "adaptation.png"
+        draw_adaptation(adaptation, spec, file)
+        pictures[file] = say(
+            "Laboratory minus model alone, in SD of the usual error: median of each day (points), "
+            "and the bias that corrects predictions (line); the horizontal lines mark 3 SD"
+        )
     return pictures
+
+
+def draw_adaptation(state: State, spec: SoftSensor, file: Path) -> None:
+    """Draw one control chart for each target and phase: errors by day, and the bias."""
+    from matplotlib.figure import Figure
+
+    rows, columns = len(spec.targets), len(spec.phases)
+    figure = Figure(figsize=(WIDTH, 1.5 * rows + 0.6), layout="constrained")
+    axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    for row, column in product(range(rows), range(columns)):
+        axis, phase, target = axes[row][column], spec.phases[column], spec.targets[row]
+        of_phase = state.steps[state.steps[PHASE] == phase.value]
+        steps = of_phase[of_phase[TARGET] == target.name]
+        axis.plot(steps[DATE], steps[ERROR], ".", color=GREY, ms=4)
+        axis.step(steps[DATE], steps[SHIFT], where="post", color=BLUE, lw=1.5)
+        for limit in (-CONTROL_LIMIT, 0.0, CONTROL_LIMIT):
+            axis.axhline(limit, color=GREY, lw=0.5)
+        if row == 0:
+            axis.set_title(phase.name, fontsize="medium")
+        if column == 0:
+            axis.set_ylabel(f"{target.title}\n[SD]")
+    figure.autofmt_xdate()
+    figure.savefig(file, dpi=100)
 
 
 def draw_history(history: pd.DataFrame, spec: SoftSensor, file: Path) -> None:
@@ -102,6 +137,7 @@ def draw_month(
     Args:
         onset: begin of the drift, None when before the month.
     """
+    from matplotlib.dates import AutoDateLocator
     from matplotlib.figure import Figure
 
     language, phase_column = Language(spec.language), spec.columns.phase
@@ -118,6 +154,8 @@ def draw_month(
         if onset is not None:
             axis.axvline(onset, color=VERMILION, lw=1.5, ls="--")
         axis.set_title(phase.shown, fontsize="medium")
+        axis.xaxis.set_major_locator(AutoDateLocator(maxticks=DATES))
+        axis.xaxis.set_major_formatter(_days(language))
         axis.yaxis.set_major_formatter(_numbers(language))
     axes[0].set_ylabel(headed(sensor.title, sensor.unit))
     figure.autofmt_xdate()
@@ -130,7 +168,20 @@ def _save(figure: Figure, file: Path) -> None:
 
     drawn = BytesIO()
     figure.savefig(drawn, dpi=DPI)
-    Image.open(drawn).convert("RGB").quantize(COLOURS_KEPT).save(file, "PNG", optimize=True)
+    # By coverage of all colours: by frequency, the few marks of an alarm would become grey.
+    few = Image.open(drawn).convert("RGB").quantize(COLOURS_KEPT, Image.Quantize.MAXCOVERAGE)
+    few.save(file, "PNG", optimize=True)
+
+
+def _days(language: Language) -> FuncFormatter:
+    """Days of an axis, without their year."""
+    from matplotlib.dates import num2date
+    from matplotlib.ticker import FuncFormatter
+
+    def day(value: float, _: int) -> str:
+        return language.weekday(num2date(value)).partition(" ")[2]
+
+    return FuncFormatter(day)
 
 
 def _numbers(language: Language) -> FuncFormatter:

@@ -163,7 +163,7 @@ class Reader:
         return _Answers(
             keys=pd.MultiIndex.from_frame(rows[spec.columns.keys]),
             votes=bundle.member_votes(rows, spec),
-            estimated=bundle.estimate(rows, spec),
+            estimated=bundle.estimate_recorded(rows, spec),
             reasons=VerdictReasons(bundle, spec, self.source.language),
         )
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,11 @@ def flow_run(api: str, deployment: dict[str, Any], state: str) -> dict[str, Any]
     return found()[0]
 
 
+def has_logged(api: str, run: dict[str, Any], words: str) -> bool:
+    """Whether the server knows these words of a run; it gets lines a little later than states."""
+    return words in log_of(api, run)
+
+
 @pytest.mark.timeout(600)
 @pytest.mark.usefixtures("mlflow", "checkout")
 def test_both_jobs_are_deployed_scheduled_and_run(
@@ -78,7 +84,8 @@ def test_both_jobs_are_deployed_scheduled_and_run(
             call("deployment", "run", f"{flow}/{name}")
             run = flow_run(prefect, deployments[name], "COMPLETED")
             assert secrets_in(prefect, run, secrets) == []
-            assert {"predict": " 0 rejected", "monitor": "report: "}[flow] in log_of(prefect, run)
+            words = {"predict": " 0 rejected", "monitor": "report: "}[flow]
+            wait_for(partial(has_logged, prefect, run, words), f"{words!r} in the log of {flow}")
         # One that fails says why, and is no completed one.
         with inbox.begin() as connection:
             connection.exec_driver_sql("ALTER TABLE archived_data RENAME TO gone")

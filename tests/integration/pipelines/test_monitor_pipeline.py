@@ -20,6 +20,7 @@ from src.components.drift_reporter import gather
 from src.components.drift_reporter.evidence import Period
 from src.components.drift_reporter.log import MonitoringLog, moment
 from src.components.ingestion import laboratory
+from src.components.ingestion.analysed import analysed
 from src.components.ingestion.load import load_sensor_rows
 from src.components.registry.production import production
 from src.components.registry.versions import Registry
@@ -238,8 +239,8 @@ def test_laboratory_values_come_once_and_can_be_corrected(
     phase = "experimentnummer == 105 and waschen == 1"
     late = pd.Timestamp.now("UTC")
     with engine.connect() as connection:
-        corrected = gather.analysed(connection, spec, late).query(phase)
-        original = gather.analysed(connection, spec, early).query(phase)
+        corrected = analysed(connection, spec, late).query(phase)
+        original = analysed(connection, spec, early).query(phase)
         newest, unmatched = gather.arrivals(connection, spec, late)
     assert corrected["oberflaechenspannung_measured"].tolist() == [44.0]
     assert original["oberflaechenspannung_measured"].tolist() != [44.0]
@@ -322,7 +323,7 @@ def test_whole_numbers_are_exact_beside_rows_without_one(
         )
     assert set(gather.archived(engine, spec, Period(None, _now()))["experimentnummer"]) == numbers
     with engine.connect() as connection:
-        assert set(gather.analysed(connection, spec, _now())["experimentnummer"]) == numbers
+        assert set(analysed(connection, spec, _now())["experimentnummer"]) == numbers
     for number in numbers:
         traced = _run("why", "--", str(number))
         assert traced.exit_code == 0, traced.output

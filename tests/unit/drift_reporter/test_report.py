@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from src.components.drift_reporter import performance, report
 from src.components.drift_reporter.evidence import Earlier, Evidence, LaboratoryEvidence, Period
@@ -18,8 +19,9 @@ from src.components.drift_reporter.pictures import draw
 from src.components.drift_reporter.recheck import to_check_again
 from src.components.drift_reporter.report import Report
 from src.components.drift_reporter.status import Status
-from src.components.drift_reporter.summary import COLOURS, GREY, Summary, summarise
+from src.components.drift_reporter.summary import COLOURS, Summary, summarise
 from src.components.drift_reporter.verdict import Verdict, backtest, judge
+from src.components.emailer.page import GREY, VERMILION
 from src.language import BLANK
 from src.safe_text import visible
 from src.soft_sensor import SoftSensor, load_soft_sensor
@@ -347,6 +349,14 @@ def test_each_sensor_at_fault_has_a_picture_but_not_more_than_two(
     assert all(file.read_bytes().startswith(PNG) for file in drawn)
     titles = [spec.sensor(name).title for name in expected[:2]]
     assert all(caption.startswith(title) for title, caption in zip(titles, drawn.values()))
+
+
+def test_an_alarm_is_vermilion_in_the_picture(written: Report) -> None:
+    """Few colours are kept, but that one."""
+    (history,) = [file for file in written.pictures if file.stem == "history"]
+    colours = np.array(Image.open(history).convert("RGB")).reshape(-1, 3).astype(int)
+    vermilion = [int(VERMILION[place : place + 2], 16) for place in (1, 3, 5)]
+    assert (np.abs(colours - vermilion).max(axis=1) <= 24).sum() > 20
 
 
 def test_a_first_healthy_report_has_no_pictures(spec: SoftSensor, tmp_path: Path) -> None:
