@@ -23,7 +23,7 @@ from src.components.registry.versions import Registry
 from src.components.trainer.explanation import BASE_VALUE, shapley_values
 from src.components.trainer.model_card import bias
 from src.components.trainer.verdict_reasons import VerdictReasons
-from src.errors import ImpressError
+from src.errors import DataError, ImpressError
 from src.settings import Settings
 from src.soft_sensor import SoftSensor
 
@@ -35,7 +35,13 @@ def show_why(engine: Engine, settings: Settings, spec: SoftSensor, experiment: s
         DataError: when nothing was predicted for it.
     """
     registry = Registry(settings, spec.name)
-    for prediction in read_predictions(engine, spec, spec.experiment_key(experiment)):
+    predictions = read_predictions(engine, spec, spec.experiment_key(experiment))
+    if not predictions:
+        raise DataError(
+            f"nothing was predicted for experiment {experiment}: see `impress status` and "
+            "`impress rejected`"
+        )
+    for prediction in predictions:
         show_rule(f"experiment {experiment}, {prediction.phase.name}")
         _show_origin(prediction)
         bundle = _fetch_bundle(registry, prediction, spec)

@@ -12,10 +12,11 @@ from src.components.database.tables import NEWEST_FIRST, tables
 from src.components.inbox.states import Inbox
 from src.components.predictor.bundle import Bundle
 from src.components.transformation.features import valid_rows
-from src.errors import DataError
 from src.soft_sensor import Phase, SoftSensor
 
 SLICE, TIME = "impress_slice", "impress_time"  # columns of `series`
+# Columns of its query; no column of a rig begins like them.
+FIRST, LAST = "impress_first", "impress_last"
 
 
 @dataclass(frozen=True)
@@ -40,11 +41,7 @@ class Prediction:
 
 
 def read_predictions(engine: Engine, spec: SoftSensor, experiment: int | str) -> list[Prediction]:
-    """The newest prediction of each phase of an experiment.
-
-    Raises:
-        DataError: when there is none.
-    """
+    """The newest prediction of each phase of an experiment that has one."""
     archived = tables(spec).archived
     own = archived.c[spec.columns.experiment] == experiment
     with engine.connect() as connection:
@@ -52,11 +49,6 @@ def read_predictions(engine: Engine, spec: SoftSensor, experiment: int | str) ->
         query = select(archived).where(own).order_by(text(NEWEST_FIRST))
         ledger = pd.read_sql(query, connection)
         code_versions = _code_versions(connection, ledger["run_id"], spec)
-    if ledger.empty:
-        raise DataError(
-            f"nothing was predicted for experiment {experiment}: see `impress status` and "
-            "`impress rejected`"
-        )
     numbers = [column.name for column in archived.columns if isinstance(column.type, Double)]
     ledger = ledger.astype(dict.fromkeys(numbers, "float64"))
     predictions = []
@@ -126,13 +118,13 @@ def series(
     ]
     query = f"""
         SELECT {experiment}, {phase}, avg({stamp}) AS {TIME}, {", ".join(means)},
-          floor(({stamp} - first) / greatest(last - first, 1) * {points - 1}) AS {SLICE}
+          floor(({stamp} - {FIRST}) / greatest({LAST} - {FIRST}, 1) * {points - 1}) AS {SLICE}
         FROM (SELECT * FROM ({inbox.rows()}) AS online WHERE {valid_rows(spec)}) AS rows
         JOIN unnest(CAST(:experiments AS {kinds[0]}[]), CAST(:phases AS {kinds[1]}[]),
                     CAST(:firsts AS float8[]), CAST(:lasts AS float8[]))
-          AS wanted (experiment, phase, first, last)
-          ON wanted.experiment = {experiment} AND wanted.phase = {phase}
-            AND {stamp} BETWEEN first AND last
+          AS wanted (impress_experiment, impress_phase, {FIRST}, {LAST})
+          ON impress_experiment = {experiment} AND impress_phase = {phase}
+            AND {stamp} BETWEEN {FIRST} AND {LAST}
         GROUP BY {experiment}, {phase}, {SLICE} ORDER BY {experiment}, {phase}, {SLICE}"""
     wanted = pd.concat([prediction.row for prediction in predictions])
     names = (*spec.columns.keys, "first_timestamp", "last_timestamp")
