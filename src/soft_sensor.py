@@ -39,9 +39,13 @@ INBOX_COLUMNS = frozenset({"arrived_at", "reason", "run_id", "rejected_at"})
 # Columns that stand beside keys and targets in archived_data, laboratory_data and archived.csv.
 LEDGER_COLUMNS = frozenset(
     {
+        "adaptation",
         "definition",
         "first_timestamp",
         "flags",
+        "laboratory_from",
+        "laboratory_to",
+        "laboratory_values",
         "last_timestamp",
         "loaded_at",
         "model_version",
@@ -388,11 +392,36 @@ class Target(Quantity):
         return f"{self.name}_off"
 
     @property
+    def alone(self) -> str:
+        """Column of what the model alone predicts, see `correction`."""
+        return f"{self.name}_alone"
+
+    @property
+    def adapted(self) -> str:
+        """Column of that prediction as recent laboratory values correct it."""
+        return f"{self.name}_adapted"
+
+    @property
+    def bias(self) -> str:
+        """Column of that correction, on the working scale."""
+        return f"{self.name}_bias"
+
+    @property
+    def widening(self) -> str:
+        """Column of the factor by which recent laboratory values change its interval."""
+        return f"{self.name}_widening"
+
+    @property
+    def correction(self) -> list[str]:
+        """Columns of the ledger that hold what recent laboratory values change."""
+        return [self.alone, self.adapted, self.bias, self.widening]
+
+    @property
     def columns(self) -> list[str]:
         """All columns that belong to it."""
         interval = [self.lower, self.upper]
         checked = [self.measured, self.censored, self.inside, self.off, self.score, self.spread]
-        return [self.name, *interval, *checked]
+        return [self.name, *interval, *checked, *self.correction]
 
     @property
     def score(self) -> str:
@@ -508,6 +537,10 @@ class Wording(_Record):
     accepted_phases: Words = "some phases"
 
 
+Adaptation = Literal["on", "shadow", "off"]
+_SWITCH: dict[Any, Adaptation] = {True: "on", False: "off"}  # what YAML makes of on and off
+
+
 class SoftSensor(_Record):
     """The whole of params.yaml."""
 
@@ -524,8 +557,16 @@ class SoftSensor(_Record):
     training: Training = Training()
     verdict: Budget = Budget()
     prediction: Prediction = Prediction()
+    adaptation: Adaptation = "on"
     monitoring: Monitoring = Monitoring()
     wording: Wording = Wording()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _switch(cls, content: Any) -> Any:
+        if isinstance(content, dict) and isinstance(content.get("adaptation"), bool):
+            return {**content, "adaptation": _SWITCH[content["adaptation"]]}
+        return content
 
     @property
     def features(self) -> list[str]:

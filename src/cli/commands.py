@@ -313,8 +313,12 @@ def next_sample(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """List the experiments whose laboratory analysis would help the model most."""
+    """List the experiments whose laboratory analysis would help the model most.
+
+    And say how many analyses the next month needs, so that a change is found and corrected.
+    """
     from src.cli import console
+    from src.components.adaptation import known, need
     from src.components.database.connection import connect
     from src.components.registry.cache import fetch_production
     from src.components.registry.versions import Registry
@@ -326,12 +330,16 @@ def next_sample(
         model.bundle.check_contract(spec)
         earliest = _seconds(since, default=-math.inf)
         phases = not_analysed(engine, model.bundle, dataset, earliest, spec)
-        ranked = worth_analysing(phases, model.bundle, spec, count)
+        state = known.state(engine, model, spec)
+        correction = state.correction(spec) if spec.adaptation == "on" else None
+        ranked = worth_analysing(phases, model.bundle, spec, count, correction=correction)
         if as_json:
             console.show_json(ranked)
             return
         experiments = phases[spec.columns.experiment].nunique()
         console.show_next_samples(ranked, experiments, model.version, spec)
+        if spec.adaptation != "off":
+            console.show_need(need.prospects(state))
 
 
 @main.command()
@@ -470,6 +478,42 @@ def predict(
 
 
 @main.command()
+def adapt(
+    as_of: Annotated[
+        datetime | None, typer.Option("--as-of", help="as it was at this time, UTC; default: now")
+    ] = None,
+    backtest: Annotated[
+        bool, typer.Option("--backtest", help="predict what was analysed again, with and without")
+    ] = False,
+    delay: Annotated[
+        str | None,
+        typer.Option(help="values count so long after their phase, e.g. 2d; default: once loaded"),
+    ] = None,
+) -> None:
+    """Show how recent laboratory values correct predictions; change nothing."""
+    from src.cli import adaptation
+    from src.components.adaptation.known import analysed_phases, state
+    from src.components.database.connection import connect
+    from src.components.registry.cache import fetch_production
+    from src.components.registry.versions import Registry
+
+    if delay is not None and not backtest:
+        raise typer.BadParameter("--delay needs --backtest")
+    after = None if delay is None else _duration(delay)
+    with command("adapt") as settings, connect(settings) as engine:
+        import pandas as pd
+
+        spec = contract(settings)
+        model = fetch_production(Registry(settings, spec.name))
+        moment = None if as_of is None else pd.Timestamp(_seconds(as_of, 0), unit="s", tz="UTC")
+        if backtest:
+            _, rows = analysed_phases(engine, model, spec, moment)
+            adaptation.show_backtest(rows, model, spec, after)
+            return
+        adaptation.show_state(state(engine, model, spec, moment), model.version, spec)
+
+
+@main.command()
 def monitor(
     since: Annotated[
         datetime | None, typer.Option(help="report on what was archived after this time, UTC")
@@ -489,6 +533,8 @@ def monitor(
     report: Annotated[
         int | None, typer.Option(help="run of the report to accept, instead of the last one")
     ] = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
 ) -> None:
     """Report drift and performance since the last report; send a message if something is wrong.
 
@@ -496,23 +542,32 @@ def monitor(
     it would have; its alarm is mailed with --always-mail only. An accepted month becomes part of
     what later months are compared with.
     """
+    from src.cli import console
     from src.components.database.connection import connect
-    from src.components.drift_reporter.log import MonitoringLog
+    from src.components.drift_reporter.log import PIPELINE, MonitoringLog
 
     if report is not None and accept is None:
         raise typer.BadParameter("--report needs --accept or --no-accept")
+    if accept is not None and (dry_run or as_json):
+        raise typer.BadParameter("--accept makes no report, so it excludes --dry-run and --json")
     with command("monitor") as settings:
         if accept is not None:
-            from src.cli.console import show_line
-
             with connect(settings) as engine:
-                show_line(MonitoringLog(engine, contract(settings)).accept(report, accept))
+                line = MonitoringLog(engine, contract(settings)).accept(report, accept)
+            console.show_line(line)
             return
-        from src.pipelines.monitor_pipeline import monitor as pipeline
+        from src.pipelines import monitor_pipeline
 
         start = since.isoformat() if since else None
         end = until.isoformat() if until else None
-        pipeline(settings, start, end, always_mail)
+        if dry_run:
+            console.show_preview(monitor_pipeline.preview(settings, start, end), as_json)
+            return
+        monitor_pipeline.monitor(settings, start, end, always_mail)
+        if as_json:
+            with connect(settings) as engine:
+                journal = MonitoringLog(engine, contract(settings)).journal
+                console.show_json(journal.newest(PIPELINE, 1)[0])
 
 
 @main.command()
@@ -591,13 +646,20 @@ def predictions(
 
 
 @main.command()
-def why(experiment: Annotated[str, typer.Argument(help="number or name")]) -> None:
+def why(
+    experiment: Annotated[str, typer.Argument(help="number or name")], as_json: Json = False
+) -> None:
     """Trace predictions of an experiment back to rows, features, votes, model, data and code."""
-    from src.cli.why import show_why
+    from src.cli import console
+    from src.cli.why import show_why, traced
     from src.components.database.connection import connect
 
     with command("why") as settings, connect(settings) as engine:
-        show_why(engine, settings, contract(settings), experiment)
+        spec = contract(settings)
+        if as_json:
+            console.show_json(traced(engine, settings, spec, experiment))
+        else:
+            show_why(engine, settings, spec, experiment)
 
 
 @main.command()

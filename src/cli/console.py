@@ -39,6 +39,7 @@ from src.soft_sensor import SoftSensor
 
 if TYPE_CHECKING:
     from src.cli.check import Finding
+    from src.components.drift_reporter.summary import Summary
     from src.components.registry.production import Change
     from src.components.registry.versions import Version
     from src.pipelines.promote_pipeline import Decision
@@ -253,6 +254,30 @@ def show_next_samples(
         show_line(f"{_key(line[spec.columns.experiment])}  {reasons}")
 
 
+def show_need(expected: pd.DataFrame) -> None:
+    """How many analyses the next month needs, and what each would bring.
+
+    Args:
+        expected: what `need.prospects` returns.
+    """
+    from src.components.adaptation import need
+
+    count = need.needed(expected)
+    rows = []
+    for line in expected.to_dict("records"):
+        number = int(line[need.COUNT])
+        if number and (number <= count or number % 5 == 0):
+            share = f"{line[need.REMAINING]:.1f} SD"
+            rows.append([str(number), share, f"x {line[need.WIDTH]:.2f}"])
+    experiments = "experiment" if count == 1 else "experiments"
+    show_table(
+        f"the next month needs {count} analysed {experiments}, each of another day, to correct a "
+        f"change by {need.CHANGE:g} SD of the usual error",
+        ["analyses", "remains of such a change", "intervals if nothing changes"],
+        rows,
+    )
+
+
 def show_production(version: Version, metrics: dict[str, float], spec: SoftSensor) -> None:
     """The Production version and its out-of-fold errors.
 
@@ -330,6 +355,17 @@ def show_ledger(rows: pd.DataFrame, spec: SoftSensor) -> None:
         lines.append([*cells, row["verdict"] or "", row["flags"] or ""])
     headers = [*KEYS, "ended (UTC)", *(f"{t.title} [{t.unit}]" for t in spec.targets)]
     show_table(f"{len(lines)} predictions", [*headers, "verdict", "flags"], lines)
+
+
+def show_preview(summary: Summary, as_json: bool = False) -> None:
+    """What a report would say."""
+    if not as_json:
+        show_line(summary.headline)
+        for line in summary.text().splitlines():
+            show_line(line)
+        return
+    said = ("status", "month", "titles", "findings", "about", "notes", "performance")
+    show_json({name: getattr(summary, name) for name in said})
 
 
 def show_doubtful_clocks(phases: list[dict[str, Any]], spec: SoftSensor) -> None:

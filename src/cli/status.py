@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from src.cli import console
+from src.cli.adaptation import status_line
 from src.components.database.journal import Journal
 from src.components.inbox.states import Inbox
 from src.components.registry.production import production
@@ -31,6 +32,7 @@ class State:  # pylint: disable=too-many-instance-attributes  # all that a perso
         doubtful_clocks: see `Inbox.doubtful_clocks`.
         predictions, reports: the last runs, newest first, as rows of the table `runs`.
         last_good: how long ago each pipeline last did its work, None when it never did.
+        adaptation: how laboratory values correct predictions, see `adaptation.status_line`.
         places: folders of reports, mail and logs.
         unsent_mail: letters that the next report sends.
     """
@@ -43,6 +45,7 @@ class State:  # pylint: disable=too-many-instance-attributes  # all that a perso
     predictions: list[dict[str, Any]]
     reports: list[dict[str, Any]]
     last_good: dict[str, timedelta | None]
+    adaptation: str
     places: dict[str, Path]
     unsent_mail: int
 
@@ -64,6 +67,7 @@ def read_state(engine: Engine, settings: Settings, spec: SoftSensor) -> State:
         predictions=journal.newest("predict"),
         reports=journal.newest("monitor"),
         last_good={name: journal.age_of_last_good(name) for name in ("predict", "monitor")},
+        adaptation=status_line(engine, spec),
         places={
             "reports": settings.artifacts / "reports",
             "mail without a server": outbox,
@@ -98,6 +102,7 @@ def show_state(state: State, spec: SoftSensor) -> None:
     console.show_reports(state.reports)
     for pipeline, age in state.last_good.items():
         console.show_line(console.last_good_run(pipeline, age))
+    console.show_line(state.adaptation)
     for what, place in state.places.items():
         console.show_line(f"{what}: {place}")
     if state.unsent_mail:

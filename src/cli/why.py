@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 from sqlalchemy import Engine
 
@@ -14,6 +16,7 @@ from src.components.page.trace import (
     whole,
 )
 from src.components.predictor.bundle import Bundle
+from src.components.predictor.correction import FROM, MODE, TO, VALUES
 from src.components.predictor.flags import describe
 from src.components.registry.cache import fetch
 from src.components.registry.versions import Registry
@@ -36,6 +39,8 @@ def show_why(engine: Engine, settings: Settings, spec: SoftSensor, experiment: s
         show_rule(f"experiment {experiment}, {prediction.phase.name}")
         _show_origin(prediction)
         bundle = _fetch_bundle(registry, prediction, spec)
+        for line in correction_words(prediction.values, spec):
+            show_line(line)
         _show_verdict(prediction, bundle, spec)
         _show_flags(prediction, spec)
         _show_targets(prediction, bundle, spec)
@@ -44,6 +49,42 @@ def show_why(engine: Engine, settings: Settings, spec: SoftSensor, experiment: s
         _show_features(prediction, bundle, spec)
         if bundle:
             _show_model(bundle)
+
+
+def traced(
+    engine: Engine, settings: Settings, spec: SoftSensor, experiment: str
+) -> list[dict[str, Any]]:
+    """The same as a record for each phase, for other programs."""
+    registry = Registry(settings, spec.name)
+    return [
+        _record(prediction, _fetch_bundle(registry, prediction, spec), spec)
+        for prediction in read_predictions(engine, spec, spec.experiment_key(experiment))
+    ]
+
+
+def _record(prediction: Prediction, bundle: Bundle | None, spec: SoftSensor) -> dict[str, Any]:
+    row = prediction.values
+    record = {
+        "phase": prediction.phase.name,
+        "ledger": row.to_dict(),
+        "code_version": prediction.code_version,
+        "older_predictions": prediction.older,
+        "flags": describe(row["flags"] or "", spec),
+    }
+    if bundle is None:
+        return record
+    trained = trained_range(bundle, prediction.phase, spec)
+    votes = bundle.member_votes(prediction.row, spec)
+    contributions, _ = _contributions(prediction, bundle, spec)
+    return {
+        **record,
+        "verdict_reasons": _reasons(prediction, bundle, spec),
+        "votes": {member: vote.iloc[0].to_dict() for member, vote in votes.items()},
+        "weights": bundle.weights.T.to_dict(),
+        "contributions": None if contributions is None else contributions.to_dict(),
+        "outside_training": sorted(beyond_training(prediction, trained, spec)),
+        "model": bundle.origin,
+    }
 
 
 def _fetch_bundle(registry: Registry, prediction: Prediction, spec: SoftSensor) -> Bundle | None:
@@ -74,12 +115,43 @@ def _show_origin(prediction: Prediction) -> None:
         show_line(f"supersedes {prediction.older} older {plural} of this phase")
 
 
+def correction_words(row: pd.Series, spec: SoftSensor) -> list[str]:
+    """How recent laboratory values have corrected a row of the ledger, in words.
+
+    None of a row that was predicted without.
+    """
+    if pd.isna(row[MODE]):
+        return []
+    served = row[MODE] == "on"
+    heading = "adapted   " if served else "shadow    "
+    count = whole(row[VALUES])
+    if not count:
+        return [f"{heading} no laboratory value of this version yet: the model alone"]
+    phases = "phase" if count == 1 else "phases"
+    period = f"{row[FROM]:%Y-%m-%d} to {row[TO]:%Y-%m-%d}"
+    would = "" if served else "would be "
+    lines = [f"{heading} by the laboratory values of {count} {phases}, {period}"]
+    for target in spec.targets:
+        alone, adapted = row[target.alone], row[target.adapted]
+        lines.append(
+            f"           {target.title} {would}{adapted:.4g} {target.unit}, by the model alone "
+            f"{alone:.4g}; interval x {row[target.widening]:.2f}"
+        )
+    return lines
+
+
 def _show_verdict(prediction: Prediction, bundle: Bundle | None, spec: SoftSensor) -> None:
     verdict = prediction.values["verdict"]
     show_line(f"verdict    {verdict or 'none: this phase is not judged'}")
-    if verdict and bundle:
-        for sentence in VerdictReasons(bundle, spec).explained(prediction.row):
-            show_line(f"           {sentence}")
+    for sentence in _reasons(prediction, bundle, spec):
+        show_line(f"           {sentence}")
+
+
+def _reasons(prediction: Prediction, bundle: Bundle | None, spec: SoftSensor) -> list[str]:
+    """Why the verdict is what it is, as far as the model is known."""
+    if not prediction.values["verdict"] or bundle is None:
+        return []
+    return VerdictReasons(bundle, spec).explained(prediction.row)
 
 
 def _show_flags(prediction: Prediction, spec: SoftSensor) -> None:
@@ -101,6 +173,8 @@ def _show_targets(prediction: Prediction, bundle: Bundle | None, spec: SoftSenso
         ["predicted", *(f"{row[target.name]:.4g}" for target in spec.targets)],
         ["interval", *intervals],
     ]
+    if row[MODE] == "on":
+        rows.insert(1, ["model alone", *(f"{row[target.alone]:.4g}" for target in spec.targets)])
     heading = "targets"
     if bundle:
         heading = "targets, and the prediction of each member x its weight"
@@ -118,14 +192,9 @@ def _show_targets(prediction: Prediction, bundle: Bundle | None, spec: SoftSenso
 
 
 def _show_contributions(prediction: Prediction, bundle: Bundle, spec: SoftSensor) -> None:
-    """SHAP values of the sensors. A machine that only predicts has no shap."""
-    if not (bundle.reference[spec.columns.phase] == prediction.phase.value).any():
-        show_line("The contributions of the sensors are not known: this phase was not trained on.")
-        return
-    try:
-        values = shapley_values(bundle, prediction.row, spec)
-    except ModuleNotFoundError:
-        show_line("Install the extra `train` to see the contributions of the sensors.")
+    values, missing = _contributions(prediction, bundle, spec)
+    if values is None:
+        show_line(missing)
         return
     average = [f"{values[name][BASE_VALUE]:.4g}" for name in spec.target_names]
     rows = [["average of this phase", *average]]
@@ -134,6 +203,20 @@ def _show_contributions(prediction: Prediction, bundle: Bundle, spec: SoftSensor
         rows.append([sensor.title, *moved])
     headers = ["", *(f"{target.title} [{target.unit}]" for target in spec.targets)]
     show_table("contributions of the sensors (SHAP); they sum to the prediction", headers, rows)
+
+
+def _contributions(
+    prediction: Prediction, bundle: Bundle, spec: SoftSensor
+) -> tuple[pd.DataFrame | None, str]:
+    """SHAP values of the sensors, or why there are none: a machine that only predicts has no shap."""
+    if not (bundle.reference[spec.columns.phase] == prediction.phase.value).any():
+        return None, (
+            "The contributions of the sensors are not known: this phase was not trained on."
+        )
+    try:
+        return shapley_values(bundle, prediction.row, spec), ""
+    except ModuleNotFoundError:
+        return None, "Install the extra `train` to see the contributions of the sensors."
 
 
 def _show_features(prediction: Prediction, bundle: Bundle | None, spec: SoftSensor) -> None:

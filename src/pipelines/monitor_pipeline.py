@@ -10,10 +10,12 @@ import logging
 from src.components.database.connection import connect
 from src.components.database.journal import SKIPPED
 from src.components.drift_reporter import gather, report
+from src.components.drift_reporter.evidence import Evidence, Period
 from src.components.drift_reporter.log import PIPELINE, MonitoringLog
 from src.components.drift_reporter.report import Report
 from src.components.drift_reporter.status import Status
-from src.components.drift_reporter.verdict import judge
+from src.components.drift_reporter.summary import Summary, summarise
+from src.components.drift_reporter.verdict import backtest, judge
 from src.components.emailer import outbox
 from src.components.emailer.letter import Letter, compose, message_id, picture_source
 from src.components.lineage import code_version
@@ -62,9 +64,7 @@ def monitor(
             with log.journal.run(PIPELINE, code_version(settings)) as run_id:
                 log.journal.note_sent(run_id, deliver_kept(settings))
                 period = log.period(since, until)
-                month = gather.archived(engine, spec, period)
-                model = fetch_production(settings, spec)
-                evidence = gather_evidence(log, period, month, model)
+                evidence = gather_for(period, log, settings)
                 verdict = judge(evidence, spec)
                 written = write_report(
                     verdict, evidence, spec, settings.artifacts / "reports", settings.page_url
@@ -79,6 +79,27 @@ def monitor(
         publish_figures(settings, PIPELINE, "run", verdict=SEVERITY.get(verdict.status))
     publish_site(settings)
     return verdict.status
+
+
+def preview(settings: Settings, since: str | None = None, until: str | None = None) -> Summary:
+    """What a report would say; nothing is written, mailed or recorded.
+
+    Args:
+        since, until: as of `monitor`.
+    """
+    spec = load_soft_sensor(settings.impress_params)
+    with connect(settings) as engine:
+        log = MonitoringLog(engine, spec)
+        evidence = gather_for(log.period(since, until), log, settings)
+    tested = backtest(evidence.reference, spec)
+    return summarise(judge(evidence, spec), evidence, spec, tested)
+
+
+def gather_for(period: Period, log: MonitoringLog, settings: Settings) -> Evidence:
+    """What was archived in a period, and all that it is compared with."""
+    month = gather.archived(log.engine, log.spec, period)
+    model = fetch_production(settings, log.spec)
+    return gather_evidence(log, period, month, model)
 
 
 @task(retries=2)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from src.components.database.connection import connect
 from src.components.database.journal import Journal
@@ -25,6 +26,11 @@ from src.pipelines.page_pipeline import publish_site
 from src.progress import through
 from src.settings import Settings
 from src.soft_sensor import SoftSensor, load_soft_sensor
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from src.components.predictor.correction import Correction
 
 logger = logging.getLogger(__name__)
 
@@ -53,8 +59,9 @@ def predict(
                 if due := run.take_stock(rescore):
                     with due_features(engine, inbox) as batches:
                         model = fetch_production(settings, spec)  # while PostgreSQL computes
+                        correction = adapt(engine, model, spec, prefix)
                         for features in through(batches, "scoring phases", due):
-                            run.archive(score(features, model, spec))
+                            run.archive(score(features, model, spec, correction))
                 run.set_aside()
                 outcome = run.complete(journal)
             purged = retention.purge(inbox, run_id, None if twins else settings.raw_archive)
@@ -75,6 +82,14 @@ def fetch_production(settings: Settings, spec: SoftSensor) -> Served:
     from src.components.registry import cache, versions
 
     return cache.fetch_production(versions.Registry(settings, spec.name))
+
+
+@task()
+def adapt(engine: Engine, model: Served, spec: SoftSensor, prefix: str) -> Correction | None:
+    """What the laboratory values of predicted phases change about predictions."""
+    from src.components.adaptation import known
+
+    return known.correction(engine, model, spec, prefix)
 
 
 @task()

@@ -104,7 +104,7 @@ def fixture_serve_mail(
         "require_starttls": True,
         "auth_required": True,
         "authenticator": _check_login,
-        "data_size_limit": 200_000,
+        "data_size_limit": 300_000,  # no mail of ours is larger
     }
     with ExitStack() as ends:
 

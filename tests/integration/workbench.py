@@ -15,6 +15,7 @@ from src.components.inbox.hold import hold
 from src.components.inbox.states import Inbox, Window
 from src.components.inbox.transaction import Outcome, transaction
 from src.components.predictor.bundle import Bundle
+from src.components.predictor.correction import Correction
 from src.components.predictor.scoring import Served, score
 from src.soft_sensor import SoftSensor
 
@@ -28,7 +29,7 @@ class _TrivialModel:
     def __init__(self, predict: Predict) -> None:
         self._predict = predict
 
-    def predict(self, features: pd.DataFrame, _: SoftSensor) -> pd.DataFrame:
+    def predict(self, features: pd.DataFrame, _: SoftSensor, __: Correction | None) -> pd.DataFrame:
         """What `Bundle.predict` returns."""
         return self._predict(features)
 

@@ -28,8 +28,16 @@ COMPONENTS: dict[str, set[str]] = {
     "ingestion": {"database", "predictor", "transformation"},
     "registry": {"lineage", "predictor"},
     "inbox": {"database", "predictor", "transformation"},
+    "adaptation": {"database", "ingestion", "predictor", "transformation"},
     "trainer": {"database", "ingestion", "predictor", "transformation"},
-    "drift_reporter": {"database", "emailer", "predictor", "transformation"},
+    "drift_reporter": {
+        "adaptation",
+        "database",
+        "emailer",
+        "ingestion",
+        "predictor",
+        "transformation",
+    },
     "page": {
         "database",
         "drift_reporter",

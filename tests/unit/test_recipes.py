@@ -167,8 +167,10 @@ def test_one_more_indicator_is_tested_and_worded(
     month["ph_percentile75"] += 5
     tests = drift(month, reference, spec)
     assert (tests["indicator"] == "width").sum() == len(spec.sensors)
-    (finding,) = findings.findings(_verdict(tests.assign(kind="drift")), reference, spec)
-    assert finding.what.startswith("pH (ph): quartiles moved apart by +")
+    (finding,) = findings.findings(
+        _verdict(tests.assign(kind="drift")), _evidence(month, reference), spec
+    )
+    assert finding.what.startswith("pH: quartiles moved apart by +")
     assert finding.advice == f"Compare the sensor with {spec.wording.sensor_check}."
 
 
@@ -192,7 +194,9 @@ def test_one_more_check_is_run_and_worded(
     month = of_the_ledger(phases(spec, 10, 2)).assign(n_samples=[1000, 50] * 10)
     results = checks.checks(_evidence(month, reference), spec)
     assert results["status"].tolist() == ["watch"]
-    (finding,) = findings.findings(_verdict(results.assign(kind="check")), reference, spec)
+    (finding,) = findings.findings(
+        _verdict(results.assign(kind="check")), _evidence(month, reference), spec
+    )
     assert (finding.what, finding.advice) == ("50 % of the phases are short", "Check the timer.")
 
 

@@ -229,4 +229,9 @@ def _archived_columns(spec: SoftSensor) -> list[Column[Any]]:
         Column("run_id", BigInteger),
         Column("predicted_at", DateTime(timezone=True)),
         Column("purged_at", DateTime(timezone=True)),
+        *(Column(name, Double) for target in spec.targets for name in target.correction),
+        Column("adaptation", Text),
+        Column("laboratory_values", BigInteger),
+        Column("laboratory_from", DateTime(timezone=True)),
+        Column("laboratory_to", DateTime(timezone=True)),
     ]

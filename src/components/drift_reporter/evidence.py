@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from src.components.adaptation.replay import State
+
 
 @dataclass(frozen=True)
 class Period:
@@ -67,12 +69,14 @@ class LaboratoryEvidence:
         expected: errors on phases that the models had not seen in training.
         newest: when the last laboratory value arrived; None before the first.
         unmatched: number of laboratory values whose phase is not in the ledger.
+        adaptation: how they correct predictions at the end of the period; None if it is off.
     """
 
     recent: pd.DataFrame
     expected: pd.DataFrame
     newest: pd.Timestamp | None = None
     unmatched: int = 0
+    adaptation: State | None = None
 
 
 @dataclass(frozen=True)

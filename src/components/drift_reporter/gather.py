@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
-import numpy as np
 import pandas as pd
-from sqlalchemy import Connection, Engine, Select, case, exists, func, select
+from sqlalchemy import Connection, Engine, case, exists, func, select
 
+from src.components.adaptation import known
+from src.components.adaptation.replay import State
 from src.components.database.schema import require_fit
-from src.components.database.tables import (
-    names_phase,
-    newest_predictions,
-    newest_values,
-    read_rows,
-    tables,
-)
+from src.components.database.tables import newest_predictions, tables
 from src.components.drift_reporter import performance
 from src.components.drift_reporter.evidence import (
     Earlier,
@@ -27,18 +21,15 @@ from src.components.drift_reporter.evidence import (
 )
 from src.components.drift_reporter.log import MonitoringLog
 from src.components.drift_reporter.precedents import ACCEPTED_ALARM
+from src.components.ingestion.analysed import BEGINNING, analysed, ledger_rows, possible
 from src.components.predictor.bundle import Bundle
 from src.components.predictor.flags import Flag, has_flag
 from src.components.predictor.judgement import Judgement
 from src.components.predictor.scoring import Served
-from src.components.transformation import censoring
 from src.errors import DataError
 from src.soft_sensor import FARTHEST_STAMP, Sensor, SoftSensor
 
 logger = logging.getLogger(__name__)
-
-BEGINNING = pd.Timestamp(0, tz="UTC")  # nothing was archived or loaded before
-ROUNDING = 1e-6  # of a sensor's range
 
 
 def archived(engine: Engine, spec: SoftSensor, period: Period) -> pd.DataFrame:
@@ -79,6 +70,9 @@ def gather(log: MonitoringLog, period: Period, month: pd.DataFrame, model: Serve
         )
     month = month[sound].reset_index(drop=True)
     earlier = log.earlier(period, model.version)
+    adaptation = None
+    if spec.adaptation != "off":
+        adaptation = known.state(log.engine, model, spec, period.until)
     with log.engine.connect() as connection:
         return Evidence(
             period=period,
@@ -86,7 +80,7 @@ def gather(log: MonitoringLog, period: Period, month: pd.DataFrame, model: Serve
             month=month.drop(columns=spec.target_names).join(bundle.values(month, spec)),
             reference=_reference(connection, spec, bundle, earlier),
             past=_past(connection, spec, period),
-            laboratory=_laboratory(connection, spec, bundle, period),
+            laboratory=_laboratory(connection, spec, bundle, period, adaptation),
             earlier=earlier,
             left_out=left_out,
         )
@@ -98,30 +92,7 @@ def _archived(connection: Connection, spec: SoftSensor, period: Period) -> pd.Da
     query = newest_predictions(ledger, spec).where(
         ledger.c.predicted_at > since, ledger.c.predicted_at <= period.until
     )
-    return _ledger_rows(connection, query)
-
-
-def _ledger_rows(connection: Connection, query: Select[Any]) -> pd.DataFrame:
-    """Rows of the ledger, with NaN for an impossible time stamp."""
-    rows = read_rows(connection, query)
-    stamp = rows["last_timestamp"]
-    near = (stamp - pd.Timestamp.now("UTC").timestamp()).abs() <= FARTHEST_STAMP
-    return rows.assign(last_timestamp=stamp.where(near)).astype({"n_samples": "float64"})
-
-
-def possible(rows: pd.DataFrame, spec: SoftSensor) -> pd.Series:
-    """Which rows have features that readings within the sensors' ranges can have, or none.
-
-    Others were not computed by this params file, or another writer has left them.
-    """
-    found = pd.Series(True, index=rows.index)
-    for sensor in spec.sensors:
-        width = sensor.high - sensor.low
-        for feature in spec.features_of(sensor):
-            low, high = (0.0, width) if feature == sensor.spread else (sensor.low, sensor.high)
-            values, margin = rows[feature], ROUNDING * width
-            found &= values.between(low - margin, high + margin) | values.isna()
-    return found
+    return ledger_rows(connection, query)
 
 
 def _past(connection: Connection, spec: SoftSensor, period: Period) -> Past:
@@ -192,7 +163,11 @@ def extremes(table: pd.DataFrame, features: list[str], spec: SoftSensor) -> pd.S
 
 
 def _laboratory(
-    connection: Connection, spec: SoftSensor, bundle: Bundle, period: Period
+    connection: Connection,
+    spec: SoftSensor,
+    bundle: Bundle,
+    period: Period,
+    adaptation: State | None,
 ) -> LaboratoryEvidence:
     phases = analysed(connection, spec, period.until)
     fresh = performance.fresh_values(phases, bundle, period.since, spec)
@@ -205,38 +180,8 @@ def _laboratory(
         expected=performance.expected_errors(bundle, spec),
         newest=newest,
         unmatched=unmatched,
+        adaptation=adaptation,
     )
-
-
-def analysed(connection: Connection, spec: SoftSensor, until: pd.Timestamp) -> pd.DataFrame:
-    """Archived phases with laboratory values, as both were known at `until`.
-
-    Returns:
-        The ledger's columns of the newest prediction, laboratory values as `Target.measured`
-        and `Target.censored`, and `loaded_at`, the arrival of the first value of the phase;
-        oldest first.
-    """
-    keys = spec.columns.keys
-    ledger, laboratory = tables(spec).archived, tables(spec).laboratory
-    predictions = newest_predictions(ledger, spec).where(ledger.c.predicted_at <= until)
-    values = read_rows(connection, newest_values(laboratory, spec, until))
-    # As another writer may leave them; `impress load` refuses or leaves out such values.
-    targets = values[spec.target_names].replace([np.inf, -np.inf], np.nan)
-    if spec.laboratory.missing_below is not None:
-        targets = targets.mask(targets < spec.laboratory.missing_below)
-    values[spec.target_names] = targets
-    phase = [laboratory.c[key] for key in keys]
-    loaded_at = laboratory.c.loaded_at
-    arrival = select(*phase, func.min(loaded_at).label("loaded_at")).group_by(*phase)
-    arrival = arrival.where(loaded_at.between(BEGINNING, until), names_phase(laboratory, spec))
-    measured = censoring.means(values, spec).rename(
-        columns={target.name: target.measured for target in spec.targets}
-    )
-    table = _ledger_rows(connection, predictions)
-    table = table[possible(table, spec)].merge(measured, on=keys)
-    table = table.merge(read_rows(connection, arrival), on=keys)
-    # The copy puts columns that came from several tables into one block of memory.
-    return table.sort_values("loaded_at", kind="stable", ignore_index=True).copy()
 
 
 def arrivals(

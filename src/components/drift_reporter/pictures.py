@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from io import BytesIO
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from src.components.adaptation.replay import DATE, ERROR, PHASE, SHIFT, TARGET, State
 from src.components.drift_reporter.evidence import Evidence
 from src.components.drift_reporter.indicators import SENSOR_INDICATORS
 from src.components.drift_reporter.kinds import Kind
@@ -19,10 +22,14 @@ from src.language import Language, headed
 from src.soft_sensor import Sensor, SoftSensor
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter
 
+WIDTH, DPI = 7.2, 120  # in, and pixels of each: a mail shows two thirds of them
+COLOURS_KEPT = 32
 SHOWN = 2  # sensors at fault that get a picture of their month
 MARKERS = {Status.ALARM: "X", Status.WATCH: "D", Status.NO_DRIFT: "o"}
+CONTROL_LIMIT = 3.0  # SD, of a Shewhart chart
 QUANTILES = {0.05: ":", 0.5: "-", 0.95: ":"}  # of the reference, and their line styles
 
 
@@ -50,7 +57,38 @@ def draw(verdict: Verdict, evidence: Evidence, spec: SoftSensor, folder: Path) -
             "Shift of each sensor in the last reports: circle no drift, diamond watch, cross alarm; "
             "the horizontal lines mark the smallest shift that counts"
         )
+    adaptation = evidence.laboratory.adaptation
+    if adaptation is not None and len(adaptation.steps):
+        file = folder / "adaptation.png"
+        draw_adaptation(adaptation, spec, file)
+        pictures[file] = say(
+            "Laboratory minus model alone, in SD of the usual error: median of each day (points), "
+            "and the bias that corrects predictions (line); the horizontal lines mark 3 SD"
+        )
     return pictures
+
+
+def draw_adaptation(state: State, spec: SoftSensor, file: Path) -> None:
+    """Draw one control chart for each target and phase: errors by day, and the bias."""
+    from matplotlib.figure import Figure
+
+    rows, columns = len(spec.targets), len(spec.phases)
+    figure = Figure(figsize=(WIDTH, 1.5 * rows + 0.6), layout="constrained")
+    axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    for row, column in product(range(rows), range(columns)):
+        axis, phase, target = axes[row][column], spec.phases[column], spec.targets[row]
+        of_phase = state.steps[state.steps[PHASE] == phase.value]
+        steps = of_phase[of_phase[TARGET] == target.name]
+        axis.plot(steps[DATE], steps[ERROR], ".", color=GREY, ms=4)
+        axis.step(steps[DATE], steps[SHIFT], where="post", color=BLUE, lw=1.5)
+        for limit in (-CONTROL_LIMIT, 0.0, CONTROL_LIMIT):
+            axis.axhline(limit, color=GREY, lw=0.5)
+        if row == 0:
+            axis.set_title(phase.name, fontsize="medium")
+        if column == 0:
+            axis.set_ylabel(f"{target.title}\n[SD]")
+    figure.autofmt_xdate()
+    figure.savefig(file, dpi=100)
 
 
 def draw_history(history: pd.DataFrame, spec: SoftSensor, file: Path) -> None:
@@ -63,7 +101,7 @@ def draw_history(history: pd.DataFrame, spec: SoftSensor, file: Path) -> None:
 
     language = Language(spec.language)
     drifts = history[history["kind"] == Kind.DRIFT]
-    figure = Figure(figsize=(9, 1.5 * len(spec.sensors) + 0.6), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 1.2 * len(spec.sensors) + 0.6), layout="constrained")
     axes = np.atleast_1d(figure.subplots(len(spec.sensors), 1, sharex=True))
     for axis, sensor in zip(axes, spec.sensors):
         own = drifts[drifts["part"] == sensor.name]
@@ -83,7 +121,7 @@ def draw_history(history: pd.DataFrame, spec: SoftSensor, file: Path) -> None:
         axis.yaxis.set_major_formatter(_numbers(language))
     axes[0].legend(ncols=3, fontsize="small", loc="upper left")
     figure.autofmt_xdate()
-    figure.savefig(file, dpi=100)
+    _save(figure, file)
 
 
 def draw_month(
@@ -101,7 +139,7 @@ def draw_month(
     from matplotlib.figure import Figure
 
     language, phase_column = Language(spec.language), spec.columns.phase
-    figure = Figure(figsize=(9, 3), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 2.6), layout="constrained")
     axes = np.atleast_1d(figure.subplots(1, len(spec.phases)))
     for axis, phase in zip(axes, spec.phases):
         dated = evidence.month.dropna(subset="last_timestamp")
@@ -117,7 +155,16 @@ def draw_month(
         axis.yaxis.set_major_formatter(_numbers(language))
     axes[0].set_ylabel(headed(sensor.title, sensor.unit))
     figure.autofmt_xdate()
-    figure.savefig(file, dpi=100)
+    _save(figure, file)
+
+
+def _save(figure: Figure, file: Path) -> None:
+    """Write a PNG of few colours, a quarter of the size: pictures travel in mails."""
+    from PIL import Image
+
+    drawn = BytesIO()
+    figure.savefig(drawn, dpi=DPI)
+    Image.open(drawn).convert("RGB").quantize(COLOURS_KEPT).save(file, "PNG", optimize=True)
 
 
 def _numbers(language: Language) -> FuncFormatter:

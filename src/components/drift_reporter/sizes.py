@@ -58,19 +58,18 @@ def sizes(  # pylint: disable=too-many-arguments
         usual = reference[reference[spec.columns.phase] == phase.value]
         level = own[sensor.level].to_numpy(dtype=float)
         expected = _expected(sensor, peers, own, usual)
-        off = level - expected
-        if np.isfinite(off).sum() < LEAST:
+        known = np.isfinite(level - expected)
+        if known.sum() < LEAST:
             continue
-        share = float(np.nanmedian(off[expected > 0] / expected[expected > 0]))
-        found.append(
-            Size(phase, float(np.nanmedian(off)), share if _has_a_zero(sensor) else float("nan"))
-        )
+        off, expected = (level - expected)[known], expected[known]
+        share = float(np.median(off / expected)) if _has_a_zero(sensor, expected) else np.nan
+        found.append(Size(phase, float(np.median(off)), share))
     return found
 
 
-def _has_a_zero(sensor: Sensor) -> bool:
+def _has_a_zero(sensor: Sensor, expected: Array) -> bool:
     """Whether a share of a reading means anything: not of pH, nor of degrees Celsius."""
-    return sensor.low >= 0 and sensor.unit not in ("1", "degC", "°C", "C")
+    return sensor.unit not in ("1", "degC", "°C", "C") and bool((expected > 0).all())
 
 
 def _expected(
@@ -83,7 +82,8 @@ def _expected(
         return np.full(len(rows), np.nan)
     if not peers or known.sum() < ROWS_A_SLOPE * (len(peers) + 1):
         return np.full(len(rows), np.nanmedian(usual[sensor.level]))
-    medians = [np.nanmedian(_scaled(peer, usual)[known]) for peer in peers]
+    peers = [peer for peer in peers if np.isfinite(_scaled(peer, usual)[known]).any()]
+    medians = [float(np.nanmedian(_scaled(peer, usual)[known])) for peer in peers]
     design = _design(peers, usual, medians)
     line = np.linalg.lstsq(design[known], level[known], rcond=None)[0]
     expected = _design(peers, rows, medians) @ line
@@ -98,11 +98,11 @@ def _design(peers: Sequence[Sensor], rows: pd.DataFrame, medians: Sequence[float
     columns = [np.ones(len(rows))]
     for peer, median in zip(peers, medians):
         level = _scaled(peer, rows)
-        columns.append(np.where(np.isfinite(level), level, np.nan_to_num(median)))
+        columns.append(np.where(np.isfinite(level), level, median))
     return np.column_stack(columns)
 
 
 def _scaled(sensor: Sensor, rows: pd.DataFrame) -> Array:
     """Levels on the scale of the sensor, (rows,)."""
-    level = rows[sensor.level].to_numpy(dtype=float)
+    level = rows[sensor.level].clip(lower=sensor.low).to_numpy(dtype=float)
     return np.asarray(np.log1p(level) if sensor.scale == "log" else level)

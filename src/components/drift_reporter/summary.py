@@ -151,10 +151,10 @@ def month_of(evidence: Evidence, spec: SoftSensor) -> str:
 def about(evidence: Evidence, spec: SoftSensor) -> list[str]:
     """Which water was compared with what."""
     language, ends = Language(spec.language), water(evidence)
-    dates = language.say("Water of unknown dates.")
+    dates = language.say("Phases of unknown dates.")
     if len(ends):
         dates = language.say(
-            "Water from {first} to {last}.",
+            "Phases from {first} to {last}.",
             first=language.day(ends.iloc[0]),
             last=language.day(ends.iloc[-1]),
         )

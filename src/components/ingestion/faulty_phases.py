@@ -14,7 +14,9 @@ PIPELINE = "monitor"
 REPORTS = 120  # newest ones that are looked at
 
 
-def is_faulty(ledger: pd.DataFrame, engine: Engine, spec: SoftSensor) -> pd.Series:
+def is_faulty(
+    ledger: pd.DataFrame, engine: Engine, spec: SoftSensor, known_at: pd.Timestamp | None = None
+) -> pd.Series:
     """Which phases were recorded while a sensor was at fault.
 
     That is from the beginning of the fault, or of the period of the report that named it, until the
@@ -23,9 +25,12 @@ def is_faulty(ledger: pd.DataFrame, engine: Engine, spec: SoftSensor) -> pd.Seri
 
     Args:
         ledger: rows with predicted_at and last_timestamp.
+        known_at: only what reports had found until then.
     """
     faulty = pd.Series(False, index=ledger.index)
     runs = Journal(engine, spec).newest(PIPELINE, REPORTS)
+    if known_at is not None:
+        runs = [run for run in runs if run["ended_at"] and run["ended_at"] <= known_at]
     reports = [run["details"] for run in runs if run["details"].get("asked_for") is False]
     for place, report in enumerate(reports):
         if report.get("accepted_at") or not report.get("sensors"):

@@ -14,15 +14,13 @@ from sqlalchemy import Engine
 from src.components.database.tables import newest_predictions, read_rows, tables
 from src.components.ingestion import data_set
 from src.components.ingestion.faulty_phases import is_faulty
-from src.components.predictor.flags import Flag, has_flag
+from src.components.predictor.flags import DOUBTFUL, has_flag
 from src.components.transformation.features import feature_definition
 from src.components.transformation.training_table import laboratory_targets
 from src.files import write_whole
 from src.soft_sensor import SoftSensor
 
 logger = logging.getLogger(__name__)
-
-DOUBTFUL = (Flag.FEW_SAMPLES, Flag.CLOCK_JUMP)  # phases with such features are not trained on
 
 
 def collect(

@@ -11,7 +11,7 @@ from statistics import median
 from markupsafe import Markup
 
 from src.components.page.marks import KINDS, Dot, Limit, Picture, plot, short_date
-from src.components.page.results import Result, counted, read_results
+from src.components.page.results import Result, counted, ended, read_results, thinned
 from src.components.page.source import Source
 from src.components.predictor.judgement import Judgement
 from src.language import Language
@@ -116,34 +116,12 @@ def _curves(dated: Sequence[Result], source: Source) -> list[Curve]:
     return curves
 
 
-def thinned(results: Sequence[Result], place: int, slices: int) -> list[Result]:
-    """Few of many results: in each slice of time the lowest, the middle and the highest value.
-
-    Args:
-        results: in the order of time.
-        place: of the target.
-    """
-    if len(results) <= 3 * slices:
-        return list(results)
-    kept = list[Result]()
-    for number in range(slices):
-        own = results[number * len(results) // slices : (number + 1) * len(results) // slices]
-        ordered = sorted(own, key=lambda result: result.estimates[place].value)
-        chosen = {0, len(ordered) // 2, len(ordered) - 1}
-        kept += sorted((ordered[n] for n in chosen), key=_ended)
-    return kept
-
-
-def _ended(result: Result) -> float:
-    return result.ended.timestamp() if result.ended else math.nan
-
-
 def _picture(
     shown: Sequence[Result], place: int, target: Target, phase: Phase, source: Source
 ) -> Picture:
     dots = []
     for result in shown:
-        estimate, when = result.estimates[place], _ended(result)
+        estimate, when = result.estimates[place], ended(result)
         ends = estimate.lower, estimate.upper
         dots.append(Dot(when, estimate.value, *ends, kind=KINDS[result.verdict]))
         dots.append(Dot(when, estimate.measured, kind="k"))
@@ -155,7 +133,7 @@ def _picture(
         dots=dots,
         limits=limits(target, phase),
         marks=_changes(shown, source.language),
-        places=time_labels(_ended(shown[0]), _ended(shown[-1]), source.language),
+        places=time_labels(ended(shown[0]), ended(shown[-1]), source.language),
         log=target.scale == "log",
     )
 
@@ -173,7 +151,7 @@ def _changes(shown: Sequence[Result], language: Language) -> list[tuple[float, s
     for result in shown:
         if result.version != last:
             label = language.say("model {version}", version=result.version)
-            changes.append((_ended(result), label))
+            changes.append((ended(result), label))
             last = result.version
     return changes
 

@@ -45,7 +45,7 @@ class Limit:
 
 
 @dataclass(frozen=True)
-class Picture:
+class Picture:  # pylint: disable=too-many-instance-attributes  # a plot has as many parts
     """What a plot shows.
 
     Attributes:
@@ -216,7 +216,7 @@ def _dots(dots: Iterable[Dot], horizontal: Axis, vertical: Axis) -> list[str]:
 def gauge(  # pylint: disable=too-many-arguments  # each is a part of the picture
     low: float,
     high: float,
-    bar: tuple[float, float],
+    ends: tuple[float, float],
     *,
     value: float | None = None,
     mark: float | None = None,
@@ -227,12 +227,12 @@ def gauge(  # pylint: disable=too-many-arguments  # each is a part of the pictur
 
     It stands beside its numbers, so it says nothing to a reader who does not see it.
     """
-    if not all(map(math.isfinite, (low, high, *bar))) or low >= high:
+    if not all(map(math.isfinite, (low, high, *ends))) or low >= high:
         return Markup("")
     axis, middle = Axis(low, high, 4, GAUGE - 4, log), LINE / 2
     parts = [f'<path class="a" d="M4 {_n(middle)}H{GAUGE - 4}"/>']
     parts.append(
-        f'<path class="o o{kind}" d="M{_n(axis(bar[0]))} {_n(middle)}H{_n(axis(bar[1]))}"/>'
+        f'<path class="o o{kind}" d="M{_n(axis(ends[0]))} {_n(middle)}H{_n(axis(ends[1]))}"/>'
     )
     if mark is not None:
         parts.append(f'<path class="l" d="M{_n(axis(mark))} 0V{LINE}"/>')

@@ -15,7 +15,7 @@ from sqlalchemy import select
 from src.components.database.tables import names_phase, newest_values, read_rows, tables
 from src.components.page.history import time_labels
 from src.components.page.marks import Picture, plot
-from src.components.page.results import Result, as_results, page_name
+from src.components.page.results import Result, as_results, moment, page_name
 from src.components.page.source import Source
 from src.components.page.trace import (
     TIME,
@@ -81,7 +81,7 @@ class Detail:  # pylint: disable=too-many-instance-attributes  # all that its pa
     moved: pd.DataFrame | None
     features: tuple[Features, ...]
     curves: tuple[Curve, ...]
-    moments: tuple[datetime, ...]
+    moments: tuple[datetime | None, ...]
     bundle: Bundle | None
 
 
@@ -99,8 +99,8 @@ class _Answers:
     reasons: VerdictReasons
 
     def _place(self, prediction: Prediction) -> int:
-        spec = self.reasons.spec
-        return int(self.keys.get_loc(tuple(prediction.values[key] for key in spec.columns.keys)))
+        keys = self.reasons.spec.columns.keys
+        return self.keys.tolist().index(tuple(prediction.values[key] for key in keys))
 
     def why(self, prediction: Prediction) -> tuple[str, ...]:
         """Why a phase has its verdict."""
@@ -163,7 +163,7 @@ class Reader:
         return _Answers(
             keys=pd.MultiIndex.from_frame(rows[spec.columns.keys]),
             votes=bundle.member_votes(rows, spec),
-            estimated=bundle.estimate(rows, spec),
+            estimated=bundle.estimate_recorded(rows, spec),
             reasons=VerdictReasons(bundle, spec, self.source.language),
         )
 
@@ -173,7 +173,7 @@ class Reader:
         source, spec = self.source, self.source.spec
         (result,) = as_results(prediction.row, self._measured(prediction), spec)
         bundle = answers.reasons.bundle if answers else None
-        moments = pd.to_datetime(rows[TIME], unit="s", utc=True)
+        moments = [moment(time) for time in rows[TIME]]
         shown = (
             [round(n * (len(rows) - 1) / (LINES - 1)) for n in range(LINES)] if len(rows) else []
         )
@@ -187,7 +187,7 @@ class Reader:
             moved=_moved(bundle, prediction, source) if bundle and self.explain else None,
             features=_features(bundle, prediction, source),
             curves=tuple(_curves(rows, shown, source)),
-            moments=tuple(moments.iloc[n].to_pydatetime() for n in shown),
+            moments=tuple(moments[n] for n in shown),
             bundle=bundle,
         )
 

@@ -6,9 +6,12 @@ import logging
 import os
 import shutil
 from collections.abc import Iterable
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from uuid import uuid4
 
+from src.components.page.reports import newest_report
 from src.components.page.site import INDEX, all_pages
 from src.components.page.source import Source
 from src.errors import DataError
@@ -25,7 +28,8 @@ Page = tuple[str, bytes]  # name and content
 def publish(source: Source, target: str) -> int:
     """Write the site; returns the number of its pages.
 
-    A folder is replaced as a whole: a reader sees the old site or the new one. On S3 the pages are
+    A folder is replaced as a whole, but for the reports on drift that are in it: a reader sees the
+    old site or the new one. On S3 the pages are
     replaced one by one, the index last; pages that the new site lacks stay there.
 
     Args:
@@ -34,10 +38,34 @@ def publish(source: Source, target: str) -> int:
     Raises:
         DataError: when the folder holds something other than a site.
     """
-    pages = ((name, html.encode()) for name, html in all_pages(source))
-    count = _to_s3(pages, target) if target.startswith(S3) else _to_folder(pages, Path(target))
+    on_s3 = target.startswith(S3)
+    reports = _newest_report(source)
+    there = set() if on_s3 else {file.name for file in _reports_in(Path(target))}
+    linked = replace(source, report_pages=frozenset({*reports, *there}))
+    pages = ((name, html.encode()) for name, html in all_pages(linked))
+    if on_s3:
+        count = _to_s3(chain(pages, reports.items()), target)
+    else:
+        count = _to_folder(chain(pages, reports.items()), Path(target))
     logger.info("%d pages are in %s", count, target)
     return count
+
+
+def _newest_report(source: Source) -> dict[str, bytes]:
+    """The page of the newest report on drift, if it was written on this machine."""
+    report = None if source.unusable else newest_report(source)
+    if report is None or not report.page:
+        return {}
+    file = Path(report.page).resolve()
+    # The address comes from the database: no other file of this machine may be published.
+    if not file.is_relative_to(source.settings.artifacts / "reports") or not file.is_file():
+        return {}
+    return {report.name: file.read_bytes()}
+
+
+def _reports_in(folder: Path) -> list[Path]:
+    """Pages of reports in a site."""
+    return sorted(folder.glob("report-*.html")) if _is_site(folder) else []
 
 
 def _to_folder(pages: Iterable[Page], folder: Path) -> int:
@@ -51,6 +79,8 @@ def _to_folder(pages: Iterable[Page], folder: Path) -> int:
     fresh.mkdir()
     try:
         write_whole(fresh / MARKER, b"")
+        for report in _reports_in(folder):
+            shutil.copy(report, fresh)
         count = sum(_write(fresh, page) for page in pages)
         _exchange(folder, fresh, old)
     finally:

@@ -46,6 +46,11 @@ class Report:
     page: str
 
     @property
+    def name(self) -> str:
+        """Name of its page beside the pages."""
+        return f"report-{self.run_id}.html"
+
+    @property
     def healthy(self) -> bool:
         """Whether nothing was found, or a person says that all is well."""
         return self.accepted or self.status == Status.NO_DRIFT

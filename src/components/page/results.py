@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -119,8 +119,15 @@ def _result(
     values = measured.get(keys, {})
     estimates = []
     for target in spec.targets:
-        numbers = (float(row[name]) for name in (target.name, target.lower, target.upper))
-        estimates.append(Estimate(target, *numbers, values.get(target.name, math.nan)))
+        estimates.append(
+            Estimate(
+                target,
+                value=float(row[target.name]),
+                lower=float(row[target.lower]),
+                upper=float(row[target.upper]),
+                measured=values.get(target.name, math.nan),
+            )
+        )
     return Result(
         experiment=keys[0],
         phase=spec.phase(keys[1]),
@@ -148,3 +155,26 @@ def counted(results: Iterable[Result]) -> dict[Judgement, int]:
     """How many phases have each verdict."""
     counts = Counter(result.verdict for result in results)
     return {verdict: counts[verdict] for verdict in Judgement}
+
+
+def thinned(results: Sequence[Result], place: int, slices: int) -> list[Result]:
+    """Few of many results: in each slice of time the lowest, the middle and the highest value.
+
+    Args:
+        results: in the order of time.
+        place: of the target.
+    """
+    if len(results) <= 3 * slices:
+        return list(results)
+    kept = list[Result]()
+    for number in range(slices):
+        own = results[number * len(results) // slices : (number + 1) * len(results) // slices]
+        ordered = sorted(own, key=lambda result: result.estimates[place].value)
+        chosen = {0, len(ordered) // 2, len(ordered) - 1}
+        kept += sorted((ordered[n] for n in chosen), key=ended)
+    return kept
+
+
+def ended(result: Result) -> float:
+    """When a phase ended (Unix seconds); NaN for a time that is none."""
+    return result.ended.timestamp() if result.ended else math.nan

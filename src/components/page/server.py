@@ -1,4 +1,4 @@
-"""The pages live from the database, for this machine's browser: read only, on loopback, no login."""
+"""The pages live from the database, for this machine's browser: read only, loopback, no login."""
 
 from __future__ import annotations
 

@@ -56,7 +56,9 @@ def render(name: str, source: Source) -> str:
     """
     steps = first_steps(name, source)
     template, read = _PAGES[name]
-    return _html(template, name, source, first=steps, **({} if steps else read(source)))
+    if steps:
+        return _html("first", name, source, steps=steps)
+    return _html(template, name, source, **read(source))
 
 
 def render_phase(detail: Detail, source: Source) -> str:
@@ -66,7 +68,6 @@ def render_phase(detail: Detail, source: Source) -> str:
         "phase",
         detail.result.page,
         source,
-        first=[],
         detail=detail,
         values=values,
         purged=None if pd.isna(values["purged_at"]) else values["purged_at"],
@@ -180,7 +181,7 @@ def _sensors(source: Source) -> Values:
         "about": about_sensors(source.language),
         "outcomes": outcomes(source.language),
         "titles": [source.spec.sensor(name).title for name in newest.sensors],
-        "report_link": "",
+        "report_link": newest.name if newest.name in source.report_pages else "",
     }
 
 

@@ -30,12 +30,14 @@ class Source:
     Attributes:
         engine: as `connection.connect` gives it with `read_only`.
         dataset: data set folder, whose laboratory file names what is analysed.
+        report_pages: names of the reports on drift that lie beside the pages.
     """
 
     engine: Engine
     settings: Settings
     spec: SoftSensor
     dataset: Path = Path("Dataset")
+    report_pages: frozenset[str] = frozenset()
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @cached_property
@@ -87,7 +89,7 @@ class Source:
     @property
     def registry_answers(self) -> bool:
         """Whether a lack of a model is not the registry's fault."""
-        return isinstance(self.fetched, Served) or isinstance(self.fetched, NoModel)
+        return isinstance(self.fetched, (Served, NoModel))
 
     @cached_property
     def unusable(self) -> str:

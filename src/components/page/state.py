@@ -53,7 +53,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Installation:
+class Installation:  # pylint: disable=too-many-instance-attributes  # all that its page shows
     """What the page of the state shows.
 
     Attributes:

@@ -139,7 +139,7 @@ def read_week(source: Source) -> Week:
         samples=None if end is None else _samples(source, end - DAYS * DAY),
         report=newest_report(source),
         record=record,
-        promised=model and _promised(model.bundle.reference, spec),
+        promised=_promised(model.bundle.reference, spec) if model else None,
         cached=bool(model and model.cached),
         waiting=waiting,
         rejected=rejected,

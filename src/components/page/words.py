@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime, timedelta
 
 from src.components.page.marks import KINDS, Dot, Limit, Picture, day_labels, plot, short_date
+from src.components.page.results import thinned
 from src.components.page.source import Source
 from src.components.page.week import DAYS, Week
 from src.components.predictor.judgement import Judgement
@@ -14,6 +15,8 @@ from src.soft_sensor import Target
 
 BELIEVED, DOUBTED, OPEN = "c", "n", "u"  # signs before a sentence
 OLD = timedelta(days=DAYS + 3)  # without a new phase for so long, something is wrong
+
+DRAWN = 40  # slices of a week, of which three results each are drawn
 
 Sentence = tuple[str, str]  # sign, words
 
@@ -124,7 +127,7 @@ def week_plots(week: Week, source: Source) -> list[tuple[Target, str]]:
 
 def _week_picture(place: int, target: Target, week: Week, source: Source) -> Picture:
     dots, places = [], []
-    for number, result in enumerate(week.results):
+    for number, result in enumerate(thinned(week.results, place, DRAWN)):
         estimate = result.estimates[place]
         ends = estimate.lower, estimate.upper
         dots.append(Dot(number, estimate.value, *ends, kind=KINDS[result.verdict]))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from src.components.predictor import flags
+from src.components.predictor.correction import Correction, recorded_in
 from src.components.predictor.ensemble import (
     Array,
     Models,
@@ -64,6 +65,18 @@ class Origin:  # pylint: disable=too-many-instance-attributes  # the facts of a 
     mlflow_run: str = ""
 
 
+class FoldPredictions(NamedTuple):
+    """What the models of each fold predict: rows by targets, on the working scale."""
+
+    centres: list[pd.DataFrame]
+    spreads: list[pd.DataFrame]
+
+    def of(self, rows: pd.Index) -> FoldPredictions:
+        """Those of some rows."""
+        centres, spreads = ([fold.loc[rows] for fold in folds] for folds in self)
+        return FoldPredictions(centres, spreads)
+
+
 @dataclass(frozen=True)
 class Bundle:  # pylint: disable=too-many-instance-attributes  # all that a prediction needs
     """A trained soft sensor.
@@ -88,20 +101,24 @@ class Bundle:  # pylint: disable=too-many-instance-attributes  # all that a pred
     reference: pd.DataFrame
     origin: Origin
 
-    def predict(self, features: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:
+    def predict(
+        self, features: pd.DataFrame, spec: SoftSensor, correction: Correction | None = None
+    ) -> pd.DataFrame:
         """Predict phases with intervals, flags and verdict.
 
         Args:
             features: what `features_query` gives, one row a phase; NaN where a sensor is missing.
+            correction: by recent laboratory values.
 
         Returns:
             A row a phase: targets, `Target.lower` and `Target.upper` in the targets' units, `flags`
-            (see `flags.joined`) and `verdict` (empty for phases that are not judged).
+            (see `flags.joined`) and `verdict` (empty for phases that are not judged); with a
+            correction also `Target.alone`.
 
         Raises:
             BundleRefused: when the bundle was trained for other features or targets.
         """
-        predicted = self.estimate(features, spec)
+        predicted = self.estimate(features, spec, correction)
         flagged = flags.quality_flags(features, self.reference, spec)
         verdict = verdicts(predicted, features[spec.columns.phase], self.reference, spec)
         open_verdict = flags.unreliable(flagged, spec) & (verdict != "")
@@ -110,20 +127,60 @@ class Bundle:  # pylint: disable=too-many-instance-attributes  # all that a pred
             verdict=verdict.mask(open_verdict, Judgement.UNCERTAIN),
         )
 
-    def estimate(self, features: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:
+    def estimate(
+        self, features: pd.DataFrame, spec: SoftSensor, correction: Correction | None = None
+    ) -> pd.DataFrame:
         """Targets with intervals, for rows of which only keys and features are known.
 
         The prediction is the mean over the folds; an interval always contains it. `Target.spread`
-        is the mean spread of the members, on the working scale.
+        is the mean spread of the members, on the working scale. A correction moves the predictions
+        of all folds and scales their spread; `Target.alone` is the prediction without it.
+
+        Raises:
+            BundleRefused: when the bundle was trained for other features or targets.
+        """
+        folds = self.fold_predictions(features, spec)
+        return self.combined(folds, features[spec.columns.phase], spec, correction)
+
+    def estimate_recorded(self, rows: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:
+        """The estimate of rows of the ledger, each with the correction it was predicted with.
+
+        Raises:
+            BundleRefused: when the bundle was trained for other features or targets.
+        """
+        folds, phase, parts = self.fold_predictions(rows, spec), rows[spec.columns.phase], []
+        for place in range(len(rows)):
+            row = rows.iloc[[place]]
+            own, correction = folds.of(row.index), recorded_in(row, spec)
+            parts.append(self.combined(own, phase[row.index], spec, correction))
+        return pd.concat(parts)
+
+    def fold_predictions(self, features: pd.DataFrame, spec: SoftSensor) -> FoldPredictions:
+        """What the models of each fold predict, from which `combined` makes an estimate.
 
         Raises:
             BundleRefused: when the bundle was trained for other features or targets.
         """
         self.check_contract(spec)
-        phase = features[spec.columns.phase]
         centres, spreads = self._fold_predictions(features, spec)
-        spreads = [floored(spread, self.floors, phase) for spread in spreads]
+        phase = features[spec.columns.phase]
+        return FoldPredictions(centres, [floored(each, self.floors, phase) for each in spreads])
+
+    def combined(
+        self,
+        folds: FoldPredictions,
+        phase: pd.Series,
+        spec: SoftSensor,
+        correction: Correction | None = None,
+    ) -> pd.DataFrame:
+        """See `estimate`."""
+        centres, spreads = folds
         predicted = self._mean_over_folds(centres, spec)
+        if correction is not None:
+            alone = predicted.set_axis([target.alone for target in spec.targets], axis=1)
+            predicted = correction.applied(predicted, phase, spec).join(alone)
+            centres = [centre + correction.bias_of(phase) for centre in centres]
+            spreads = [spread * correction.widening_of(phase) for spread in spreads]
         for target in spec.targets:
             centre = np.stack([fold[target.name].to_numpy() for fold in centres])
             spread = np.stack([fold[target.name].to_numpy() for fold in spreads])

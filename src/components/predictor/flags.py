@@ -40,6 +40,10 @@ class Flag(StrEnum):
         return f"{sensor.name}_{self}"
 
 
+# Nothing is learned from the features of phases with one of these.
+DOUBTFUL = (Flag.FEW_SAMPLES, Flag.CLOCK_JUMP)
+
+
 def quality_flags(
     features: pd.DataFrame, reference: pd.DataFrame, spec: SoftSensor
 ) -> pd.DataFrame:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from src.components.predictor.bundle import Bundle
+    from src.components.predictor.correction import Correction
 
 # Column of features: whether rows were stamped later than they arrived (bool or NULL).
 CLOCK_AHEAD = "impress_clock_ahead"
@@ -40,7 +41,8 @@ class Scored:
     Attributes:
         model_version: of the model that was asked.
         ledger: keys, n_samples, first_timestamp, last_timestamp, features, targets with their
-            intervals, verdict, flags and model_version, one row a phase.
+            intervals, verdict, flags and model_version, one row a phase; and the columns of
+            `Correction.recorded` if there is a correction.
         refused: keys and `reason` of the phases that have no sound prediction.
     """
 
@@ -49,12 +51,16 @@ class Scored:
     refused: pd.DataFrame
 
 
-def score(features: pd.DataFrame, model: Served, spec: SoftSensor) -> Scored:
+def score(
+    features: pd.DataFrame, model: Served, spec: SoftSensor, correction: Correction | None = None
+) -> Scored:
     """Predict phases, flag and judge them, and set apart those without a sound prediction.
 
     Args:
         features: what `features_query` gives, one row a phase; and CLOCK_AHEAD where it is
             known.
+        correction: by recent laboratory values; it counts with `adaptation: on`, and is otherwise
+            only recorded.
 
     Raises:
         BundleRefused: when the model was trained for other features or targets.
@@ -73,7 +79,10 @@ def score(features: pd.DataFrame, model: Served, spec: SoftSensor) -> Scored:
 
     from src.components.predictor.judgement import reject_reasons
 
-    predicted = model.bundle.predict(usable, spec)
+    applied = correction if spec.adaptation == "on" else None
+    predicted = model.bundle.predict(usable, spec, applied)
+    if correction is not None:
+        predicted = correction.recorded(predicted, usable[spec.columns.phase], spec)
     predicted = predicted.assign(flags=_with_origin_flags(predicted["flags"], usable, model))
     reasons = reject_reasons(predicted, spec)
     sound = reasons == ""

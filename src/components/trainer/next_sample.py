@@ -15,6 +15,7 @@ from src.components.database.schema import require_fit
 from src.components.database.tables import newest_predictions, read_rows, tables
 from src.components.ingestion import data_set
 from src.components.predictor.bundle import Bundle
+from src.components.predictor.correction import Correction
 from src.components.predictor.judgement import Judgement
 from src.components.trainer.verdict_gain import (
     CHANCE,
@@ -68,6 +69,7 @@ def worth_analysing(
     spec: SoftSensor,
     count: int,
     language: Language = ENGLISH,
+    correction: Correction | None = None,
 ) -> pd.DataFrame:
     """Rank experiments by the verdicts that their analysis could decide, see `verdict_gain`.
 
@@ -79,6 +81,7 @@ def worth_analysing(
 
     Args:
         predicted: newest predictions of phases that were not analysed yet, one row per phase.
+        correction: with which verdicts are made now.
 
     Returns:
         At most `count` rows, most worth first: experiment, VERDICTS, WIDTH, DISTANCE, WHY; the
@@ -87,7 +90,7 @@ def worth_analysing(
     rows = predicted.reset_index(drop=True)
     width = _widths(rows, spec)
     distance = _distances(rows, bundle, spec)
-    gain = verdict_gain(rows, bundle, spec)
+    gain = verdict_gain(rows, bundle, spec, correction)
     phases = pd.DataFrame({WIDTH: width.max(axis=1), DISTANCE: distance.max(axis=1)})
     phases[VERDICTS] = gain[GAIN].reindex(rows.index).fillna(0)
     phases[WHY] = [

@@ -10,6 +10,7 @@ import pandas as pd
 
 from src.components.predictor import risk
 from src.components.predictor.bundle import Bundle
+from src.components.predictor.correction import Correction
 from src.components.predictor.ensemble import Array
 from src.components.predictor.flags import has_flag, unreliable_codes
 from src.components.predictor.judgement import Judgement, verdicts
@@ -27,7 +28,9 @@ NEAREST = "nearest"  # the threshold of that chance which is nearest, and its ve
 VERDICT = "verdict"
 
 
-def verdict_gain(rows: pd.DataFrame, bundle: Bundle, spec: SoftSensor) -> pd.DataFrame:
+def verdict_gain(
+    rows: pd.DataFrame, bundle: Bundle, spec: SoftSensor, correction: Correction | None = None
+) -> pd.DataFrame:
     """What an analysis of each phase could move.
 
     A verdict that is uncertain counts 1 if it is about to be decided and 0 if it is half-way
@@ -36,6 +39,7 @@ def verdict_gain(rows: pd.DataFrame, bundle: Bundle, spec: SoftSensor) -> pd.Dat
 
     Args:
         rows: newest predictions: phase, features, flags and last_timestamp.
+        correction: with which verdicts are made now.
 
     Returns:
         GAIN, SIMILAR, CHANCE, NEAREST and VERDICT, for the phases whose verdict is open; the flags
@@ -45,7 +49,9 @@ def verdict_gain(rows: pd.DataFrame, bundle: Bundle, spec: SoftSensor) -> pd.Dat
     judged = rows[risk.judged(phase, spec) & ~_unreliable(rows["flags"], spec)]
     if judged.empty:
         return pd.DataFrame(columns=[GAIN, SIMILAR, CHANCE, NEAREST, VERDICT], dtype=float)
-    estimated = bundle.estimate(judged, spec).assign(**{spec.columns.phase: phase[judged.index]})
+    estimated = bundle.estimate(judged, spec, correction).assign(
+        **{spec.columns.phase: phase[judged.index]}
+    )
     verdict = verdicts(estimated, phase[judged.index], bundle.reference, spec)
     uncertain = judged[verdict == Judgement.UNCERTAIN].sort_values("last_timestamp").tail(NEWEST)
     near = _nearness(estimated.loc[uncertain.index], bundle.reference, spec)

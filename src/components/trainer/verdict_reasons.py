@@ -52,7 +52,7 @@ class VerdictReasons:
 
         Args:
             row: its row of the ledger, a frame of one row.
-            estimated: what `Bundle.estimate` gives for it, if that is known.
+            estimated: what `Bundle.estimate_recorded` gives for it, if that is known.
         """
         say, spec = self.language.say, self.spec
         codes = [code for code in unreliable_codes(spec) if has_flag(row["flags"], code).iloc[0]]
@@ -61,7 +61,7 @@ class VerdictReasons:
         phase = row[spec.columns.phase]
         if not risk.judged(phase, spec).iloc[0]:
             return [say("params.yaml no longer judges this phase")]
-        values = self.bundle.estimate(row, spec) if estimated is None else estimated
+        values = self.bundle.estimate_recorded(row, spec) if estimated is None else estimated
         values = values.assign(**{spec.columns.phase: phase})
         chances = risk.log_chances(values, self._law, spec)
         score = risk.scores(chances)

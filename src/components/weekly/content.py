@@ -178,7 +178,7 @@ def _keys(experiments: Sequence[int | str], source: Source) -> str:
     """Experiments one after the other; how many more where there are too many."""
     listed = ", ".join(str(experiment) for experiment in experiments[:KEYS])
     left = len(experiments) - KEYS
-    return listed + source.language.say(" and {n} more", n=left) if left > 0 else listed
+    return f"{listed} {source.language.say('and {n} more', n=left)}" if left > 0 else listed
 
 
 def days(week: Week, source: Source) -> list[tuple[str, list[Bar]]]:

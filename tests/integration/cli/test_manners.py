@@ -74,6 +74,12 @@ def test_other_programs_read_json(engine: Engine, small_dataset: Path) -> None:
     assert _json("models")["versions"][0]["number"] == "1"
     assert _json("rejected")[0]["reason"] == "unknown_phase"
     assert len(_json("next-sample", "--count", "2")) <= 2
+    washing, _ = _json("why", "2")
+    parts = sum(washing["contributions"]["oberflaechenspannung"].values())
+    assert parts == pytest.approx(washing["ledger"]["oberflaechenspannung"], rel=1e-3)
+    assert _json("monitor", "--dry-run")["status"] == "no drift"
+    assert _json("status")["reports"] == []
+    assert _json("monitor")["outcome"] == "no drift"
     checked = json.loads(CliRunner().invoke(main, ["check", "--json"]).stdout)
     assert {"subject", "grade", "words"} == set(checked[0])
 
@@ -96,6 +102,10 @@ def test_a_dry_run_changes_nothing(engine: Engine, small_dataset: Path) -> None:
     assert _json("predict", "--dry-run")["kept"] == loaded["online_data"]
     rescored = _json("predict", "--dry-run", "--rescore")
     assert rescored["due"] == loaded["online_data"]
+
+    predicted = _counts(engine)
+    assert "no drift" in _run("monitor", "--dry-run").stdout
+    assert _counts(engine) == predicted and not Path("artifacts/reports").exists()
 
 
 @pytest.mark.usefixtures("production")

@@ -53,8 +53,9 @@ NO_STARTTLS = {
 
 @pytest.fixture(autouse=True)
 def fixture_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three tries, but no long waits."""
+    """Three tries, but no long waits; and reports are attached."""
     monkeypatch.setattr(outbox, "WAITS", (0.01, 0.01))
+    monkeypatch.setenv("EMAIL_MAX_MB", "10")
 
 
 @pytest.fixture(name="serve")
@@ -192,6 +193,14 @@ def test_a_report_above_the_limit_is_left_out_with_a_note(
     assert text == ["pH verdächtig", ""]
     assert "6 MB" in note and str(large) in note
     assert "6 MB" in text_of(noted, "html") and "large &lt;1&gt;.html" in text_of(noted, "html")
+
+
+def test_a_report_is_not_attached_by_default(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("EMAIL_MAX_MB")
+    send(Letter("a key", "alarm", "pH verdächtig\n", "<p>pH", (), page))
+    (message,) = map(parse, in_outbox())
+    assert not list(message.iter_attachments())
+    assert "MB" not in text_of(message)
 
 
 def test_one_key_means_one_message_id() -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, Request
+from playwright.sync_api import Browser, Page, Request, ViewportSize
 
-PHONE = {"width": 390, "height": 844}
-DESK = {"width": 1280, "height": 900}
-A4 = {"width": 794, "height": 1123}  # at 96 pixels an inch
+PHONE: ViewportSize = {"width": 390, "height": 844}
+DESK: ViewportSize = {"width": 1280, "height": 900}
+A4: ViewportSize = {"width": 794, "height": 1123}  # at 96 pixels an inch
 SERIOUS = ("serious", "critical")
 KIBIBYTE = 1024
 

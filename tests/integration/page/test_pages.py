@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from playwright.sync_api import Browser
-from sqlalchemy import text
+from sqlalchemy import Engine, text
 
+from src.components.database.connection import connect
+from src.components.database.schema import initialise
+from src.components.page.publish import publish
 from src.components.page.results import page_name
 from src.components.page.site import INDEX, MENU, render
+from src.components.page.source import Source
 from src.settings import Settings
+from src.soft_sensor import SoftSensor, load_soft_sensor
+from tests.builders.months import WORDS_OF_A_LAUNDRY
+from tests.conftest import ROOT
 from tests.integration.page.browser import DESK, PHONE, examine, opened
 from tests.integration.page.conftest import source_of
+from tests.integration.workbench import Workbench
 
 
 @pytest.fixture(name="pictures")
 def fixture_pictures(request: pytest.FixtureRequest) -> Path:
     """A folder for screenshots, which stays after the test."""
-    folder = Path(tempfile.gettempdir()) / "impress-pages" / request.node.name
+    name: str = request.node.name
+    folder = Path(tempfile.gettempdir()) / "impress-pages" / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return folder
@@ -30,7 +42,7 @@ def fixture_pictures(request: pytest.FixtureRequest) -> Path:
 def test_every_page_of_a_laundry_can_be_read_by_everybody(
     site: Path, chromium: Browser, pictures: Path
 ) -> None:
-    files = sorted(site.glob("*.html"))
+    files = [file for file in sorted(site.glob("*.html")) if not file.name.startswith("report-")]
     phases = [file for file in files if file.name.startswith("phase-")]
     assert len(files) == len(MENU) + len(phases) and len(phases) > 20
     faults = []
@@ -90,6 +102,8 @@ def test_the_page_names_the_probe_to_check_and_says_how(site: Path, chromium: Br
     assert "calibrate" in card.inner_text()
     card.get_by_role("link").click()
     assert page.get_by_role("heading", level=1).inner_text() == "Check: conductivity"
+    report = page.get_by_role("link", name="the whole report").get_attribute("href")
+    assert report and "evidently" in (site / report).read_text(encoding="utf-8").lower()
     page.get_by_role("link", name="Week").click()
     experiment = page.locator("tbody a").first
     number = experiment.inner_text()
@@ -107,3 +121,45 @@ def test_the_keyboard_reaches_the_content_first(site: Path, chromium: Browser) -
         assert picture.get_attribute("aria-label")
     for table in page.locator("table").all():
         assert table.locator("caption").count() == 1
+
+
+def test_another_rig_has_pages_from_the_first_day_and_in_its_own_words(
+    engine: Engine, chromium: Browser, home: Path, pictures: Path
+) -> None:
+    rig = load_soft_sensor(ROOT / "examples" / "hydraulics" / "params.yaml")
+    bench = Workbench(engine, rig)
+    for table in ("online", "archived", "rejected", "laboratory"):
+        for prefix in ("", "test_"):
+            bench.execute(f"DROP TABLE {prefix}{table}_data CASCADE")
+    initialise(engine, rig)
+    with connect(Settings(), read_only=True) as reading:
+        publish(Source(reading, Settings(), rig), str(home / "empty"))
+        _write_cycles(engine, rig)
+        publish(Source(reading, Settings(), rig), str(home / "site"))
+    files = [*(home / "empty" / name for name in MENU), *(home / "site" / name for name in MENU)]
+    files.append(home / "site" / page_name(7, "cycle"))
+    faults = [fault for file in files for fault in examine(chromium, file, pictures)]
+    assert not faults, "\n".join(faults)
+    for file in (home / "site").glob("*.html"):
+        words = file.read_text(encoding="utf-8").lower()
+        assert not [word for word in WORDS_OF_A_LAUNDRY if re.search(rf"\b{word}\b", words)]
+    page = opened(chromium, (home / "site" / INDEX).as_uri(), viewport=DESK).page
+    assert page.get_by_role("heading", level=1).inner_text() == "40 results this week"
+    assert page.locator("tbody tr").count() == 40
+
+
+def _write_cycles(engine: Engine, rig: SoftSensor) -> None:
+    """Forty predictions of the last day."""
+    random = np.random.default_rng(0)
+    rows = pd.DataFrame({"experiment_id": np.arange(40), "phase": "cycle"})
+    for target in rig.targets:
+        value = random.uniform(target.low, target.high, len(rows))
+        rows[target.name] = value
+        rows[target.lower], rows[target.upper] = 0.9 * value, 1.1 * value
+    now = datetime.now(UTC)
+    rows["last_timestamp"] = now.timestamp() - 3600 * np.arange(40)[::-1] / 2
+    rows["first_timestamp"] = rows["last_timestamp"] - 60
+    rows = rows.assign(
+        verdict="", flags="", n_samples=60, model_version="1", run_id=1, predicted_at=now
+    )
+    rows.to_sql("archived_data", engine, if_exists="append", index=False)

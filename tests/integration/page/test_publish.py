@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import time
 import tracemalloc
 from html.parser import HTMLParser
@@ -85,15 +87,15 @@ def test_a_year_of_history_is_thinned_out_and_says_so(engine: Engine, source: So
     assert "model 2" in page
 
 
-@pytest.mark.parametrize("params", ["params.yaml", "examples/hydraulics/params.yaml"])
+@pytest.mark.parametrize("file", ["params.yaml", "examples/hydraulics/params.yaml"])
 @pytest.mark.parametrize("language", ["en", "de"])
 def test_an_empty_database_says_what_to_do_first(
-    params: str, language: str, engine: Engine, home: Path
+    file: str, language: str, engine: Engine, home: Path
 ) -> None:
-    content = (ROOT / params).read_text(encoding="utf-8").replace("language: en", "")
-    file = home / "other.yaml"
-    file.write_text(f"language: {language}\n{content}", encoding="utf-8")
-    spec = load_soft_sensor(file)
+    content = (ROOT / file).read_text(encoding="utf-8").replace("language: en", "")
+    params = home / "other.yaml"
+    params.write_text(f"language: {language}\n{content}", encoding="utf-8")
+    spec = load_soft_sensor(params)
     with engine.begin() as connection:
         for table in ("online", "archived", "rejected", "laboratory"):
             for prefix in ("", "test_"):
@@ -141,7 +143,7 @@ class _Unwell(Source):
     """An installation that fails while its pages are written."""
 
     @property
-    def model(self) -> None:  # type: ignore[override]
+    def model(self) -> None:
         """As when the disk is full, or the server goes away."""
         raise RuntimeError("no more pages")
 
@@ -185,6 +187,27 @@ def test_pages_need_a_role_that_can_read_and_no_more(
     reader = laundry.model_copy(update={"db_username": "reader"})
     with source_of(reader) as source:
         assert publish(source, str(home / "site")) > len(MENU)
+
+
+def test_a_report_is_published_only_if_it_is_one(
+    engine: Engine, source: Source, home: Path
+) -> None:
+    (home / "secret.txt").write_text("s3cret", encoding="utf-8")
+    report = home / "artifacts" / "reports" / "drift-1" / "report.html"
+    report.parent.mkdir(parents=True)
+    report.write_text("a report", encoding="utf-8")
+    statement = text("""
+        INSERT INTO runs (pipeline, started_at, ended_at, outcome, details)
+        VALUES ('monitor', now(), now(), 'no drift', jsonb_build_object(
+          'until', now(), 'report', CAST(:report AS text)))""")
+    for number, file in enumerate(
+        (report, home / "secret.txt", report.parent / "../../../secret.txt")
+    ):
+        with engine.begin() as connection:
+            connection.execute(statement, {"report": str(file)})
+        publish(source, str(home / "site"))
+        published = [page.read_text("utf-8") for page in (home / "site").glob("report-*.html")]
+        assert published == ["a report"], number
 
 
 def test_a_connection_for_pages_refuses_to_write(engine: Engine) -> None:
@@ -246,3 +269,33 @@ def test_names_and_titles_cannot_become_part_of_a_page(engine: Engine, spec: Sof
         assert not _Elements(page).found & {"script", "img", "iframe", "onerror", "src"}
         assert "{{7*7}}" in page or "49" not in page
     assert "&lt;script&gt;" in pages[INDEX]
+
+
+WITHOUT = """
+import sys
+class Absent:
+    def find_spec(self, name, *_):
+        if name.partition(".")[0] in {absent}:
+            raise ModuleNotFoundError(name, name=name)
+sys.meta_path.insert(0, Absent())
+from src.pipelines.page_pipeline import write_site
+from src.settings import Settings
+print(write_site(Settings(), {target!r}))
+"""
+NOT_IN_THE_PREDICT_IMAGE = {
+    *("boto3", "duckdb", "dvc", "evidently", "matplotlib", "optuna", "pyarrow", "scipy"),
+    *("shap", "sklearn", "statsmodels", "xgboost"),
+}
+
+
+def test_pages_need_nothing_that_the_predict_image_lacks(
+    laundry: Settings, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("impress_params", "db_hostname", "db_name", "db_username", "mlflow_tracking_uri"):
+        monkeypatch.setenv(name.upper(), str(getattr(laundry, name)))
+    program = WITHOUT.format(absent=NOT_IN_THE_PREDICT_IMAGE, target=str(home / "site"))
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > len(MENU) + 20

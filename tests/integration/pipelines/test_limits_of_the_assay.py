@@ -11,7 +11,6 @@ import pytest
 from sqlalchemy import Engine
 
 from src.components.database.tables import tables
-from src.components.drift_reporter import gather
 from src.components.ingestion import data_set, laboratory
 from src.components.trainer import fitting
 from src.components.trainer.evaluation import metrics
@@ -66,6 +65,6 @@ def test_the_report_reads_them_from_the_database(
     rows = ledger.assign(predicted_at=now, model_version="1", flags="", verdict="")
     rows.to_sql(described.archived.name, engine, if_exists="append", index=False)
     with engine.connect() as connection:
-        analysed = gather.analysed(connection, spec, pd.Timestamp.now("UTC"))
-    phases = analysed[analysed[target.censored] == "<"]
+        measured = analysed(connection, spec, pd.Timestamp.now("UTC"))
+    phases = measured[measured[target.censored] == "<"]
     assert len(phases) > 3 and (phases[target.measured] == float(LIMIT)).all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from email import message_from_bytes, policy
@@ -19,12 +20,14 @@ from src.components.drift_reporter import gather
 from src.components.drift_reporter.evidence import Period
 from src.components.drift_reporter.log import MonitoringLog, moment
 from src.components.ingestion import laboratory
+from src.components.ingestion.analysed import analysed
 from src.components.ingestion.load import load_sensor_rows
 from src.components.registry.production import production
 from src.components.registry.versions import Registry
 from src.pipelines.predict_pipeline import predict
 from src.settings import Settings
 from src.soft_sensor import SoftSensor
+from tests.mail_html import read_mail
 from tests.postgres import somebody_waits
 from tests.processes import running, wait_for
 
@@ -35,10 +38,10 @@ def _run(*arguments: str) -> Result:
     return CliRunner().invoke(main, list(arguments))
 
 
-@pytest.fixture(name="no_page", autouse=True)
-def fixture_no_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave the page out of messages: the server of the tests takes two MB."""
-    monkeypatch.setenv("EMAIL_MAX_MB", "0.5")
+@pytest.fixture(name="no_weekly_letter", autouse=True)
+def fixture_no_weekly_letter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mail of the month only."""
+    monkeypatch.setenv("EMAIL_WEEKLY", "false")
 
 
 def _archive(
@@ -82,7 +85,8 @@ def test_a_healthy_month_is_reported_but_not_mailed(
     assert _run("monitor").exit_code == 0
     runs = _runs(engine)
     assert runs["outcome"].tolist() in (["no drift"], ["watch"])
-    assert Path(runs["details"][0]["report"]).stat().st_size > 100_000
+    page = Path(runs["details"][0]["report"])
+    assert page.is_file() and page.with_name("evidently.html").stat().st_size > 100_000
     assert not smtp.exists() or not _mail(smtp)
     again = _run("monitor", "--since", "2020-01-01", "--always-mail")
     assert again.exit_code == 0, again.output
@@ -98,12 +102,21 @@ def test_a_failing_probe_is_named_in_one_message_and_the_window_can_be_looked_at
     assert len(laboratory.load(engine, spec, values).new) > 50
     assert _run("monitor").exit_code == 0
     (message,) = _mail(smtp)
-    assert message["Subject"] == "laundry: alarm: conductivity"
+    assert re.fullmatch(r"laundry, \w+ \d{4}: alarm: conductivity", message["Subject"])
+    assert len(message.as_bytes()) < 300_000
+    assert not list(message.iter_attachments()), "Evidently's page stays where it is"
+    page = message.get_body(("html",))
+    assert page is not None
+    mail = read_mail(page.get_content())
+    assert not mail.faults
+    assert "conductivity reads wrongly" in mail.texts
     body = message.get_body(("plain",))
     assert body is not None
     words = body.get_content()
     for part in (
-        "conductivity (leitfaehigkeit): ",
+        "conductivity: ",
+        "rinsing: +",
+        "washing: +",
         "What to do: ",
         "How certain: ",
         "surface tension",
@@ -226,8 +239,8 @@ def test_laboratory_values_come_once_and_can_be_corrected(
     phase = "experimentnummer == 105 and waschen == 1"
     late = pd.Timestamp.now("UTC")
     with engine.connect() as connection:
-        corrected = gather.analysed(connection, spec, late).query(phase)
-        original = gather.analysed(connection, spec, early).query(phase)
+        corrected = analysed(connection, spec, late).query(phase)
+        original = analysed(connection, spec, early).query(phase)
         newest, unmatched = gather.arrivals(connection, spec, late)
     assert corrected["oberflaechenspannung_measured"].tolist() == [44.0]
     assert original["oberflaechenspannung_measured"].tolist() != [44.0]
@@ -310,7 +323,7 @@ def test_whole_numbers_are_exact_beside_rows_without_one(
         )
     assert set(gather.archived(engine, spec, Period(None, _now()))["experimentnummer"]) == numbers
     with engine.connect() as connection:
-        assert set(gather.analysed(connection, spec, _now())["experimentnummer"]) == numbers
+        assert set(analysed(connection, spec, _now())["experimentnummer"]) == numbers
     for number in numbers:
         traced = _run("why", "--", str(number))
         assert traced.exit_code == 0, traced.output

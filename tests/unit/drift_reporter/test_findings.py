@@ -53,7 +53,13 @@ def fixture_month(spec: SoftSensor) -> pd.DataFrame:
 
 
 def _found(month: pd.DataFrame, reference: pd.DataFrame, spec: SoftSensor) -> list[Finding]:
-    return findings(judge(compared(month, reference, spec), spec), reference, spec)
+    evidence = compared(month, reference, spec)
+    return findings(judge(evidence, spec), evidence, spec)
+
+
+def _worded(verdict: Verdict, reference: pd.DataFrame, spec: SoftSensor) -> list[Finding]:
+    """The findings of a verdict on a month that is like the reference."""
+    return findings(verdict, compared(reference.head(50), reference, spec), spec)
 
 
 def _verdict(*tests: dict[str, Any], faults: Sequence[tuple[str, ...]] = ()) -> Verdict:
@@ -107,44 +113,50 @@ def test_a_drifted_sensor_is_named_by_its_title_with_unit_and_day(
     faulty = moved(month, "leitfaehigkeit", 4.0, spec).where(late, month)
     (finding,) = _found(faulty, reference, spec)
     assert finding.status == Status.ALARM
-    assert finding.what.startswith("conductivity (leitfaehigkeit): ")
+    assert finding.what.startswith("conductivity: ")
     day = pd.Timestamp(month["last_timestamp"].iloc[80], unit="s")
     assert finding.what.endswith(f", since {day.day} December 1970")
-    assert " uS/cm)" in finding.what
+    assert finding.culprit == "conductivity"
+    assert [phase for phase, *_ in finding.sizes] == ["washing", "rinsing"]
+    assert all(shift.endswith("µS/cm") and share.endswith("%") for _, shift, share in finding.sizes)
     assert finding.certainty.startswith("occurs by chance in ")
     assert finding.advice == _advice("peer", spec)
 
 
-def test_the_shift_is_given_in_the_unit_of_the_sensor(
+def test_the_difference_is_given_for_each_phase_in_the_unit_of_the_sensor(
     reference: pd.DataFrame, spec: SoftSensor
 ) -> None:
-    reference = moved(reference, "leitfaehigkeit", 0, spec)
-    reference["leitfaehigkeit_median"] *= 1000
-    tests = [
-        {"part": "leitfaehigkeit", "indicator": "level", "shift": -0.5},
-        {"part": "ph", "indicator": "level", "shift": 0.5},
-    ]
-    conductivity, acidity = (
-        finding.what for finding in findings(_verdict(*tests), reference, spec)
-    )
-    words, size = conductivity.rstrip(")").split(" (about ")
-    assert words == "conductivity (leitfaehigkeit): level shifted by -0.50 SD"
-    value, measure = size.split()
-    assert measure == "uS/cm"
-    assert float(value) == pytest.approx(-500, rel=0.1)
-    # pH has no unit.
-    assert (
-        acidity.startswith("pH (ph): level shifted by +0.50 SD (about +0.5")
-        or "(about +0.4" in acidity
-    )
-    assert acidity.count(" ") == 8 and acidity.endswith(")")
+    """A gain that is off is another difference in each phase, and the same share."""
+    washing = reference["waschen"] == 1
+    levels = pd.Series(np.where(washing, 2000.0, 400.0)) + reference["leitfaehigkeit_median"]
+    usual = reference.assign(leitfaehigkeit_median=levels)
+    off = usual.assign(leitfaehigkeit_median=1.3 * levels).head(200)
+    test = {"part": "leitfaehigkeit", "indicator": "level", "shift": 0.9}
+    (finding,) = findings(_verdict(test), compared(off, usual, spec), spec)
+    assert finding.what == "conductivity: level shifted by +0.90 SD"
+    assert finding.culprit == ""
+    assert [phase for phase, *_ in finding.sizes] == ["washing", "rinsing"]
+    for (_, difference, share), expected in zip(finding.sizes, (600, 120)):
+        value, unit = difference.split("\N{NO-BREAK SPACE}")
+        assert float(value) == pytest.approx(expected, rel=0.05) and unit == "µS/cm"
+        assert share.split("\N{NO-BREAK SPACE}") == ["+30", "%"]
+    assert finding.words["what"].startswith("conductivity: level shifted by +0.90 SD (washing +")
+
+
+def test_a_ph_has_neither_a_unit_nor_a_share(reference: pd.DataFrame, spec: SoftSensor) -> None:
+    off = reference.assign(ph_median=reference["ph_median"] + 0.5).head(200)
+    test = {"part": "ph", "indicator": "level", "shift": 0.5}
+    (finding,) = findings(_verdict(test), compared(off, reference, spec), spec)
+    for _, difference, share in finding.sizes:
+        assert float(difference) == pytest.approx(0.5, abs=0.2)
+        assert share == ""
 
 
 def test_a_fault_from_the_beginning_is_reported_as_older(
     month: pd.DataFrame, reference: pd.DataFrame, spec: SoftSensor
 ) -> None:
     (finding,) = _found(moved(month, "ph", 4.0, spec), reference, spec)
-    assert finding.what.startswith("pH (ph): ")
+    assert finding.what.startswith("pH: ")
     assert finding.what.endswith(", since before this month")
 
 
@@ -155,7 +167,7 @@ def test_a_sensor_that_drifts_and_fails_is_one_finding_that_begins_with_the_fail
     faulty.loc[:20, spec.features_of(spec.sensors[3])] = np.nan
     (finding,) = _found(faulty, reference, spec)
     assert finding.what.startswith(
-        "pH (ph): no readings more often than usual (share of phases up by 10 percentage points), "
+        "pH: no readings more often than usual (share of phases up by 10 percentage points), "
         "level off by +"
     )
     assert ", since before this month" in finding.what
@@ -167,7 +179,7 @@ def test_a_stuck_sensor_repeats_one_value_before_anything_else(
 ) -> None:
     faulty = moved(month, "ph", 4.0, spec).assign(ph_std=0.0)
     (finding,) = _found(faulty, reference, spec)
-    assert finding.what.startswith("pH (ph): repeats one value more often than usual")
+    assert finding.what.startswith("pH: repeats one value more often than usual")
     assert finding.advice == _advice("stuck", spec)
 
 
@@ -187,10 +199,10 @@ def test_the_advice_is_that_of_the_indicator(
     part = "oberflaechenspannung" if of_target else "ph"
     part = "" if indicator in ("mix", "experiments", "uncertain") else part
     test = {"kind": kind, "part": part, "indicator": indicator, "shift": -0.257}
-    (finding,) = findings(_verdict(test), reference, spec)
+    (finding,) = _worded(_verdict(test), reference, spec)
     assert finding.advice == _advice(indicator, spec)
     assert "{" not in finding.what
-    title = {"ph": "pH (ph): ", "": ""}.get(part, "surface tension (oberflaechenspannung): ")
+    title = {"ph": "pH: ", "": ""}.get(part, "surface tension: ")
     assert finding.what.startswith(title)
     assert "26" in finding.what
 
@@ -199,7 +211,7 @@ def test_the_most_significant_indicator_of_a_sensor_gives_the_advice(
     reference: pd.DataFrame, spec: SoftSensor
 ) -> None:
     tests: list[dict[str, Any]] = [{"p_holm": 1e-3}, {"indicator": "noise", "p_holm": 1e-9}]
-    (finding,) = findings(_verdict(*tests), reference, spec)
+    (finding,) = _worded(_verdict(*tests), reference, spec)
     assert "level off by +1.00 SD" in finding.what
     assert "noise changed by +1.00 SD" in finding.what
     assert finding.advice == _advice("noise", spec)
@@ -245,7 +257,7 @@ def test_in_laundry_water_three_related_sensors_are_the_process_and_fewer_are_pr
     if process:
         assert [finding.advice for finding in alarms] == [_process(spec)]
     else:
-        assert {finding.what.split("(")[1].split(")")[0] for finding in alarms} == set(names)
+        assert {finding.culprit for finding in alarms} == {spec.sensor(n).title for n in names}
 
 
 def test_two_probes_with_faults_of_their_own_are_not_the_process(
@@ -255,8 +267,8 @@ def test_two_probes_with_faults_of_their_own_are_not_the_process(
         month = moved(month, name, size, spec)
     found = [each for each in _found(month, reference, spec) if each.status == Status.ALARM]
     assert {finding.what.split(":")[0] for finding in found} == {
-        "pH (ph)",
-        "conductivity (leitfaehigkeit)",
+        "pH",
+        "conductivity",
     }
 
 
@@ -265,8 +277,8 @@ def test_two_sensors_that_cannot_be_told_apart_are_one_finding_that_names_both(
 ) -> None:
     tests = [{"part": "druck1"}, {"part": "fluss1"}, {"part": "fluss1", "indicator": "level"}]
     verdict = _verdict(*tests, faults=[("druck1", "fluss1")])
-    (finding,) = findings(verdict, reference, spec)
-    assert finding.what.startswith("pressure or flow (druck1 or fluss1): level off by +1.00 SD")
+    (finding,) = _worded(verdict, reference, spec)
+    assert finding.what.startswith("pressure or flow: level off by +1.00 SD")
     assert finding.what.count("level off") == 1
     assert finding.advice.startswith("The readings do not show which of them is at fault")
     assert finding.advice.endswith(_advice("peer", spec))
@@ -278,7 +290,7 @@ def test_the_predictions_that_follow_a_fault_are_in_its_finding(
     follows = {"part": "oberflaechenspannung", "indicator": "prediction", "status": Status.WATCH}
     outside = {"kind": Kind.CHECK, "part": "ph", "indicator": "outside training"}
     verdict = _verdict({}, follows, outside | {"status": Status.WATCH}, faults=[("ph",)])
-    (finding,) = findings(verdict, reference, spec)
+    (finding,) = _worded(verdict, reference, spec)
     assert finding.what.endswith("; predictions of surface tension follow")
     assert finding.advice == _advice("peer", spec)
 
@@ -288,7 +300,7 @@ def test_nobody_is_told_to_retrain_while_a_probe_is_at_fault(
 ) -> None:
     worse = {"kind": Kind.LABORATORY, "part": "oberflaechenspannung", "indicator": "bias"}
     alone, with_probe = (
-        findings(_verdict({}, worse, faults=faults), reference, spec) for faults in ([], [("ph",)])
+        _worded(_verdict({}, worse, faults=faults), reference, spec) for faults in ([], [("ph",)])
     )
     assert "--retrain" in alone[-1].advice
     assert with_probe[-1].advice == REPAIR_FIRST
@@ -300,7 +312,7 @@ def test_what_an_accepted_month_showed_too_says_so(
 ) -> None:
     process = {"part": "", "indicator": PROCESS.name, "stands": False, "status": Status.WATCH}
     level = {"indicator": "level", "status": Status.NO_DRIFT}
-    (finding,) = findings(_verdict(process, level), reference, spec)
+    (finding,) = _worded(_verdict(process, level), reference, spec)
     assert finding.what == (
         "the process moved: pH +1.00 SD, as in an accepted month or in the same season of an "
         "earlier year"
@@ -311,7 +323,7 @@ def test_a_shift_without_a_scale_in_the_reference_has_no_unit(
     reference: pd.DataFrame, spec: SoftSensor
 ) -> None:
     for level in (7.0, np.nan):
-        (finding,) = findings(_verdict({}), reference.assign(ph_median=level), spec)
+        (finding,) = _worded(_verdict({}), reference.assign(ph_median=level), spec)
         assert finding.what.endswith("which the other sensors do not explain")
 
 
@@ -322,9 +334,9 @@ def test_alarms_come_first(reference: pd.DataFrame, spec: SoftSensor) -> None:
         {"part": "ph", "indicator": "noise", "status": Status.WATCH, "p_holm": 1e-5},
         {"part": "ph"},
     ]
-    found = findings(_verdict(*tests), reference, spec)
+    found = _worded(_verdict(*tests), reference, spec)
     assert [finding.status for finding in found] == [Status.ALARM, Status.WATCH]
-    assert found[0].what.startswith("pH (ph): noise")
+    assert found[0].what.startswith("pH: noise")
     assert found[1].what == "the share of washing phases has changed by +100 percentage points"
 
 
@@ -352,7 +364,7 @@ def test_an_alarm_that_awaits_confirmation_says_so(
 def test_how_certain_a_finding_is(
     reference: pd.DataFrame, spec: SoftSensor, p_holm: float, words: str
 ) -> None:
-    (finding,) = findings(_verdict({"p_holm": p_holm}), reference, spec)
+    (finding,) = _worded(_verdict({"p_holm": p_holm}), reference, spec)
     assert finding.certainty == words
 
 
@@ -371,7 +383,7 @@ def test_a_report_of_another_rig_has_no_words_of_the_laundry(spec: SoftSensor) -
     listed = [
         finding
         for test in tests
-        for finding in findings(_verdict(*_with_level(test, sensor)), reference, hydraulics)
+        for finding in _worded(_verdict(*_with_level(test, sensor)), reference, hydraulics)
     ]
     assert len(listed) == len(ENTRIES)
     text = " ".join(f"{finding.what} {finding.advice}" for finding in listed).lower()

@@ -27,7 +27,7 @@ def fixture_evidence(spec: SoftSensor) -> Evidence:
 
 def test_the_notes_say_how_much_was_seen(evidence: Evidence, spec: SoftSensor) -> None:
     verdict = judge(evidence, spec)
-    notes = summary.summarise(verdict, evidence, spec).notes
+    notes = summary.summarise(verdict, evidence, spec, backtest(evidence.reference, spec)).notes
     evaluated, detectable, short_time, backtested, _ = notes
     assert evaluated == "Evaluated 100 washing and 100 rinsing phases of 100 experiments."
     assert f"by {verdict.smallest_shift:.2f} SD or more would have been detected" in detectable
@@ -50,7 +50,7 @@ def test_the_notes_say_how_the_reference_itself_would_have_been_judged(spec: Sof
     alarms, watches = (
         int((months["status"] == status).sum()) for status in (Status.ALARM, Status.WATCH)
     )
-    assert summary.backtested(months) == (
+    assert summary.backtested(months, spec) == (
         f"Backtest: of {len(months)} months of the reference, each compared with the others, "
         f"{alarms} would have been an alarm and {watches} a watch."
     )
@@ -59,11 +59,15 @@ def test_the_notes_say_how_the_reference_itself_would_have_been_judged(spec: Sof
 @pytest.mark.parametrize(
     ("accepted", "words"), [(0, "0 reports"), (1, "1 report"), (2, "2 reports")]
 )
-def test_the_summary_says_what_was_compared(evidence: Evidence, accepted: int, words: str) -> None:
+def test_the_summary_says_what_was_compared(
+    evidence: Evidence, accepted: int, words: str, spec: SoftSensor
+) -> None:
     first, last = pd.Timestamp("2026-03-01", tz="UTC"), pd.Timestamp("2026-04-01 06:30", tz="UTC")
     earlier = Earlier([Period(None, first)] * accepted, NO_REPORTS)
-    assert summary.about(replace(evidence, period=Period(first, last), earlier=earlier)) == [
-        "Predictions archived after 2026-03-01 00:00 until 2026-04-01 06:30 UTC.",
+    compared_with = replace(evidence, period=Period(first, last), earlier=earlier)
+    begin, end = (summary.water(evidence).iloc[place] for place in (0, -1))
+    assert summary.about(compared_with, spec) == [
+        f"Phases from {begin:%-d %B %Y} to {end:%-d %B %Y}.",
         "Compared with 600 phases: those in the training of version 1 and those of "
         f"{words} accepted as healthy.",
     ]
@@ -122,7 +126,7 @@ def test_a_month_with_training_phases_says_so(evidence: Evidence, spec: SoftSens
 
 def test_a_reference_of_a_year_needs_no_word_about_its_time(spec: SoftSensor) -> None:
     year = plant(spec, 3).phases(100, months=12)
-    assert not summary.short_time(year)
-    (line,) = summary.short_time(year.head(12))
+    assert not summary.short_time(year, spec)
+    (line,) = summary.short_time(year.head(12), spec)
     assert "has 12 phases, of 20 that drift tests need" in line
     assert "impress monitor --accept" in line

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from src.components.database.tables import tables
 from src.components.predictor.bundle import Bundle
+from src.components.predictor.correction import FROM, MODE, TO, VALUES, Correction
+from src.components.predictor.ensemble import from_scale, to_scale
 from src.components.predictor.reasons import Reason
 from src.components.predictor.scoring import CLOCK_AHEAD, Served, score
 from src.components.trainer import fitting
@@ -48,8 +50,10 @@ def test_every_phase_is_in_the_ledger_or_refused(
     class Defect(Bundle):
         """Predicts impossible values for some phases."""
 
-        def predict(self, features: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:
-            predicted = super().predict(features, spec)
+        def predict(
+            self, features: pd.DataFrame, spec: SoftSensor, correction: Correction | None = None
+        ) -> pd.DataFrame:
+            predicted = super().predict(features, spec, correction)
             chosen = features["row"].isin(impossible)
             return predicted.assign(
                 oberflaechenspannung=predicted["oberflaechenspannung"].mask(chosen, 99.0)
@@ -82,10 +86,50 @@ def test_no_feature_of_one_phase_keeps_the_others_from_being_scored(
         assert scored.refused["reason"].tolist() == [Reason.INFINITE_FEATURES]
 
 
+def _correction(spec: SoftSensor) -> Correction:
+    """Every target is corrected, and its intervals are wider."""
+    phases = [phase.value for phase in spec.phases]
+    day = pd.Timestamp("2026-02-01", tz="UTC")
+    return Correction(
+        bias=pd.DataFrame(0.5, phases, spec.target_names),
+        widening=pd.DataFrame(1.5, phases, spec.target_names),
+        evidence=pd.DataFrame({VALUES: 7, FROM: day, TO: day}, phases),
+    )
+
+
+def test_a_correction_moves_predictions_and_intervals_and_keeps_what_the_model_alone_says(
+    table: pd.DataFrame, model: Served, spec: SoftSensor
+) -> None:
+    alone = score(table, model, spec).ledger
+    served = score(table, model, spec, _correction(spec)).ledger
+    for target in spec.targets:
+        assert served[target.alone].tolist() == alone[target.name].tolist()
+        assert served[target.adapted].tolist() == served[target.name].tolist()
+        moved = from_scale(to_scale(alone[target.name], target).to_numpy() + 0.5, target)
+        expected = moved.clip(target.low, target.high)
+        assert served[target.name].to_numpy() == pytest.approx(expected)
+        width, before = served[target.upper] - served[target.lower], alone[target.upper]
+        assert (width > before - alone[target.lower]).mean() > 0.5
+    assert (served[VALUES] == 7).all() and (served[MODE] == "on").all()
+
+
+def test_in_shadow_a_correction_is_recorded_and_changes_nothing(
+    table: pd.DataFrame, model: Served, spec: SoftSensor
+) -> None:
+    shadow = spec.model_copy(update={"adaptation": "shadow"})
+    alone = score(table, model, shadow).ledger
+    recorded = score(table, model, shadow, _correction(spec)).ledger
+    pd.testing.assert_frame_equal(recorded[alone.columns], alone)
+    on = score(table, model, spec, _correction(spec)).ledger
+    for target in spec.targets:
+        assert recorded[target.adapted].tolist() == on[target.name].tolist()
+    assert (recorded[MODE] == "shadow").all()
+
+
 def test_the_columns_are_those_of_the_ledger(
     table: pd.DataFrame, model: Served, spec: SoftSensor
 ) -> None:
-    scored = score(table.assign(**{CLOCK_AHEAD: None}), model, spec)
+    scored = score(table.assign(**{CLOCK_AHEAD: None}), model, spec, _correction(spec))
     stamped_by_the_run = {"run_id", "predicted_at", "purged_at"}
     ledger = {column.name for column in tables(spec).archived.columns}
     assert set(scored.ledger) == ledger - stamped_by_the_run
