@@ -5,7 +5,7 @@ locals {
     ? aws_iam_openid_connect_provider.github[0].arn
     : var.github_oidc_provider_arn
   )
-  # Who asks, as GitHub writes it. Repositories made, renamed or transferred since 15 July 2026 are named with
+  # Who asks, as GitHub writes it. Repositories created, renamed or transferred since 15 July 2026 are named with
   # their ids, so that nobody can take over an abandoned name.
   github_owner = split("/", var.github_repository)[0]
   github_name  = split("/", var.github_repository)[1]

@@ -163,127 +163,40 @@ run "one_task_alone_can_be_named" {
   }
 }
 
-run "a_name_that_aws_would_refuse_is_refused" {
+run "mistakes_are_refused" {
   command = plan
 
   variables {
-    name = "Impress"
+    name                 = "Impress"
+    secrets              = ["DB_PASSWORT"]
+    database             = { version = "16.4" }
+    time_zone            = "Berlin"
+    schedules            = { predict = "0 6 * * 1" }
+    sizes                = { predict = { cpu = 256, memory = 4096 } }
+    good_run_within_days = { predict = 0.5 }
+    log_days             = 100
+    environment          = { DB_HOSTNAME = "db.example.org", SMTP_PORT = "25" }
   }
 
-  expect_failures = [var.name]
+  expect_failures = [
+    var.name, var.secrets, var.database, var.time_zone, var.schedules, var.sizes, var.good_run_within_days,
+    var.log_days, var.environment,
+  ]
 }
 
-run "a_misspelt_secret_is_refused" {
+run "names_of_no_task_are_refused" {
   command = plan
 
   variables {
-    secrets = ["DB_PASSWORT"]
-  }
-
-  expect_failures = [var.secrets]
-}
-
-run "a_minor_version_is_refused" {
-  command = plan
-
-  variables {
-    database = { version = "16.4" }
-  }
-
-  expect_failures = [var.database]
-}
-
-run "a_time_zone_without_its_region_is_refused" {
-  command = plan
-
-  variables {
-    time_zone = "Berlin"
-  }
-
-  expect_failures = [var.time_zone]
-}
-
-run "a_schedule_of_unix_cron_is_refused" {
-  command = plan
-
-  variables {
-    schedules = { predict = "0 6 * * 1" }
-  }
-
-  expect_failures = [var.schedules]
-}
-
-run "a_schedule_with_day_and_weekday_is_refused" {
-  command = plan
-
-  variables {
-    schedules = { predict = "cron(0 6 * * MON *)" }
-  }
-
-  expect_failures = [var.schedules]
-}
-
-run "a_schedule_of_no_task_is_refused" {
-  command = plan
-
-  variables {
-    schedules = { predikt = "rate(7 days)" }
-  }
-
-  expect_failures = [var.schedules]
-}
-
-run "a_size_that_fargate_lacks_is_refused" {
-  command = plan
-
-  variables {
-    sizes = { predict = { cpu = 256, memory = 4096 } }
-  }
-
-  expect_failures = [var.sizes]
-}
-
-run "a_size_of_no_task_is_refused" {
-  command = plan
-
-  variables {
-    sizes = { report = { cpu = 256, memory = 1024 } }
-  }
-
-  expect_failures = [var.sizes]
-}
-
-run "an_age_of_no_task_is_refused" {
-  command = plan
-
-  variables {
+    schedules            = { predikt = "rate(7 days)" }
+    sizes                = { report = { cpu = 256, memory = 1024 } }
     good_run_within_days = { predikt = 8 }
   }
 
-  expect_failures = [var.good_run_within_days]
+  expect_failures = [var.schedules, var.sizes, var.good_run_within_days]
 }
 
-run "logs_for_a_hundred_days_is_refused" {
-  command = plan
-
-  variables {
-    log_days = 100
-  }
-
-  expect_failures = [var.log_days]
-}
-
-run "port_25_is_refused" {
-  command = plan
-
-  variables {
-    environment = { DB_HOSTNAME = "db.example.org", SMTP_PORT = "25" }
-  }
-
-  expect_failures = [var.environment]
-}
-
-run "a_database_without_subnets_in_an_existing_network_is_refused" {
+run "a_schedule_with_day_and_weekday_and_a_database_without_subnets_are_refused" {
   command = plan
 
   variables {
@@ -291,7 +204,8 @@ run "a_database_without_subnets_in_an_existing_network_is_refused" {
     database_cidr   = null
     environment     = {}
     network         = { vpc_id = "vpc-1", task_subnets = ["subnet-1", "subnet-2"] }
+    schedules       = { predict = "cron(0 6 * * MON *)" }
   }
 
-  expect_failures = [var.network]
+  expect_failures = [var.network, var.schedules]
 }

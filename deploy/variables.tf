@@ -85,7 +85,7 @@ variable "github_repository" {
 }
 
 variable "github_ids" {
-  description = "ids of owner and repository, for repositories made, renamed or transferred since 15 July 2026"
+  description = "ids of owner and repository, for repositories created, renamed or transferred since 15 July 2026"
   type        = object({ owner = number, repository = number })
   default     = null
 }

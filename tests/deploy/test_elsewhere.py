@@ -137,7 +137,7 @@ def fixture_webhook() -> Iterator[str]:
         server.shutdown()
 
 
-def run_and_tell(
+def run_and_notify(
     folder: Path, code: int, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> subprocess.CompletedProcess[str]:
     """Run the script where `docker` is a program that notes its words and ends with `code`."""
@@ -149,7 +149,7 @@ def run_and_tell(
     docker.chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}:{Path(sys.executable).parent}:/usr/bin:/bin")
     monkeypatch.setenv("ALERT_URL", url)
-    command = [str(DEPLOY / "run-and-tell"), "predict", "status", "--max-age", "8d"]
+    command = [str(DEPLOY / "run-and-notify"), "predict", "status", "--max-age", "8d"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == code
     words = (folder / "words").read_text(encoding="utf-8")
@@ -162,14 +162,14 @@ def run_and_tell(
 def test_a_failure_is_posted_with_its_code(
     tmp_path: Path, webhook: str, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert run_and_tell(tmp_path, code, webhook, monkeypatch).stderr == ""
+    assert run_and_notify(tmp_path, code, webhook, monkeypatch).stderr == ""
     assert _Webhook.received == [f"impress status --max-age 8d: exit code {code}"]
 
 
 def test_success_is_not_posted(
     tmp_path: Path, webhook: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run_and_tell(tmp_path, 0, webhook, monkeypatch)
+    run_and_notify(tmp_path, 0, webhook, monkeypatch)
     assert not _Webhook.received
 
 
@@ -178,5 +178,5 @@ def test_what_cannot_be_posted_is_in_the_log(
     tmp_path: Path, webhook: str, path: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = f"{webhook}{path}" if path else ""
-    failed = run_and_tell(tmp_path, 1, url, monkeypatch)
-    assert "exit code 1; nobody was told, because ALERT_URL" in failed.stderr
+    failed = run_and_notify(tmp_path, 1, url, monkeypatch)
+    assert "exit code 1; nobody was notified, because ALERT_URL" in failed.stderr

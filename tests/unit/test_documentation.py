@@ -63,7 +63,7 @@ FOREIGN_VARIABLES = {
     "AWS_ACCESS_KEY_ID": "credentials that AWS's own libraries read",
     "AWS_SECRET_ACCESS_KEY": "credentials that AWS's own libraries read",
     "AWS_ENDPOINT_URL": "address of an S3 server, read by AWS's own libraries",
-    "ALERT_URL": "read by deploy/run-and-tell",
+    "ALERT_URL": "read by deploy/run-and-notify",
     "AWS_DEFAULT_REGION": "read by the AWS CLI and deploy/rollback",
     "AWS_REGION": "read by the AWS CLI 2, and a variable of the repository on GitHub",
     "AWS_ROLE_ARN": "variable of the repository on GitHub, for the workflow",
