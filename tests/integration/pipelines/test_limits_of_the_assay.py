@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 
 from src.components.database.tables import tables
 from src.components.ingestion import data_set, laboratory
+from src.components.ingestion.analysed import analysed
 from src.components.trainer import fitting
 from src.components.trainer.evaluation import metrics
 from src.components.trainer.model_card import weaknesses
