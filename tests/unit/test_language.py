@@ -14,7 +14,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.components.drift_reporter.findings import AS_BEFORE, ENTRIES, ONE_OF, REPAIR_FIRST
+from src.components.drift_reporter.findings import AS_BEFORE
+from src.components.drift_reporter.findings import ENTRIES as FINDINGS
+from src.components.drift_reporter.findings import ONE_OF, REPAIR_FIRST
 from src.components.drift_reporter.indicators import SENSOR_INDICATORS
 from src.components.drift_reporter.status import Status
 from src.components.drift_reporter.verdict import HARDLY_ANY, ONE_VALUE
@@ -35,8 +37,8 @@ LISTED = [
     *map(str, Judgement),
     *(verdict.short for verdict in Judgement),
     *map(str, Status),
-    *(entry.words for entry in ENTRIES.values()),
-    *(entry.advice for entry in ENTRIES.values()),
+    *(entry.words for entry in FINDINGS.values()),
+    *(entry.advice for entry in FINDINGS.values()),
     *(indicator.name for indicator in SENSOR_INDICATORS if indicator.line),
     *(ONE_OF, REPAIR_FIRST, AS_BEFORE, HARDLY_ANY, ONE_VALUE),
     *Wording().model_dump().values(),

@@ -259,9 +259,8 @@ class _Server:
     def _socket_folder(self) -> Path:
         """A new folder that only the server's user may enter, with a short name."""
         usual = tempfile.gettempdir()
-        parent = (
-            usual if len(os.fsencode(usual)) <= LONGEST_TEMPORARY_FOLDER else "/tmp"
-        )  # nosec B108: mkdtemp
+        is_short = len(os.fsencode(usual)) <= LONGEST_TEMPORARY_FOLDER
+        parent = usual if is_short else "/tmp"  # nosec B108  # for a folder with a random name
         folder = Path(tempfile.mkdtemp(prefix="impress-", dir=parent))
         self.account.own(folder)
         return folder

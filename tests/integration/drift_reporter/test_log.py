@@ -41,7 +41,7 @@ def _complete(log: MonitoringLog, period: Period, month: pd.DataFrame, status: S
     evidence = replace(compared(month, month, log.spec), period=period)
     verdict = Verdict(status, [], pd.DataFrame(), {}, 0.5, {}, [])
     with log.journal.run(PIPELINE, "commit") as run_id:
-        log.complete(run_id, evidence, verdict, {})
+        log.complete(run_id, evidence, verdict, {}, findings=[])
 
 
 def _fifties(features: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:

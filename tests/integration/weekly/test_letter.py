@@ -118,7 +118,7 @@ def test_the_letter_comes_once_a_week_and_only_after_new_results(
     _load(engine, spec, home, first=401)
     predict(Settings())
     (message,) = _mail(smtp)
-    assert "12 uncertain" in message["Subject"]
+    assert " uncertain, " in message["Subject"]
     sent, *_ = Journal(engine, spec).newest("predict", 1)
     assert sent["details"]["letter"]["to"].startswith("laboratory@localhost")
     _load(engine, spec, home, first=501)

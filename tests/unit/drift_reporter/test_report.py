@@ -18,8 +18,9 @@ from src.components.drift_reporter.pictures import draw
 from src.components.drift_reporter.recheck import to_check_again
 from src.components.drift_reporter.report import Report
 from src.components.drift_reporter.status import Status
-from src.components.drift_reporter.summary import COLOURS, GREY, Summary, summarise
+from src.components.drift_reporter.summary import COLOURS, Summary, summarise
 from src.components.drift_reporter.verdict import Verdict, backtest, judge
+from src.components.emailer.page import GREY
 from src.language import BLANK
 from src.safe_text import visible
 from src.soft_sensor import SoftSensor, load_soft_sensor
