@@ -88,7 +88,8 @@ def test_one_more_sensor_is_trained_on_and_flagged(more_sensors: SoftSensor) -> 
 
 def test_one_more_target_has_its_columns_everywhere(plain: SoftSensor) -> None:
     more = plain.model_copy(update={"targets": (*plain.targets, HARDNESS)})
-    assert _ledger(more) - _ledger(plain) == {"hardness", "hardness_lower", "hardness_upper"}
+    suffixes = ("", "_lower", "_upper", "_alone", "_adapted", "_bias", "_widening")
+    assert _ledger(more) - _ledger(plain) == {f"hardness{suffix}" for suffix in suffixes}
     assert "hardness" in tables(more).laboratory.columns
     table = phase_table(15, more).assign(hardness=np.arange(30) / 30)
     assert made_from(table, more).predict(table, more)["hardness"].notna().all()
