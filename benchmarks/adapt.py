@@ -213,8 +213,8 @@ def figures(
 
 
 def compared(world: World, case: Case, seed: int, spec: SoftSensor) -> pd.DataFrame:
-    """`figures` of the model alone (`adaptation` False) and adapted (True), of the months judged."""
-    rows, folds = world.scenarios[case.scenario]
+    """`figures` of the model alone (`adaptation` False) and adapted (True), in judged months."""
+    rows, _ = world.scenarios[case.scenario]
     random = np.random.default_rng([seed, case.analysed])
     alone = estimator(world, case, spec)(rows, None)
     seen = rows[drawn(rows, case.analysed, random, spec)]

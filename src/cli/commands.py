@@ -514,7 +514,7 @@ def adapt(
 
 
 @main.command()
-def monitor(
+def monitor(  # pylint: disable=too-many-arguments,too-many-positional-arguments  # all options
     since: Annotated[
         datetime | None, typer.Option(help="report on what was archived after this time, UTC")
     ] = None,

@@ -214,7 +214,7 @@ def _show_contributions(prediction: Prediction, bundle: Bundle, spec: SoftSensor
 def _contributions(
     prediction: Prediction, bundle: Bundle, spec: SoftSensor
 ) -> tuple[pd.DataFrame | None, str]:
-    """SHAP values of the sensors, or why there are none: a machine that only predicts has no shap."""
+    """SHAP values of the sensors, or why there are none: a machine that predicts lacks shap."""
     if not (bundle.reference[spec.columns.phase] == prediction.phase.value).any():
         return None, (
             "The contributions of the sensors are not known: this phase was not trained on."

@@ -1,4 +1,4 @@
-"""Predict: the inbox in, the ledger out, with the Production model; then pages and the weekly letter.
+"""Predict: the inbox in, the ledger out, with the Production model; then pages and the letter.
 
 Run from a checkout: `python src/pipelines/predict_pipeline.py`, or `impress predict`.
 """

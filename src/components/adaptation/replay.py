@@ -175,7 +175,7 @@ def _widening(shift: Shift, recent: Usual, usual: Usual, coverage: float) -> flo
     51, 2023). Recent errors count less the older they are, training errors the less the surer it is
     that something has changed.
     """
-    if recent.sizes.size == 0:
+    if not recent.sizes.size:
         return 1.0
     trained = KEPT + (1 - KEPT) * shift.unchanged
     weights = np.concatenate([trained * usual.weights, recent.weights])

@@ -55,8 +55,8 @@ def draw(verdict: Verdict, evidence: Evidence, spec: SoftSensor, folder: Path) -
         file = folder / "history.png"
         draw_history(history, spec, file)
         pictures[file] = say(
-            "Shift of each sensor in the last reports: circle no drift, diamond watch, cross alarm; "
-            "the horizontal lines mark the smallest shift that counts"
+            "Shift of each sensor in the last reports: circle no drift, diamond watch, cross "
+            "alarm; the horizontal lines mark the smallest shift that counts"
         )
     adaptation = evidence.laboratory.adaptation
     if adaptation is not None and len(adaptation.steps):

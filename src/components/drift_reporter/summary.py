@@ -161,8 +161,8 @@ def about(evidence: Evidence, spec: SoftSensor) -> list[str]:
     accepted = len(evidence.earlier.accepted)
     compared = language.say(
         (
-            "Compared with {rows} phases: those in the training of version {version} and those of "
-            "{reports} report accepted as healthy."
+            "Compared with {rows} phases: those in the training of version {version} and those "
+            "of {reports} report accepted as healthy."
             if accepted == 1
             else "Compared with {rows} phases: those in the training of version {version} and those "
             "of {reports} reports accepted as healthy."

@@ -73,8 +73,9 @@ class FoldPredictions(NamedTuple):
 
     def of(self, rows: pd.Index) -> FoldPredictions:
         """Those of some rows."""
-        centres, spreads = ([fold.loc[rows] for fold in folds] for folds in self)
-        return FoldPredictions(centres, spreads)
+        return FoldPredictions(
+            [fold.loc[rows] for fold in self.centres], [fold.loc[rows] for fold in self.spreads]
+        )
 
 
 @dataclass(frozen=True)

@@ -102,5 +102,6 @@ def tune(
     )
     study.enqueue_trial(start[member])
     callbacks = [lambda _, trial: ended.put(trial.number)] if ended is not None else []
-    study.optimize(objective, n_trials=trials, callbacks=callbacks)
+    with threadpool_limits(1):
+        study.optimize(objective, n_trials=trials, callbacks=callbacks)
     return dict(study.best_trial.user_attrs["params"])
