@@ -164,8 +164,8 @@ def about(evidence: Evidence, spec: SoftSensor) -> list[str]:
             "Compared with {rows} phases: those in the training of version {version} and those "
             "of {reports} report accepted as healthy."
             if accepted == 1
-            else "Compared with {rows} phases: those in the training of version {version} and those "
-            "of {reports} reports accepted as healthy."
+            else "Compared with {rows} phases: those in the training of version {version} and "
+            "those of {reports} reports accepted as healthy."
         ),
         rows=len(evidence.reference),
         version=evidence.version,
