@@ -39,6 +39,7 @@ COMPONENTS: dict[str, set[str]] = {
         "transformation",
     },
     "page": {
+        "adaptation",
         "database",
         "drift_reporter",
         "inbox",

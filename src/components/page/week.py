@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 import pandas as pd
 
+from src.components.adaptation import known
 from src.components.inbox.rejected import summary
 from src.components.inbox.states import Inbox, State
 from src.components.inbox.stock import N_ROWS
@@ -176,12 +177,17 @@ def _samples(source: Source, since: float) -> tuple[Sample, ...] | None:
     if source.model is None:
         return None
     spec, bundle = source.spec, source.model.bundle
+    correction = None
+    if spec.adaptation == "on":
+        correction = known.state(source.engine, source.model, spec).correction(spec)
     phases = not_analysed(source.engine, bundle, source.dataset, since, spec)
     judged = phases[phases[spec.columns.phase].isin([p.value for p in spec.phases if p.judged])]
     ranked_rows = phases if judged.empty else judged
     if ranked_rows.empty:
         return ()
-    ranked = worth_analysing(ranked_rows, bundle, spec, SAMPLES, source.language)
+    ranked = worth_analysing(
+        ranked_rows, bundle, spec, SAMPLES, source.language, correction
+    )
     return tuple(
         Sample(line[spec.columns.experiment], line[WHY]) for line in ranked.to_dict("records")
     )
