@@ -185,9 +185,7 @@ def _samples(source: Source, since: float) -> tuple[Sample, ...] | None:
     ranked_rows = phases if judged.empty else judged
     if ranked_rows.empty:
         return ()
-    ranked = worth_analysing(
-        ranked_rows, bundle, spec, SAMPLES, source.language, correction
-    )
+    ranked = worth_analysing(ranked_rows, bundle, spec, SAMPLES, source.language, correction)
     return tuple(
         Sample(line[spec.columns.experiment], line[WHY]) for line in ranked.to_dict("records")
     )

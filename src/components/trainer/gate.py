@@ -30,7 +30,7 @@ from src.soft_sensor import SoftSensor
 # Losses are relative to the errors of Production.
 LARGE = 0.2  # refused even if it may be chance; "not worse" means that it can be ruled out
 SMALL = 0.02  # never refused
-CONFIDENCE = 0.95  # of intervals of a loss
+CONFIDENCE = 0.95  # of the interval of a loss on the whole, and of those of all targets together
 POWER = 0.8  # chance of refusing a loss that is called detectable
 ALL_TARGETS = "all targets"
 
@@ -118,7 +118,8 @@ def compare(challenger: Bundle, production: Bundle, spec: SoftSensor) -> Compari
     """Compare two bundles on all phases that either was trained on, group by group.
 
     Where both have a phase, the laboratory values are those of the challenger. A loss is the mean
-    over the groups of the difference of errors; its interval is Student's.
+    over the groups of the difference of errors; its interval is Student's. The intervals of the
+    targets hold together (Bonferroni), so that an equal version is not refused for one of many.
     """
     of_new, of_present = labelled(challenger, spec), labelled(production, spec)
     rows = _united(of_new, of_present, spec)
@@ -127,7 +128,10 @@ def compare(challenger: Bundle, production: Bundle, spec: SoftSensor) -> Compari
     both = present.notna() & new.notna()
     present, new = present.where(both), new.where(both)
     measured = [name for name in spec.target_names if both[name].any()]
-    lines = [_line(name, present[[name]], new[[name]], rows[GROUP]) for name in measured]
+    confidence = 1 - (1 - CONFIDENCE) / max(len(measured), 1)
+    lines = [
+        _line(name, present[[name]], new[[name]], rows[GROUP], confidence) for name in measured
+    ]
     typical = _typical(rows, spec)
     lines.append(_line(ALL_TARGETS, present / typical, new / typical, rows[GROUP]))
     table = pd.DataFrame(lines)
@@ -220,17 +224,22 @@ def _group_means(values: pd.Series, groups: pd.Series) -> Array:
 
 
 def _line(
-    label: str, present: pd.DataFrame, new: pd.DataFrame, groups: pd.Series
+    label: str,
+    present: pd.DataFrame,
+    new: pd.DataFrame,
+    groups: pd.Series,
+    confidence: float = CONFIDENCE,
 ) -> dict[str, Any]:
     """One row of a comparison.
 
     Args:
         present, new: errors of Production and of the challenger, phases by targets.
+        confidence: of the interval.
     """
     errors = _group_means(present.mean(axis=1), groups)
     usual = errors.mean() if len(errors) else np.nan
     losses = _group_means((new - present).mean(axis=1), groups) / usual
-    change, low, high = _interval(losses)
+    change, low, high = _interval(losses, confidence)
     return {
         "target": label,
         "n": int(new.notna().any(axis=1).sum()),
@@ -240,20 +249,20 @@ def _line(
         "change": change,
         "low": low,
         "high": high,
-        "detectable": _detectable(losses),
+        "detectable": _detectable(losses, confidence),
     }
 
 
-def _interval(values: Array) -> tuple[float, float, float]:
-    """Mean and the ends of its interval at CONFIDENCE; NaN without a value."""
+def _interval(values: Array, confidence: float) -> tuple[float, float, float]:
+    """Mean and the ends of its interval; NaN without a value."""
     mean = float(values.mean()) if len(values) else np.nan
-    half = _margin((1 + CONFIDENCE) / 2, values)
+    half = _margin((1 + confidence) / 2, values)
     return mean, mean - half, mean + half
 
 
-def _detectable(losses: Array) -> float:
+def _detectable(losses: Array, confidence: float) -> float:
     """The relative loss that would be found to be worse with a chance of POWER."""
-    return SMALL + _margin((1 + CONFIDENCE) / 2, losses) + _margin(POWER, losses)
+    return SMALL + _margin((1 + confidence) / 2, losses) + _margin(POWER, losses)
 
 
 def _margin(probability: float, values: Array) -> float:
