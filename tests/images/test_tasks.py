@@ -77,7 +77,7 @@ def test_a_report_is_written_and_mailed(
     (message,) = smtp.iterdir()
     subject = str(message_from_bytes(message.read_bytes())["Subject"])
     (outcome,) = ask(inbox, "SELECT outcome FROM runs WHERE pipeline = 'monitor'")["outcome"]
-    assert subject.startswith(f"laundry: {outcome}")
+    assert subject.startswith("laundry, ") and f": {outcome}" in subject
 
 
 def test_nothing_to_report_on_is_a_failure_that_is_named(monitor: Image, engine: Engine) -> None:

@@ -65,7 +65,8 @@ def judge(evidence: Evidence, spec: SoftSensor) -> Verdict:
     tests = _joined({Kind.DRIFT: drifts, Kind.CHECK: results, Kind.LABORATORY: losses})
     drifted = drift_tests.sensors_at_fault(drifts)
     named = list(dict.fromkeys(name for fault in drifted for name in fault))
-    suspects = [*drifted, *((name,) for name in _failing(results, spec) if name not in named)]
+    failing = dict.fromkeys(name for name in _failing(results, spec) if name not in named)
+    suspects = [*drifted, *((name,) for name in failing)]  # one may fail several checks
     confirmed = [fault for fault in suspects if _confirmed(fault, evidence.earlier.tests, spec)]
     unconfirmed = [name for fault in suspects if fault not in confirmed for name in fault]
     waiting = tests["part"].isin(unconfirmed) & (tests["status"] == Status.ALARM.value)

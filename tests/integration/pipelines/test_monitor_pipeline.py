@@ -262,11 +262,11 @@ def test_a_model_that_became_worse_is_found_by_laboratory_values_alone(
     laboratory.load(engine, spec, file, accept_outliers="me: another surfactant")
     assert _run("monitor").exit_code == 0
     (message,) = _mail(smtp)
-    assert message["Subject"] == "laundry: alarm"
+    assert message["Subject"] == "laundry, January 2026: alarm"
     body = message.get_body(("plain",))
     assert body is not None
     assert "impress train --retrain" in body.get_content()
-    assert "nonionic surfactant (nichtionischentenside): " in body.get_content()
+    assert "nonionic surfactant: " in body.get_content()
     version = production(Registry(Settings(), spec.name))
     assert version and version.number == "1", "nothing promotes itself"
 

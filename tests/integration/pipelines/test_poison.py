@@ -254,7 +254,10 @@ def test_no_run_fails_and_the_alarm_is_sent(
     assert monitored.returncode == 0, monitored.stderr
     (file,) = smtp.iterdir()
     message = message_from_bytes(file.read_bytes(), policy=policy.default)
-    assert message["Subject"].startswith("laundry: alarm: conductivity")
+    subject = message["Subject"].strip()  # folded, as it is long
+    assert subject.startswith("laundry, February 2026: alarm: conductivity")
+    sensors = subject.rpartition(": ")[2].split(", ")
+    assert len(sensors) == len(set(sensors))
     page = Path(next(Path("artifacts/reports").glob("*/report.html"))).read_text("utf-8")
     for shown in (monitored.stderr, message.as_string(), page):
         assert LONG[:61] not in shown

@@ -47,7 +47,7 @@ def test_the_widest_interval_comes_first_and_says_why(
     assert len(found) == 3
     assert found["experimentnummer"].iloc[0] == waiting.loc[row, "experimentnummer"]
     assert found[WIDTH].iloc[0] == pytest.approx(10)
-    assert "anionic surfactant 30 to 130 mg/L, 10.0 x the usual width" in found[WHY].iloc[0]
+    assert "anionic surfactant 30.0 to 130 mg/L, 10.0 x the usual width" in found[WHY].iloc[0]
 
 
 def test_what_lies_far_outside_the_training_range_comes_first_and_says_why(
