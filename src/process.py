@@ -1,9 +1,9 @@
 """The number of this process's run, and whether the process was asked to stop.
 
-Platforms send SIGTERM, and kill some seconds later. The main thread is told by an exception, which
-rolls back what is open. While it waits in C code, such as for an answer of PostgreSQL, it would not
-hear of that; so another thread cancels what it waits for, and ends the process if that takes too
-long. All of it takes two seconds at most.
+Platforms send SIGTERM, and kill some seconds later. An exception in the main thread rolls back what
+is open. While that thread waits in C code, as for an answer of PostgreSQL, it would not notice;
+so another thread cancels what it waits for, and ends the process if that takes too long. All of it
+takes two seconds at most.
 """
 
 from __future__ import annotations
@@ -74,11 +74,11 @@ def stoppable() -> Iterator[None]:
         yield
         return
     _stop_requested.clear()
-    heard, told = socket.socketpair()
-    told.setblocking(False)
-    threading.Thread(target=_watch, args=[heard], daemon=True).start()
+    receiver, sender = socket.socketpair()
+    sender.setblocking(False)
+    threading.Thread(target=_watch, args=[receiver], daemon=True).start()
     # Written to by the handler in C, at once, whatever the main thread is doing.
-    wakeup = signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
+    wakeup = signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
     handler = signal.signal(signal.SIGTERM, _stop)
     try:
         yield
@@ -86,7 +86,7 @@ def stoppable() -> Iterator[None]:
         if not stop_requested():  # else it is ignored until the process has ended
             signal.signal(signal.SIGTERM, handler)
         signal.set_wakeup_fd(wakeup)
-        told.close()
+        sender.close()
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> None:
@@ -96,10 +96,10 @@ def _stop(_signal: int, _frame: FrameType | None) -> None:
     raise Stopped
 
 
-def _watch(heard: socket.socket) -> None:
+def _watch(receiver: socket.socket) -> None:
     """Wait for SIGTERM among the signals; end when the block has."""
-    with heard:
-        while received := heard.recv(1):
+    with receiver:
+        while received := receiver.recv(1):
             if received[0] == signal.SIGTERM:
                 _stop_requested.set()
                 # Cancelling may itself wait for a server that does not answer.

@@ -28,7 +28,7 @@ def test_a_short_step_leaves_the_log_alone(caplog: pytest.LogCaptureFixture) -> 
     assert not caplog.messages
 
 
-def test_whoever_watches_is_told_of_every_batch() -> None:
+def test_a_watcher_sees_every_batch() -> None:
     seen: list[int | str | None] = []
 
     @contextmanager

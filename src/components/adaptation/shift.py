@@ -26,7 +26,7 @@ SIZE = 3.0  # SD of the shift after a change
 BAD_DAY = 0.15  # share of laboratory days whose values say nothing
 SHARED = 0.2  # correlation of the errors of one laboratory day
 
-FARTHEST = 8.0  # the largest shift that is told apart
+FARTHEST = 8.0  # the largest shift that is distinguished
 SHIFTS = np.linspace(-FARTHEST, FARTHEST, 161)
 NONE = SHIFTS.size // 2  # position of the shift 0
 CHANGED = np.exp(-((SHIFTS / SIZE) ** 2) / 2)
