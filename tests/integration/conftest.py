@@ -19,6 +19,7 @@ from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, Thread
 from pathlib import Path
 from threading import Thread
 from typing import Any
+from uuid import uuid4
 
 import boto3
 import pytest
@@ -324,7 +325,7 @@ def fixture_inbox(engine: Engine, spec: SoftSensor, small_dataset: Path) -> Engi
 
 @pytest.fixture(name="bucket")
 def fixture_bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Address in a bucket of an S3 server."""
+    """Address in an empty bucket of an S3 server; all servers of a process share their buckets."""
     server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -335,6 +336,7 @@ def fixture_bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         "AWS_DEFAULT_REGION": "us-east-1",
     }.items():
         monkeypatch.setenv(name, value)
-    boto3.client("s3").create_bucket(Bucket="raw")
-    yield "s3://raw/laundry/online"
+    name = f"bucket-{uuid4().hex}"
+    boto3.client("s3").create_bucket(Bucket=name)
+    yield f"s3://{name}/laundry/online"
     server.stop()

@@ -134,9 +134,9 @@ def test_the_table_does_not_grow_with_the_weeks(
 def _files(root: str) -> dict[str, bytes]:
     if not root.startswith("s3://"):
         return {file.name: file.read_bytes() for file in Path(root).iterdir()}
-    bucket = boto3.resource("s3").Bucket("raw")
-    prefix = root.removeprefix("s3://raw/") + "/"
-    return {o.key.removeprefix(prefix): o.get()["Body"].read() for o in bucket.objects.all()}
+    name, _, prefix = root.removeprefix("s3://").partition("/")
+    objects = boto3.resource("s3").Bucket(name).objects.all()
+    return {o.key.removeprefix(f"{prefix}/"): o.get()["Body"].read() for o in objects}
 
 
 @pytest.mark.parametrize("kind", ["folder", "bucket"])
