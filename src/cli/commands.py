@@ -478,6 +478,87 @@ def predict(
 
 
 @main.command()
+def backfill(  # pylint: disable=too-many-arguments,too-many-positional-arguments  # all options
+    source: Annotated[
+        str, typer.Argument(help="Parquet or CSV: a folder, a pattern or a file; local or s3://")
+    ],
+    out: Annotated[
+        str | None, typer.Argument(help="folder for the results, local or s3://")
+    ] = None,
+    into: Annotated[
+        Literal["database"] | None, typer.Option(help="add the results to archived_data instead")
+    ] = None,
+    version: Annotated[
+        str | None, typer.Option(help="of the model; default: the one in production")
+    ] = None,
+    against: Annotated[
+        str | None, typer.Option(metavar="OLD", help="compare with these results of another model")
+    ] = None,
+    share: Annotated[
+        str, typer.Option(metavar="I/N", help="do each N-th unit only, from the I-th on")
+    ] = "1/1",
+    engine: Annotated[
+        Literal["duckdb", "spark"], typer.Option(help="what computes the features")
+    ] = "duckdb",
+    master: Annotated[
+        str | None, typer.Option(help="of Spark: sc://host:port, spark://..., local[*], yarn, ...")
+    ] = None,
+    spark: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="a setting of Spark; repeatable")
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="units at a time; default: one for each core")
+    ] = None,
+    unit_rows: Annotated[
+        int, typer.Option(min=1, help="about how many rows are scored at a time by each job")
+    ] = 5_000_000,
+    skip_unreadable: Annotated[
+        bool,
+        typer.Option(
+            "--skip-unreadable", help="also score phases that an unreadable file may have rows of"
+        ),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Score years of history from files, unit by unit; what is there already is not done again.
+
+    Exit code 3 if a file could not be read or a unit could not be done.
+    """
+    from src.cli import console, history
+    from src.components.backfill.order import Order
+
+    if (out is None) == (into is None):
+        raise typer.BadParameter("name either OUT or --into database")
+    if (engine == "spark") != (master is not None):
+        raise typer.BadParameter("--engine spark and --master need each other")
+    if against is not None and out is None:
+        raise typer.BadParameter("--against needs OUT")
+    order = Order(
+        source=source,
+        out=None if out is None else history.address(out),
+        version=version,
+        master=master,
+        spark=history.spark_settings(spark or []),
+        unit_rows=unit_rows,
+        jobs=jobs or history.cores(),
+        share=history.share(share),
+        skip_unreadable=skip_unreadable,
+    )
+    with command("backfill") as settings:
+        from src.pipelines.backfill_pipeline import backfill as pipeline
+        from src.pipelines.backfill_pipeline import compare
+
+        summary = pipeline(settings, order)
+        comparison = None if against is None else compare(settings, history.address(against), order)
+        if as_json:
+            console.show_json(history.figures(summary, comparison))
+        else:
+            history.show(summary, comparison)
+    if summary.is_partial:
+        raise typer.Exit(PARTIAL)
+
+
+@main.command()
 def adapt(
     as_of: Annotated[
         datetime | None, typer.Option("--as-of", help="as it was at this time, UTC; default: now")
