@@ -546,10 +546,9 @@ def backfill(  # pylint: disable=too-many-arguments,too-many-positional-argument
     )
     with command("backfill") as settings:
         from src.pipelines.backfill_pipeline import backfill as pipeline
-        from src.pipelines.backfill_pipeline import compare
 
         summary = pipeline(settings, order)
-        comparison = None if against is None else compare(settings, history.address(against), order)
+        comparison = history.compared(against, order.out, contract(settings))
         if as_json:
             console.show_json(history.figures(summary, comparison))
         else:

@@ -11,10 +11,12 @@ from typing import Any
 import typer
 
 from src.cli.console import show_line, show_table
-from src.components.backfill.comparison import Comparison
+from src.components.backfill.comparison import Comparison, compare
 from src.components.backfill.order import Summary
+from src.components.backfill.results import Results
 from src.components.backfill.units import Share
 from src.files import S3
+from src.soft_sensor import SoftSensor
 
 SHOWN = 20  # lines of a list
 
@@ -43,6 +45,13 @@ def spark_settings(texts: list[str]) -> dict[str, str]:
     if wrong := [name for name, sign, _ in pairs if not (name and sign)]:
         raise typer.BadParameter(f"{wrong[0]!r} is not a setting such as spark.executor.memory=2g")
     return {name: value for name, _, value in pairs}
+
+
+def compared(old: str | None, new: str | None, spec: SoftSensor) -> Comparison | None:
+    """Results against those of another model, if a user has named any."""
+    if old is None or new is None:
+        return None
+    return compare(Results(address(old)), Results(new), spec)
 
 
 def figures(summary: Summary, comparison: Comparison | None) -> dict[str, Any]:

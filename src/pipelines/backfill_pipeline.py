@@ -6,17 +6,12 @@ Run it with `impress backfill`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 
-from src.components.backfill import comparison
-from src.components.backfill.comparison import Comparison
-from src.components.backfill.duckdb_engine import DuckDB
-from src.components.backfill.engine import Engine
 from src.components.backfill.ledger import Ledger
 from src.components.backfill.order import Order, Summary
-from src.components.backfill.results import Results, open_results
+from src.components.backfill.results import open_results
 from src.components.backfill.source import Source, find
-from src.components.backfill.spark_engine import spark
 from src.components.backfill.survey import survey
 from src.components.backfill.units import plan
 from src.components.backfill.work import Target, Work
@@ -38,23 +33,16 @@ def backfill(settings: Settings, order: Order) -> Summary:
     source = find(order.source)
     history = survey(source, spec, settings.artifacts / "converted")
     units = plan(history, model, spec, order.unit_rows)
-    with target_of(order, source, settings, spec) as target:
-        with engine_of(order, source, spec) as engine:
-            facts = {"engine": order.engine, "code_version": code_version(settings)}
+    with results_of(order, source, settings, spec) as results:
+        with order.engine(source, spec) as engine:
+            facts = {"engine": order.engine_name, "code_version": code_version(settings)}
             work = Work(history, engine, model, spec, facts, order.skip_unreadable)
-            counts, failures = work.do(order.share.take(units), target, order.jobs)
-        missing = {unit.name for unit in units} - target.units
+            counts, failures = work.do(order.share.take(units), results, order.jobs)
+        missing = {unit.name for unit in units} - results.units
         if not missing:
-            target.close(
-                [unit.name for unit in units], {**history.facts, "model_version": model.version}
-            )
+            facts = {**history.facts, "model_version": model.version}
+            results.close([unit.name for unit in units], facts)
     return Summary(history, counts, failures, units=len(units), missing=len(missing))
-
-
-def compare(settings: Settings, old: str, order: Order) -> Comparison:
-    """Results of another model on the same history against those of this one."""
-    spec = load_soft_sensor(settings.impress_params)
-    return comparison.compare(Results(old), Results(order.out or ""), spec)
 
 
 @task(retries=2)
@@ -67,19 +55,12 @@ def fetch_model(settings: Settings, spec: SoftSensor, version: str | None) -> Se
 
 
 @contextmanager
-def target_of(
+def results_of(
     order: Order, source: Source, settings: Settings, spec: SoftSensor
 ) -> Iterator[Target]:
-    """Where the results go."""
+    """Where the results go: a folder, or the ledger."""
     if order.out is not None:
         yield open_results(order.out, source.address, spec.name)
         return
     with connect(settings) as engine:
         yield Ledger(engine, spec)
-
-
-def engine_of(order: Order, source: Source, spec: SoftSensor) -> AbstractContextManager[Engine]:
-    """What computes the features."""
-    if order.master is not None:
-        return spark(order.master, order.spark, spec)
-    return nullcontext(DuckDB(source, spec))

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
+from src.components.backfill.duckdb_engine import DuckDB
+from src.components.backfill.engine import Engine
+from src.components.backfill.source import Source
+from src.components.backfill.spark_engine import spark
 from src.components.backfill.survey import Survey
 from src.components.backfill.units import Share
 from src.components.backfill.work import Counts
+from src.soft_sensor import SoftSensor
 
 UNIT_ROWS = 5_000_000
 
 
 @dataclass(frozen=True)
-class Order:
+class Order:  # pylint: disable=too-many-instance-attributes  # the options of a command
     """What a user asks for.
 
     Attributes:
@@ -38,9 +44,15 @@ class Order:
     skip_unreadable: bool = False
 
     @property
-    def engine(self) -> str:
-        """What computes the features."""
+    def engine_name(self) -> str:
+        """What computes the features, for records."""
         return "duckdb" if self.master is None else "spark"
+
+    def engine(self, source: Source, spec: SoftSensor) -> AbstractContextManager[Engine]:
+        """What computes the features."""
+        if self.master is None:
+            return nullcontext(DuckDB(source, spec))
+        return spark(self.master, self.spark, spec)
 
 
 @dataclass(frozen=True)

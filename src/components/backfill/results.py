@@ -49,7 +49,8 @@ class Results:
         Raises:
             DataError: when it holds something else.
         """
-        if self._filesystem.exists(self._path) and self._filesystem.ls(self._path):
+        filesystem, path = self._place
+        if filesystem.exists(path) and filesystem.ls(path):
             raise DataError(f"{self.root} is not empty and holds no results: name another folder")
         self._write(MARKER, content)
 
@@ -144,18 +145,18 @@ class Results:
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
     @cached_property
-    def _filesystem(self) -> AbstractFileSystem:
+    def _place(self) -> tuple[AbstractFileSystem, str]:
         from fsspec.core import url_to_fs
 
-        filesystem, _ = url_to_fs(self.root, skip_instance_cache=True, use_listings_cache=False)
-        return filesystem
+        filesystem, path = url_to_fs(self.root, skip_instance_cache=True, use_listings_cache=False)
+        return filesystem, path
 
-    @cached_property
-    def _path(self) -> str:
-        return str(self._filesystem._strip_protocol(self.root))
+    @property
+    def _filesystem(self) -> AbstractFileSystem:
+        return self._place[0]
 
     def _at(self, name: str) -> str:
-        return posixpath.join(self._path, name)
+        return posixpath.join(self._place[1], name)
 
     def _exists(self, name: str) -> bool:
         return bool(self._filesystem.exists(self._at(name)))

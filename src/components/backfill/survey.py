@@ -210,7 +210,7 @@ def exact_integers(kind: pa.DataType) -> pd.Int64Dtype | None:
     return pd.Int64Dtype() if kind == "int64" else None
 
 
-def damaged(source: Source, files: Sequence[Readable], spec: SoftSensor) -> list[Unreadable]:
+def damaged_files(source: Source, files: Sequence[Readable], spec: SoftSensor) -> list[Unreadable]:
     """Those of some files whose footers are right, and whose rows cannot be read to their end.
 
     Returns:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from src.components.backfill.admission import admit
 from src.components.backfill.engine import Engine, features_of
-from src.components.backfill.survey import Survey, damaged, first_line
+from src.components.backfill.survey import Survey, damaged_files, first_line
 from src.components.backfill.units import Unit
 from src.components.predictor.scoring import MAY_LACK_ROWS, Scored, Served, score
 from src.errors import DataError
@@ -173,7 +173,7 @@ class Work:
             DataError: when there are such files and they may not be skipped.
             Exception: the error, when there are none.
         """
-        broken = damaged(self.history.source, unit.files, self.spec)
+        broken = damaged_files(self.history.source, unit.files, self.spec)
         if not broken:
             raise error
         beside = replace(unit, gaps=(*unit.gaps, *broken))
