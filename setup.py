@@ -39,6 +39,15 @@ TRAIN = [
     "xgboost-cpu; platform_system == 'Linux'",
     "xgboost; platform_system != 'Linux'",
 ]
+# Features on a Spark cluster; Java is needed except for Spark Connect (sc://).
+SPARK = [
+    *TRAIN,
+    "googleapis-common-protos",
+    "grpcio",
+    "grpcio-status",
+    "pyspark",
+    "zstandard",
+]
 DEV = [
     *TRAIN,
     "aiosmtpd",
@@ -86,6 +95,7 @@ setup(
         "archive": ARCHIVE,
         "train": TRAIN,
         "monitor": MONITOR,
+        "spark": SPARK,
         "dev": DEV,
     },
     entry_points={"console_scripts": ["impress = src.cli.commands:process"]},
