@@ -72,7 +72,7 @@ def look(settings: Settings, data_set: Path) -> list[Finding]:
             "database": lambda: _database(settings, spec),
             "registry": lambda: _registry(settings, spec),
             **checks,
-            "data set": lambda: _data_set(data_set, spec),
+            "data set": lambda: _data_set(data_set, settings, spec),
         }
     for subject, check in checks.items():
         found += _look(subject, check)
