@@ -239,7 +239,7 @@ def pull_data() -> None:
 
 @main.command()
 def train(
-    dataset: Annotated[Path, typer.Option(help="data set folder")] = Path("Dataset"),
+    dataset: Annotated[str, typer.Option(help="data set folder, local or s3://")] = "Dataset",
     trials: Annotated[
         int | None, typer.Option(min=1, help="tuning trials per member, instead of params.yaml's")
     ] = None,
@@ -259,7 +259,7 @@ def train(
     with command("train") as settings:
         from src.pipelines.train_pipeline import train as pipeline
 
-        pipeline(settings, str(dataset), trials, retrain, cold, _signed(accept_outliers))
+        pipeline(settings, dataset, trials, retrain, cold, _signed(accept_outliers))
 
 
 @main.command()
@@ -613,6 +613,10 @@ def monitor(  # pylint: disable=too-many-arguments,too-many-positional-arguments
     report: Annotated[
         int | None, typer.Option(help="run of the report to accept, instead of the last one")
     ] = None,
+    history: Annotated[
+        str | None,
+        typer.Option(metavar="OUT", help="report on phases that `backfill` has scored, by --since"),
+    ] = None,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
@@ -623,6 +627,7 @@ def monitor(  # pylint: disable=too-many-arguments,too-many-positional-arguments
     what later months are compared with.
     """
     from src.cli import console
+    from src.cli.history import address
     from src.components.database.connection import connect
     from src.components.drift_reporter.log import PIPELINE, MonitoringLog
 
@@ -630,6 +635,8 @@ def monitor(  # pylint: disable=too-many-arguments,too-many-positional-arguments
         raise typer.BadParameter("--report needs --accept or --no-accept")
     if accept is not None and (dry_run or as_json):
         raise typer.BadParameter("--accept makes no report, so it excludes --dry-run and --json")
+    if history is not None and (accept is not None or always_mail or dry_run):
+        raise typer.BadParameter("--history only writes a report, which nobody can accept")
     with command("monitor") as settings:
         if accept is not None:
             with connect(settings) as engine:
@@ -640,6 +647,13 @@ def monitor(  # pylint: disable=too-many-arguments,too-many-positional-arguments
 
         start = since.isoformat() if since else None
         end = until.isoformat() if until else None
+        if history is not None:
+            results = address(history)
+            written = monitor_pipeline.monitor_history(settings, results, start, end)
+            console.show_preview(written.summary, as_json)
+            if not as_json:
+                console.show_line(f"the report is {written.page}")
+            return
         if dry_run:
             console.show_preview(monitor_pipeline.preview(settings, start, end), as_json)
             return

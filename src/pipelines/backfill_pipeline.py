@@ -13,7 +13,7 @@ from src.components.backfill.order import Order, Summary
 from src.components.backfill.results import open_results
 from src.components.backfill.source import Source, find
 from src.components.backfill.survey import survey
-from src.components.backfill.units import plan
+from src.components.backfill.units import for_model, plan
 from src.components.backfill.work import Target, Work
 from src.components.database.connection import connect
 from src.components.lineage import code_version
@@ -32,7 +32,7 @@ def backfill(settings: Settings, order: Order) -> Summary:
     model = fetch_model(settings, spec, order.version)
     source = find(order.source)
     history = survey(source, spec, settings.artifacts / "converted")
-    units = plan(history, model, spec, order.unit_rows)
+    units = for_model(plan(history, spec, order.unit_rows), model, spec)
     with results_of(order, source, settings, spec) as results:
         with order.engine(source, spec) as engine:
             facts = {"engine": order.engine_name, "code_version": code_version(settings)}

@@ -33,14 +33,13 @@ class DuckDB:
         """See `Engine`; one core, and about 250 bytes of memory for each row of the unit."""
         experiment = self.spec.columns.experiment
         rows = rows_of(unit.files, self.spec.required_columns, self.spec)
-        first, last = (literal(each) for each in (unit.first, unit.last))
         with database(self.source) as connection:
             self._open.add(connection)
             try:
                 connection.execute("SET threads = 1")
                 connection.execute(
                     f"CREATE VIEW history AS SELECT * FROM ({rows}) "
-                    f'WHERE "{experiment}" BETWEEN {first} AND {last}'
+                    f'WHERE "{experiment}" {_chosen(unit)}'
                 )
                 return connection.sql(features_query(self.spec, "history")).to_arrow_table()
             finally:
@@ -50,3 +49,10 @@ class DuckDB:
         """End all queries."""
         for connection in list(self._open):
             connection.interrupt()
+
+
+def _chosen(unit: Unit) -> str:
+    """SQL: what follows the experiment in the condition that a row belongs to a unit."""
+    if unit.only is None:
+        return f"BETWEEN {literal(unit.first)} AND {literal(unit.last)}"
+    return f"IN ({', '.join(literal(each) for each in unit.only)})"

@@ -117,13 +117,8 @@ class Results:
             )
         return self._read(MANIFEST)
 
-    def phases(
-        self,
-        since: float = -math.inf,
-        until: float = math.inf,
-        columns: list[str] | None = None,
-    ) -> pd.DataFrame:
-        """Scored phases that ended in (since, until], Unix seconds: rows as `score` gives them.
+    def phases(self, columns: list[str] | None = None) -> pd.DataFrame:
+        """All scored phases: rows as `score` gives them.
 
         Args:
             columns: only these, by default all.
@@ -131,17 +126,31 @@ class Results:
         Raises:
             DataError: when the results are not complete.
         """
+        return self._phases(columns=columns)
+
+    def window(self, since: pd.Timestamp | None, until: pd.Timestamp) -> pd.DataFrame:
+        """The scored phases that ended after `since` and by `until`.
+
+        Raises:
+            DataError: when there are none, or the results are not complete.
+        """
+        begin = -math.inf if since is None else since.timestamp()
+        ended = [("last_timestamp", ">", begin), ("last_timestamp", "<=", until.timestamp())]
+        phases = self._phases(filters=ended)
+        if phases.empty:
+            raise DataError(f"no phase of {self.root} ended in this time: see --since and --until")
+        return phases
+
+    def _phases(self, **options: Any) -> pd.DataFrame:
         import pandas as pd
         from pyarrow import parquet
 
         frames = []
-        ended = [("last_timestamp", ">", since), ("last_timestamp", "<=", until)]
         for name in self.manifest()["units"]:
             for file in self.record(name)["results"]:
                 if file.startswith(PHASES):
                     with self._filesystem.open(self._at(file), "rb") as stream:
-                        table = parquet.read_table(stream, columns=columns, filters=ended)
-                    frames.append(table.to_pandas())
+                        frames.append(parquet.read_table(stream, **options).to_pandas())
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
     @cached_property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -30,6 +31,7 @@ class Unit:
         files: those that hold any of its rows.
         rows: how many there are.
         gaps: unreadable files beside its own, which may hold more of its rows.
+        only: its experiments, where it has not all of its range.
         made_from: everything that its results depend on, as JSON has it.
     """
 
@@ -38,6 +40,7 @@ class Unit:
     files: tuple[Readable, ...]
     rows: int
     gaps: tuple[Unreadable, ...]
+    only: tuple[int | str, ...] | None = None
     made_from: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -58,24 +61,36 @@ class Share:
         return units[self.number - 1 :: self.of]
 
 
-def plan(survey: Survey, model: Served, spec: SoftSensor, unit_rows: int) -> list[Unit]:
+def plan(
+    survey: Survey, spec: SoftSensor, unit_rows: int, only: Collection[int | str] | None = None
+) -> list[Unit]:
     """Cut a history into units of about `unit_rows` rows, in the order of the experiments.
 
     Experiments that come later do not move the earlier cuts.
+
+    Args:
+        only: leave out all other experiments.
     """
     experiment = spec.columns.experiment
-    rows = survey.counts.groupby(experiment, sort=True)[N_ROWS].sum()
+    counts = survey.counts
+    if only is not None:
+        counts = counts[counts[experiment].isin(only)]
+    rows = counts.groupby(experiment, sort=True)[N_ROWS].sum()
     number = ((rows.cumsum() - rows) // unit_rows).rename("impress_unit")
-    counts = survey.counts.join(number, on=experiment)
     units = []
-    for _, part in counts.groupby("impress_unit", sort=True):
-        names = part[experiment].tolist()
+    for _, part in counts.join(number, on=experiment).groupby("impress_unit", sort=True):
+        names = sorted(part[experiment].unique().tolist())
         files = tuple(survey.files[place] for place in sorted(part[FILE].unique()))
         paths = {each.file.path for each in files}
         gaps = tuple(gap for gap in survey.unreadable if paths.intersection(gap.beside))
-        unit = Unit(min(names), max(names), files, int(part[N_ROWS].sum()), gaps)
-        units.append(replace(unit, made_from=_facts(unit, model, spec)))
+        chosen = None if only is None else tuple(names)
+        units.append(Unit(names[0], names[-1], files, int(part[N_ROWS].sum()), gaps, chosen))
     return units
+
+
+def for_model(units: list[Unit], model: Served, spec: SoftSensor) -> list[Unit]:
+    """Units whose results by a model have a name."""
+    return [replace(unit, made_from=_facts(unit, model, spec)) for unit in units]
 
 
 def _facts(unit: Unit, model: Served, spec: SoftSensor) -> dict[str, Any]:
