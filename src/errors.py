@@ -186,6 +186,13 @@ _MISSING_MODULES = {
     "duckdb": "run this where requirements.txt is installed; the predict image does not read files",
     "prefect": "install the extra `flows`, or unset PREFECT_API_URL",
     "pyarrow": "install the extra `archive`, or unset RAW_ARCHIVE and PAGE_TARGET",
+    "pyspark": "install the extra `spark`, or leave out `--engine spark`",
+}
+# By Spark's name of the error.
+_SPARK = {
+    "JAVA_GATEWAY_EXITED": "install Java 17 or newer on this machine and set JAVA_HOME, or name a "
+    "Spark Connect server, which needs no Java here: `--master sc://host:port`; if `java -version` "
+    "works, read the messages of Spark above this line",
 }
 _MISSING_MODULE = (
     "install requirements.txt; or, if an embedded part is missing, configure a server instead "
@@ -228,6 +235,8 @@ def _line_and_remedy(error: BaseException) -> tuple[str, str | None]:
         lost = "psycopg2.InterfaceError" in types and "connection already closed" in first
         if lost or "psycopg2.OperationalError" in types:
             return _by_text(lines)
+    if "pyspark.errors.exceptions.base.PySparkException" in types:
+        return first, _SPARK.get(error.getCondition())  # type: ignore[attr-defined]
     if isinstance(error, ModuleNotFoundError):
         missing = (error.name or "").partition(".")[0]
         return first, _MISSING_MODULES.get(missing, _MISSING_MODULE)

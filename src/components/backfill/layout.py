@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from src.soft_sensor import SoftSensor
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# SQL expressions of `required_columns`, in that order; they mean the same to DuckDB and Spark.
-Layout = tuple[str, ...]
+
+class Column(NamedTuple):
+    """How a column is read.
+
+    Attributes:
+        expression: SQL that means the same to DuckDB and Spark.
+        kind: its type in the file. Files with another one are not read by the same scan: DuckDB
+            would convert them to the type in the first file, and round fractions to whole numbers.
+    """
+
+    expression: str
+    kind: str
+
+
+Layout = tuple[Column, ...]  # of `required_columns`, in that order
 
 SECONDS = "impress_seconds"  # a function that each engine defines: Unix seconds of a TIMESTAMP
 
@@ -24,18 +37,28 @@ def layout(schema: pa.Schema, spec: SoftSensor) -> Layout:
     Raises:
         ValueError: naming the column that is missing, doubled or of another type.
     """
-    return tuple(_expression(name, schema, spec) for name in spec.required_columns)
+    kinds = [_kind(name, schema) for name in spec.required_columns]
+    return tuple(
+        Column(_expression(name, kind, spec), str(kind))
+        for name, kind in zip(spec.required_columns, kinds)
+    )
 
 
-def _expression(name: str, schema: pa.Schema, spec: SoftSensor) -> str:
+def _kind(name: str, schema: pa.Schema) -> pa.DataType:
+    """The type of a column, of whose name engines do not distinguish upper and lower case."""
     from pyarrow import types
 
-    places = schema.get_all_field_indices(name)
-    if len(places) != 1:
-        raise ValueError(f"column {name} is {'missing' if not places else 'there twice'}")
-    kind = schema.field(places[0]).type
-    if types.is_dictionary(kind):
-        kind = kind.value_type
+    if name not in schema.names:
+        raise ValueError(f"column {name} is missing")
+    if [each.casefold() for each in schema.names].count(name.casefold()) > 1:
+        raise ValueError(f"column {name} is there twice")
+    kind = schema.field(name).type
+    return kind.value_type if types.is_dictionary(kind) else kind
+
+
+def _expression(name: str, kind: pa.DataType, spec: SoftSensor) -> str:
+    from pyarrow import types
+
     if types.is_null(kind):
         return f'CAST(NULL AS {_sql_type(name, spec)}) AS "{name}"'
     if name == spec.columns.timestamp and types.is_timestamp(kind):

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 READERS = 8  # files whose footers are read at the same time
 
+# The least and greatest value in a footer take no account of NaN; by default DuckDB concludes from
+# them that there is none, and that a condition holds for all rows (duckdb/duckdb issue 25521).
+READ = "filename = true, hive_partitioning = false, can_have_nan = true"
+
 FILE, N_ROWS = "impress_file", "impress_rows"  # columns of the counts
 
 
@@ -240,10 +244,10 @@ def rows_of(files: Sequence[Readable], columns: Sequence[str], spec: SoftSensor)
     parts = []
     for kind in sorted({each.layout for each in files}):
         paths = ", ".join(literal(each.path) for each in files if each.layout == kind)
-        chosen = ", ".join(kind[place] for place in places)
+        chosen = ", ".join(kind[place].expression for place in places)
         parts.append(
             f"SELECT {chosen}, filename AS path "
-            f"FROM read_parquet([{paths}], filename = true, hive_partitioning = false)"
+            f"FROM read_parquet([{paths}], {READ})"
         )
     return " UNION ALL ".join(parts)
 

@@ -1,0 +1,94 @@
+"""Workers and drivers may be killed, and asked to stop, in the middle of a history."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from src.components.backfill.order import Order
+from src.pipelines.backfill_pipeline import backfill as pipeline
+from src.process import STOPPED
+from src.settings import Settings
+from src.soft_sensor import SoftSensor
+from tests.integration.backfill.conftest import phases, refused
+from tests.processes import wait_for
+from tests.spark.conftest import UNIT_ROWS, Backfill, Cluster
+from tests.spark.test_same_answers import Answers, assert_same
+
+IN_TIME = 5.0  # s, from the request to stop to the end of the process
+
+
+@pytest.fixture(name="expected")
+def fixture_expected(history: Path, home: Path, spec: SoftSensor, tmp_path: Path) -> Answers:
+    """By DuckDB."""
+    assert home
+    out = tmp_path / "duckdb"
+    pipeline(Settings(), Order(str(history), str(out), unit_rows=UNIT_ROWS))
+    return phases(out, spec), refused(out, spec)
+
+
+def units(out: Path) -> dict[Path, int]:
+    """Records of the units that are there, and when they were written."""
+    return {file: file.stat().st_mtime_ns for file in (out / "units").glob("*.json")}
+
+
+def test_a_worker_is_killed(
+    backfill: Backfill, cluster: Cluster, expected: Answers, spec: SoftSensor, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    before = len(cluster.log("connect"))
+    with backfill(out, cluster.connect) as run:
+        wait_for(lambda: bool(units(out)), "a unit", lambda: run.poll() is None)
+        os.killpg(cluster.workers[1].pid, signal.SIGKILL)  # with its executors
+        there = len(units(out))
+        said, _ = run.communicate()
+    try:
+        assert run.returncode == 0, said
+        assert_same((phases(out, spec), refused(out, spec)), expected, spec)
+        assert there < len(units(out))
+        assert "Lost executor" in cluster.log("connect")[before:]
+    finally:
+        cluster.start_worker(1)
+
+
+def test_the_driver_is_killed_and_a_second_start_does_the_rest(
+    backfill: Backfill, cluster: Cluster, expected: Answers, spec: SoftSensor, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    with backfill(out, cluster.connect) as first:
+        wait_for(lambda: bool(units(out)), "a unit", lambda: first.poll() is None)
+        first.kill()
+        first.wait()
+    there = units(out)
+    assert not (out / "manifest.json").exists()
+    with backfill(out, cluster.connect) as second:
+        said, _ = second.communicate()
+    assert second.returncode == 0 and "this run: 0 rows" not in said
+    assert there.items() <= units(out).items()  # not done again
+    assert_same((phases(out, spec), refused(out, spec)), expected, spec)
+    every = units(out)
+    with backfill(out, cluster.connect) as third:
+        said, _ = third.communicate()
+    assert third.returncode == 0 and "this run: 0 rows" in said
+    assert units(out) == every
+
+
+@pytest.mark.parametrize("kind", ["master", "connect"])
+def test_it_stops_when_it_is_asked_to(
+    backfill: Backfill, cluster: Cluster, kind: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    with backfill(out, getattr(cluster, kind), "--unit-rows", "1") as run:
+        wait_for(lambda: bool(units(out)), "a unit", lambda: run.poll() is None)
+        asked = time.monotonic()
+        run.terminate()
+        assert run.wait(60) == STOPPED
+        assert time.monotonic() - asked < IN_TIME
+    assert not (out / "manifest.json").exists()
+    said = (tmp_path / "stderr").read_text("utf-8")
+    assert "asked to stop" in said
