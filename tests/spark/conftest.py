@@ -87,6 +87,7 @@ class Cluster:
         wait_for(lambda: listens(self.master_port), "a master")
         for number in range(WORKERS):
             self.start_worker(number)
+        wait_for(lambda: self._registered() == WORKERS, "workers")
         server = self._start(
             "connect",
             "spark-submit --class org.apache.spark.sql.connect.service.SparkConnectServer "
@@ -95,7 +96,6 @@ class Cluster:
         )
         alive = partial(_runs, server)
         wait_for(lambda: listens(self.connect_port), "a Spark Connect server", alive)
-        wait_for(lambda: self._registered() == WORKERS, "workers")
 
     def start_worker(self, number: int) -> None:
         """Start one, or another in its place."""
@@ -104,6 +104,11 @@ class Cluster:
             "spark-class org.apache.spark.deploy.worker.Worker --host 127.0.0.1 --webui-port 0 "
             f"--cores 2 --memory 2g --work-dir {self.folder}/work{number} {self.master}",
         )
+
+    def tasks(self) -> int:
+        """How many tasks executors have begun."""
+        logs = self.folder.glob("work*/app-*/*/stderr")
+        return sum(log.read_text("utf-8", errors="replace").count("Running task") for log in logs)
 
     def stop(self) -> None:
         """End all, and the children of each."""

@@ -83,8 +83,9 @@ def test_it_stops_when_it_is_asked_to(
     backfill: Backfill, cluster: Cluster, kind: str, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    with backfill(out, getattr(cluster, kind), "--unit-rows", "1") as run:
-        wait_for(lambda: bool(units(out)), "a unit", lambda: run.poll() is None)
+    before = cluster.tasks()
+    with backfill(out, getattr(cluster, kind)) as run:
+        wait_for(lambda: cluster.tasks() > before, "a task", lambda: run.poll() is None)
         asked = time.monotonic()
         run.terminate()
         assert run.wait(60) == STOPPED
