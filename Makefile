@@ -8,7 +8,7 @@ CODE := src tests benchmarks setup.py
 # Tests whose subject is what looks like a secret
 ABOUT_SECRETS := tests/(integration/test_(secrets|errors)|unit/test_(safe_text|soft_sensor))\.py
 
-.PHONY: demo test test-images lint lint-deploy format ui registry benchmark soak attack clean
+.PHONY: demo test test-spark test-images lint lint-deploy format ui registry benchmark soak attack clean
 
 demo: .venv/installed
 	$(BIN)/impress demo
@@ -16,6 +16,10 @@ demo: .venv/installed
 # Two processes; tests that share what takes long to make run in one of them, see tests/conftest.py
 test: .venv/installed
 	$(BIN)/pytest -n 2 --dist loadgroup
+
+# Histories on a Spark cluster of this machine: five minutes; needs Java 17 or newer
+test-spark: .venv/installed-spark
+	$(BIN)/pytest tests/spark
 
 # Builds both images with podman and runs them: ten minutes, plus two for the base image the first time
 test-images: .venv/installed
@@ -40,7 +44,7 @@ lint-deploy: .venv/installed .venv-deploy/installed
 	$(DEPLOY)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(DEPLOY)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 	$(DEPLOY)/check-jsonschema --builtin-schema vendor.compose-spec compose.yaml
-	$(DEPLOY)/kubernetes-validate --strict deploy/kubernetes.yaml
+	$(DEPLOY)/kubernetes-validate --strict deploy/kubernetes.yaml deploy/backfill.yaml
 	$(DEPLOY)/bandit --quiet --skip B101,B404,B603,B608,B704 --recursive src deploy/rollback
 	git ls-files -z --cached --others --exclude-standard -- ':!*.ipynb' | xargs -0 \
 	  $(DEPLOY)/detect-secrets-hook --no-verify --exclude-lines SHA256 \
@@ -82,6 +86,10 @@ clean:
 	  { echo "Python 3.11 or newer is needed; say where: make PYTHON=/path/to/python3"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+.venv/installed-spark: .venv/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .[dev,spark]
 	@touch $@
 
 .venv-deploy/installed: deploy/requirements.txt

@@ -69,12 +69,13 @@ def test_kubernetes_configures_what_the_code_reads() -> None:
     assert set(re.findall(r"--from-literal=(\w+)", text)) <= secret_names()
 
 
-def test_kubernetes_accepts_the_file() -> None:
+@pytest.mark.parametrize("name", ["kubernetes.yaml", "backfill.yaml"])
+def test_kubernetes_accepts_the_file(name: str) -> None:
     tool = shutil.which("kubernetes-validate", path=f"{ROOT}/.venv-deploy/bin")
     tool = tool or shutil.which("kubernetes-validate")
     if tool is None:
         pytest.skip("there is no kubernetes-validate: `make lint-deploy` installs and runs it")
-    command = [tool, "--strict", str(DEPLOY / "kubernetes.yaml")]
+    command = [tool, "--strict", str(DEPLOY / name)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0 and "WARN" not in done.stdout, done.stdout
 

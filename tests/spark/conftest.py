@@ -23,7 +23,7 @@ from tests.builders.training import MEMBERS, made_from
 from tests.processes import free_port, running, wait_for
 from tests.spark.history import training_table, write_history
 
-UNIT_ROWS = 700  # so that the history has several units
+UNIT_ROWS = 1000  # so that the history has several units
 WORKERS = 2
 
 # Timeouts are for a machine with other work to do: at a load of 40 a session with the defaults lost

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -71,7 +70,6 @@ def assert_same(found: Answers, expected: Answers, spec: SoftSensor) -> None:
     """Features agree within NUMBERS, everything else exactly."""
     (ledger, none), (other, other_none) = found, expected
     assert list(ledger.columns) == list(other.columns)
-    ledger.to_pickle('/tmp/w/spark-a.pkl'); other.to_pickle('/tmp/w/spark-b.pkl')  # XXX
     first, second = (each[spec.features].to_numpy(float) for each in (ledger, other))
     assert (np.isnan(first) == np.isnan(second)).all()
     assert np.nanmax(np.abs(first - second) / np.maximum(1, np.abs(second))) <= NUMBERS
@@ -113,28 +111,17 @@ def test_duckdb_by_units(
     assert_same((phases(out, spec), refused(out, spec)), expected, spec)
 
 
-@pytest.mark.parametrize("kind", ["master", "connect"])
 def test_spark(
-    backfill: Backfill,
-    cluster: Cluster,
-    kind: str,
-    expected: Answers,
-    spec: SoftSensor,
-    tmp_path: Path,
+    backfill: Backfill, cluster: Cluster, expected: Answers, spec: SoftSensor, tmp_path: Path
 ) -> None:
+    """By a driver of its own; test_survival.py compares what Spark Connect gives."""
     out = tmp_path / "out"
-    with backfill(out, getattr(cluster, kind), "--spark", "spark.sql.shuffle.partitions=3") as run:
-        said, _ = run.communicate()
+    with backfill(out, cluster.master, "--spark", "spark.sql.shuffle.partitions=3") as run:
+        run.communicate()
     assert run.returncode == 0, (tmp_path / "stderr").read_text("utf-8")
     assert_same((phases(out, spec), refused(out, spec)), expected, spec)
-    manifest = json.loads((out / "manifest.json").read_text("utf-8"))
-    units = len(manifest["units"])
-    assert units > 4
-    assert f"{units} of {units} units of {len(FILES)} files are there" in said
-    assert f"{manifest['phases']} phases scored" in said
-    assert not list((tmp_path / "work").glob("*[!.log]")) or {
-        each.name for each in (tmp_path / "work").iterdir()
-    } <= {"logs"}
+    # No warehouse or metastore of Spark is left where the command was started.
+    assert {each.name for each in (tmp_path / "work").iterdir()} <= {"logs"}
 
 
 @pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas:FutureWarning")

@@ -18,9 +18,10 @@ from src.soft_sensor import SoftSensor
 from tests.integration.backfill.conftest import phases, refused
 from tests.processes import wait_for
 from tests.spark.conftest import UNIT_ROWS, Backfill, Cluster
+from tests.spark.history import FILES
 from tests.spark.test_same_answers import Answers, assert_same
 
-IN_TIME = 5.0  # s, from the request to stop to the end of the process
+IN_TIME = 10.0  # s, from the request to stop to the end of the process
 
 
 @pytest.fixture(name="expected")
@@ -48,10 +49,13 @@ def test_a_worker_is_killed(
         there = len(units(out))
         said, _ = run.communicate()
     try:
-        assert run.returncode == 0, said
+        assert run.returncode == 0, (tmp_path / "stderr").read_text("utf-8")
         assert_same((phases(out, spec), refused(out, spec)), expected, spec)
-        assert there < len(units(out))
+        every = len(units(out))
+        assert there < every
         assert "Lost executor" in cluster.log("connect")[before:]
+        assert f"{every} of {every} units of {len(FILES)} files are there" in said
+        assert f"{len(expected[0])} phases scored" in said
     finally:
         cluster.start_worker(1)
 
@@ -90,6 +94,14 @@ def test_it_stops_when_it_is_asked_to(
         run.terminate()
         assert run.wait(60) == STOPPED
         assert time.monotonic() - asked < IN_TIME
+        wait_for(lambda: not _is_there(run.pid), "the end of its JVM")
     assert not (out / "manifest.json").exists()
-    said = (tmp_path / "stderr").read_text("utf-8")
-    assert "asked to stop" in said
+
+
+def _is_there(group: int) -> bool:
+    """Whether a group of processes has any."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -32,10 +32,10 @@ def _schema(spec: SoftSensor, **kinds: pa.DataType) -> pa.Schema:
 def test_columns_may_have_any_type_that_holds_such_values(
     spec: SoftSensor, name: str, kind: pa.DataType
 ) -> None:
-    expressions = layout(_schema(spec, **{name: kind}), spec)
-    assert len(expressions) == len(spec.required_columns)
+    columns = layout(_schema(spec, **{name: kind}), spec)
+    assert len(columns) == len(spec.required_columns)
     place = spec.required_columns.index(name)
-    assert expressions[place].endswith(f'AS "{name}"')
+    assert columns[place].expression.endswith(f'AS "{name}"')
 
 
 @pytest.mark.parametrize(
