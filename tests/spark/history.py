@@ -106,7 +106,7 @@ def training_table(spec: SoftSensor, folder: Path) -> pd.DataFrame:
     rows = Rows(spec, seed=1)
     for experiment in range(1, EXPERIMENTS + 1):
         for phase in spec.phases:
-            rows.add(experiment, phase.value)
+            rows.add(experiment, int(phase.value))
     write_months(rows.frame(), folder)
     source = find(str(folder))
     (unit,) = plan(survey(source, spec, folder), spec, 10**9)

@@ -67,8 +67,14 @@ FOREIGN_VARIABLES = {
     "AWS_DEFAULT_REGION": "read by the AWS CLI and deploy/rollback",
     "AWS_REGION": "read by the AWS CLI 2, and a variable of the repository on GitHub",
     "AWS_ROLE_ARN": "variable of the repository on GitHub, for the workflow",
+    "AWS_BATCH_JOB_ARRAY_INDEX": "set by AWS Batch",
     "ECR_ACCOUNT_ID": "secret of the repository on GitHub, for the workflow",
     "ECR_REGION": "secret of the repository on GitHub, for the workflow",
+    "HADOOP_CONF_DIR": "read by Spark",
+    "JAVA_HOME": "read by Spark",
+    "JOB_COMPLETION_INDEX": "set by Kubernetes",
+    "SLURM_ARRAY_TASK_ID": "set by Slurm",
+    "SPARK_HOME": "read by Spark",
     "SSL_CERT_FILE": "read by Python's TLS",
     "TF_PLUGIN_DIR": "read by the tests of deploy/",
 }
@@ -80,6 +86,7 @@ FOREIGN_OPTIONS = {
     "--build-arg": "docker",
     "--key-id": "aws ssm put-parameter",
     "--no-deps": "docker compose",
+    "--requeue": "sbatch",
 }
 
 # Names in SQL statements that are PostgreSQL's and not those of our tables.
@@ -217,7 +224,8 @@ def calls(document: Path) -> Iterator[str]:
     spans = code_spans(prose(document))
     before = r"(?:^|&& |\|\| |; |: |\||\.venv/bin/|time -v |env -u \w+ )"
     call = re.compile(rf"{before}impress ([^|&;\n]+)", re.M)
-    for text in (*spans, *(block.text for block in blocks(document))):
+    whole_lines = (block.text.replace("\\\n", " ") for block in blocks(document))
+    for text in (*spans, *whole_lines):
         for words in call.findall(text):
             # Without redirections, and without the schedule in the diagram of the README.
             yield re.split(r" \d?>|, (?:weekly|monthly)", words)[0].strip()

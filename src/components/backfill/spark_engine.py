@@ -67,7 +67,7 @@ class Spark:
     def _rows(self, unit: Unit, kind: Layout) -> DataFrame:
         from pyspark.sql.functions import expr
 
-        paths = [_address(each.path) for each in unit.files if each.layout == kind]
+        paths = [address_of(each.path) for each in unit.files if each.layout == kind]
         rows = self.session.read.parquet(*paths)
         stamp = self.spec.columns.timestamp
         place = self.spec.required_columns.index(stamp)
@@ -97,7 +97,7 @@ def spark(master: str, options: dict[str, str], spec: SoftSensor) -> Iterator[Sp
     builder: Any = SparkSession.builder.appName("impress backfill")
     with ExitStack() as scratch:
         if master.startswith(CONNECT):
-            _require_answer(master)
+            require_answer(master)
             builder = builder.remote(master)
         else:
             # Spark makes this folder, in the present one by default, although there are no tables.
@@ -115,7 +115,7 @@ def spark(master: str, options: dict[str, str], spec: SoftSensor) -> Iterator[Sp
         yield Spark(session, spec, count())
 
 
-def _require_answer(master: str) -> None:
+def require_answer(master: str) -> None:
     """Raise SettingsError when nothing listens at the address of a Spark Connect server.
 
     Its client would try for ten minutes.
@@ -130,7 +130,7 @@ def _require_answer(master: str) -> None:
         ) from error
 
 
-def _address(path: str) -> str:
+def address_of(path: str) -> str:
     """A path as Spark names it: S3 is read by Hadoop's own client, and some signs are patterns."""
     scheme, _, rest = path.rpartition("://")
     scheme = {"": "file", "s3": "s3a"}.get(scheme, scheme)

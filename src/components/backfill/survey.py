@@ -245,7 +245,7 @@ def rows_of(files: Sequence[Readable], columns: Sequence[str], spec: SoftSensor)
     for kind in sorted({each.layout for each in files}):
         paths = ", ".join(literal(each.path) for each in files if each.layout == kind)
         chosen = ", ".join(kind[place].expression for place in places)
-        parts.append(f"SELECT {chosen}, filename AS path " f"FROM read_parquet([{paths}], {READ})")
+        parts.append(f"SELECT {chosen}, filename AS path FROM read_parquet([{paths}], {READ})")
     return " UNION ALL ".join(parts)
 
 
