@@ -175,24 +175,21 @@ _OPERATING_SYSTEM = {
     errno.ENOTDIR: _NO_FOLDER,
 }
 
-# By the name of the type, so that no library is imported for it.
+# By the name of the type, so that no library is imported for it. Spark also names the error.
 _LIBRARIES = {
     "httpx.ConnectError": "check PREFECT_API_URL and that the server is running",
     "sqlite3.Error": "check the SQLite file of the model registry, artifacts/mlflow.db unless "
     "MLFLOW_TRACKING_URI names another: is it whole, writable, free of other users, and its disk "
     "not full?",
+    "pyspark JAVA_GATEWAY_EXITED": "install Java 17 or newer on this machine and set JAVA_HOME, or "
+    "name a Spark Connect server, which needs no Java here: `--master sc://host:port`; if `java "
+    "-version` works, read the messages of Spark above this line",
 }
 _MISSING_MODULES = {
     "duckdb": "run this where requirements.txt is installed; the predict image does not read files",
     "prefect": "install the extra `flows`, or unset PREFECT_API_URL",
     "pyarrow": "install the extra `archive`, or unset RAW_ARCHIVE and PAGE_TARGET",
     "pyspark": "install the extra `spark`, or leave out `--engine spark`",
-}
-# By Spark's name of the error.
-_SPARK = {
-    "JAVA_GATEWAY_EXITED": "install Java 17 or newer on this machine and set JAVA_HOME, or name a "
-    "Spark Connect server, which needs no Java here: `--master sc://host:port`; if `java -version` "
-    "works, read the messages of Spark above this line",
 }
 _MISSING_MODULE = (
     "install requirements.txt; or, if an embedded part is missing, configure a server instead "
@@ -236,7 +233,7 @@ def _line_and_remedy(error: BaseException) -> tuple[str, str | None]:
         if lost or "psycopg2.OperationalError" in types:
             return _by_text(lines)
     if "pyspark.errors.exceptions.base.PySparkException" in types:
-        return first, _SPARK.get(error.getCondition())  # type: ignore[attr-defined]
+        types.add(f"pyspark {error.getCondition()}")  # type: ignore[attr-defined]
     if isinstance(error, ModuleNotFoundError):
         missing = (error.name or "").partition(".")[0]
         return first, _MISSING_MODULES.get(missing, _MISSING_MODULE)

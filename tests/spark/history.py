@@ -109,7 +109,7 @@ def training_table(spec: SoftSensor, folder: Path) -> pd.DataFrame:
             rows.add(experiment, int(phase.value))
     write_months(rows.frame(), folder)
     source = find(str(folder))
-    (unit,) = plan(survey(source, spec, folder), spec, 10**9)
+    unit = plan(survey(source, spec, folder), spec, 10**9)[0]
     features, _ = admit(DuckDB(source, spec).features(unit), unit, spec)
     table = phase_table(EXPERIMENTS, spec)
     table[spec.features] = features[spec.features].to_numpy()

@@ -43,8 +43,7 @@ def fixture_model(home: Path, spec: SoftSensor) -> Served:
 @pytest.fixture(name="unit")
 def fixture_unit(history: Path, spec: SoftSensor, tmp_path: Path) -> Unit:
     """The whole history."""
-    (unit,) = plan(survey(find(str(history)), spec, tmp_path / "converted"), spec, 10**9)
-    return unit
+    return plan(survey(find(str(history)), spec, tmp_path / "converted"), spec, 10**9)[0]
 
 
 @pytest.fixture(name="expected")

@@ -125,8 +125,8 @@ def require_answer(master: str) -> None:
         socket.create_connection((place.hostname or "", place.port or PORT), TIMEOUT).close()
     except OSError as error:
         raise SettingsError(
-            f"no Spark Connect server answers at {place.netloc} ({error}): check --master, and that "
-            "the server is running"
+            f"no Spark Connect server answers at {place.netloc} ({error}): check --master, and "
+            "that the server is running"
         ) from error
 
 

@@ -21,7 +21,7 @@ from tests.builders.history import LENGTH, Rows
 def features(folder: Path, spec: SoftSensor) -> pd.DataFrame:
     """Of all phases of a folder, by key."""
     source = find(str(folder))
-    (unit,) = plan(survey(source, spec, folder), spec, 10**9)
+    unit = plan(survey(source, spec, folder), spec, 10**9)[0]
     table: pd.DataFrame = DuckDB(source, spec).features(unit).to_pandas()
     return table.sort_values(spec.columns.keys).reset_index(drop=True)
 
