@@ -89,7 +89,7 @@ clean:
 	@touch $@
 
 .venv/installed-spark: .venv/installed
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .[dev,spark]
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,spark]'
 	@touch $@
 
 .venv-deploy/installed: deploy/requirements.txt
