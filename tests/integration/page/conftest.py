@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import uuid
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,10 +74,7 @@ def _month(settings: Settings, folder: Path, first: int, fault: str | None) -> N
         predict(settings)
         if fault is None:
             laboratory.load(engine, spec, folder / "lab.csv")
-        with warnings.catch_warnings():
-            # Matplotlib has no good dates for a month of four days.
-            warnings.filterwarnings("ignore", message="AutoDateLocator was unable")
-            monitor(settings)
+        monitor(settings)
 
 
 @pytest.fixture(name="site", scope="session")
