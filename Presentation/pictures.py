@@ -128,15 +128,18 @@ def monthly_mail() -> str:
 
 def photograph(browser: Browser, shot: Shot) -> bytes:
     """A PNG of a page."""
-    window = {"width": shot.width, "height": 800}
-    context = browser.new_context(viewport=window, device_scale_factor=SHARPNESS)
+    context = browser.new_context(
+        viewport={"width": shot.width, "height": 800}, device_scale_factor=SHARPNESS
+    )
     with tempfile.TemporaryDirectory() as folder, context:
         file = Path(folder) / "page.html"
         file.write_text(shot.html, encoding="utf-8")
         page = context.new_page()
         page.goto(file.as_uri())
-        area = {"x": 0, "y": 0, "width": shot.width, "height": height(page, shot)}
-        return page.screenshot(full_page=True, clip=area)
+        return page.screenshot(
+            full_page=True,
+            clip={"x": 0, "y": 0, "width": shot.width, "height": height(page, shot)},
+        )
 
 
 def height(page: Page, shot: Shot) -> float:

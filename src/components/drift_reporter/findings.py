@@ -74,7 +74,9 @@ class Finding:
     @property
     def words(self) -> dict[str, str]:
         """What the journal keeps; the sizes, if there are any, are also in `what`."""
-        sizes_of = "; ".join(" ".join(filter(None, size)) for size in self.sizes)
+        sizes_of = "; ".join(
+            f"{phase} {', '.join(filter(None, amounts))}" for phase, *amounts in self.sizes
+        )
         sized = f" ({sizes_of})" if sizes_of else ""
         return {
             "status": self.status.value,
