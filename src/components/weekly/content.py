@@ -42,7 +42,8 @@ class Content:  # pylint: disable=too-many-instance-attributes  # all that the l
         older: experiments that are not clean, older than the week, and new since the last letter.
         samples: experiments to analyse first: experiment, when, the open question.
         uncertain: the experiments without a clear verdict.
-        sensors: titles of those at fault in the newest report, and what to do.
+        sensors: titles of those at fault in the newest report.
+        advice: by how much they are off, and what to do.
         believed: sign and sentence for what speaks for and against the results.
         days: of each day, its name and its bars.
         judged: whether params.yaml judges phases.
@@ -75,8 +76,6 @@ def content(source: Source, since: datetime | None) -> Content | None:
         return None
     language = source.language
     bad = week.having(Judgement.NOT_CLEAN)
-    report = week.report
-    alarm = report is not None and report.alarm
     return Content(
         subject=subject(week, source),
         headline=headline(week, source),
@@ -88,11 +87,7 @@ def content(source: Source, since: datetime | None) -> Content | None:
         samples=_samples(week, source),
         uncertain=_keys(_experiments(week.in_order(week.having(Judgement.UNCERTAIN))), source),
         sensors=suspects(week, source),
-        advice=(
-            [finding.advice for finding in report.findings if finding.alarm][:2]
-            if report and alarm
-            else []
-        ),
+        advice=_advice(week),
         believed=[(BELIEF[sign], sentence) for sign, sentence in belief(week, source)],
         days=days(week, source),
         judged=week.judged,
@@ -109,6 +104,14 @@ def subject(week: Week, source: Source) -> str:
         words += say("; check {sensors}", sensors=language.either(titles))
     name = source.spec.name
     return f"{name}, {language.week(week.middle)}: {words}" if week.middle else f"{name}: {words}"
+
+
+def _advice(week: Week) -> list[str]:
+    """By how much sensors are off, and what to do, of the first two alarms of the newest report."""
+    if week.report is None or not week.report.alarm:
+        return []
+    alarms = [finding for finding in week.report.findings if finding.alarm][:2]
+    return [words for finding in alarms for words in (finding.sizes, finding.advice) if words]
 
 
 def _row(result: Result, source: Source) -> tuple[str, str, str]:
