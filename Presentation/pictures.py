@@ -45,7 +45,7 @@ class Shot:
     """A picture of a page.
 
     Attributes:
-        before: the element, by its selector, above which the picture ends; by default the page's end.
+        before: selector of the element above which the picture ends; empty: at the page's end.
     """
 
     html: str
@@ -131,7 +131,7 @@ def photograph(browser: Browser, shot: Shot) -> bytes:
     context = browser.new_context(
         viewport={"width": shot.width, "height": 800}, device_scale_factor=SHARPNESS
     )
-    with tempfile.TemporaryDirectory() as folder, context:
+    with context, tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "page.html"
         file.write_text(shot.html, encoding="utf-8")
         page = context.new_page()
