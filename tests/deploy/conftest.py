@@ -26,7 +26,12 @@ OF_TRAINING = {"MODEL_SIGNING_KEY"}  # where models are trained, which is not he
 REGION = "eu-central-1"
 VALUES = "-var-file=tests.json"
 # What Terraform looks into; any other variable is handed on as it is.
-LOOKED_INTO = {"DB_PORT": "5433", "SMTP_PORT": "2587", "RAW_ARCHIVE": "s3://bucket/raw/"}
+LOOKED_INTO = {
+    "DB_PORT": "5433",
+    "SMTP_PORT": "2587",
+    "RAW_ARCHIVE": "s3://bucket/raw/",
+    "PAGE_TARGET": "s3://site/pages",
+}
 
 
 @dataclass(frozen=True)

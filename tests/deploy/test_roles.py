@@ -38,6 +38,7 @@ TO_ECS = {"iam:PassedToService": "ecs-tasks.amazonaws.com"}
 IN_CLUSTER = {"ecs:cluster": arn("ecs", "cluster/impress")}
 QUEUE = arn("sqs", "impress-not-started")
 RAW = "arn:aws:s3:::bucket/raw/1-1-abc.parquet"
+PAGE = "arn:aws:s3:::site/pages/index.html"
 
 MUST = [
     ("execution", "ecr:GetAuthorizationToken", "*", {}),
@@ -49,6 +50,8 @@ MUST = [
     ("execution", "ssm:GetParameters", SECRET, {}),
     ("task", "s3:PutObject", RAW, {}),
     ("task", "s3:AbortMultipartUpload", RAW, {}),
+    ("task", "s3:PutObject", PAGE, {}),
+    ("task", "s3:AbortMultipartUpload", PAGE, {}),
     ("scheduler", "ecs:RunTask", DEFINITION, IN_CLUSTER),
     ("scheduler", "iam:PassRole", EXECUTION, TO_ECS),
     ("scheduler", "iam:PassRole", TASK, TO_ECS),
@@ -75,6 +78,8 @@ MUST_NOT = [
     ("execution", "logs:PutLogEvents", arn("logs", "log-group:/ecs/other:log-stream:run"), {}),
     ("task", "ssm:GetParameters", SECRET, {}),
     ("task", "s3:GetObject", RAW, {}),
+    ("task", "s3:GetObject", PAGE, {}),
+    ("task", "s3:PutObject", "arn:aws:s3:::site/other.html", {}),
     ("task", "s3:DeleteObject", RAW, {}),
     ("task", "s3:PutObject", "arn:aws:s3:::bucket/rawer/file", {}),
     ("task", "s3:PutObject", "arn:aws:s3:::bucket/other", {}),
