@@ -91,7 +91,7 @@ def test_the_workflow_knows_the_secrets_of_the_original_and_no_other() -> None:
         "ECR_REGION",
     }
     outputs = (DEPLOY / "outputs.tf").read_text(encoding="utf-8")
-    for name in re.findall(r"vars\.(\w+)", text):
+    for name in set(re.findall(r"vars\.(\w+)", text)) - {"PARAMS"}:
         assert f"{name} =" in outputs, f"no output of Terraform tells {name}"
 
 
@@ -137,6 +137,7 @@ def test_an_image_has_run_locked_down_before_it_is_pushed() -> None:
     for option in ("--read-only", "--cap-drop all", "built --help"):
         assert option in steps[run]["run"]
     assert steps[build]["with"]["load"] and not steps[build]["with"].get("push")
+    assert "PARAMS=${{ vars.PARAMS || 'params.yaml' }}" in steps[build]["with"]["build-args"]
     # The same image: what was built is pushed from the cache.
     same = ("context", "file", "build-args", "platforms")
     assert [steps[build]["with"][key] for key in same] == [steps[push]["with"][key] for key in same]

@@ -67,7 +67,7 @@ def of_compose(task: str) -> set[str]:
 
 
 def of_kubernetes(task: str) -> set[str]:
-    """Keys of the ConfigMap, and of the Secret as its command makes it, that a CronJob refers to."""
+    """Keys of the ConfigMap, and of the Secret as its command makes it, that a CronJob reads."""
     text = (DEPLOY / "kubernetes.yaml").read_text(encoding="utf-8")
     documents = {
         (each["kind"], each["metadata"]["name"]): each for each in yaml.safe_load_all(text)
