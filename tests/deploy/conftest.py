@@ -24,14 +24,15 @@ DEPLOY = ROOT / "deploy"
 OF_THE_IMAGE = {"IMPRESS_HOME", "IMPRESS_PARAMS", "GIT_HASH"}
 OF_TRAINING = {"MODEL_SIGNING_KEY"}  # where models are trained, which is not here
 REGION = "eu-central-1"
+ACCOUNT = "123456789012"  # moto's
 VALUES = "-var-file=tests.json"
 # What Terraform looks into; any other variable is handed on as it is.
 LOOKED_INTO = {
     "DB_PORT": "5433",
     "SMTP_PORT": "2587",
     "RAW_ARCHIVE": "s3://bucket/raw/",
-    "PAGE_TARGET": "s3://site/pages",
 }
+PAGES = f"impress-page-{ACCOUNT}"  # the bucket that Terraform makes
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def fixture_terraform(tmp_path_factory: pytest.TempPathFactory) -> Terraform:
         pytest.skip("there is no terraform on this machine (https://developer.hashicorp.com)")
     folder = tmp_path_factory.mktemp("terraform") / "deploy"
     shutil.copytree(DEPLOY, folder, ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*"))
-    names = plain_names() - OF_THE_IMAGE
+    names = plain_names() - OF_THE_IMAGE - {"PAGE_TARGET"}
     variables = {
         "region": REGION,
         "alarm_email": "laboratory@example.org",
@@ -110,6 +111,7 @@ def fixture_terraform(tmp_path_factory: pytest.TempPathFactory) -> Terraform:
         "database_cidr": "203.0.113.7/32",
         "github_ids": {"owner": 123456, "repository": 456789},
         "tags": {"CostCentre": "laundry"},
+        "pages": True,
         "environment": {name: LOOKED_INTO.get(name, name.lower()) for name in sorted(names)},
     }
     (folder / "tests.json").write_text(json.dumps(variables), encoding="utf-8")

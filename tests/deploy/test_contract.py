@@ -12,7 +12,15 @@ import pytest
 import yaml
 from sqlalchemy import Engine
 
-from tests.deploy.conftest import DEPLOY, LOOKED_INTO, OF_THE_IMAGE, ROOT, plain_names, secret_names
+from tests.deploy.conftest import (
+    DEPLOY,
+    LOOKED_INTO,
+    OF_THE_IMAGE,
+    PAGES,
+    ROOT,
+    plain_names,
+    secret_names,
+)
 
 WORKFLOW = ROOT / ".github" / "workflows" / "test-build-push.yml"
 JOBS = yaml.safe_load(WORKFLOW.read_text(encoding="utf-8"))["jobs"]
@@ -42,7 +50,8 @@ def test_a_task_is_handed_every_secret_that_the_code_reads_and_no_other(
 def test_a_task_is_handed_every_other_variable_too(client: Any, task: str) -> None:
     handed = {part["name"]: part["value"] for part in container(client, task)["environment"]}
     names = plain_names() - OF_THE_IMAGE
-    assert handed == {name: LOOKED_INTO.get(name, name.lower()) for name in names}
+    values = {**LOOKED_INTO, "PAGE_TARGET": f"s3://{PAGES}"}
+    assert handed == {name: values.get(name, name.lower()) for name in names}
 
 
 def test_the_files_name_every_variable_that_is_not_secret() -> None:

@@ -4,32 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-import pytest
 import requests
 
 from src.files import put
-from tests.deploy.conftest import LOOKED_INTO, REGION, Terraform
+from tests.deploy.conftest import LOOKED_INTO, PAGES, REGION, Terraform
 from tests.deploy.iam import allowed
-from tests.deploy.test_contract import container
 from tests.deploy.test_newcomer import bash, script, section
-from tests.deploy.test_roles import ACCOUNT, statements
+from tests.deploy.test_roles import statements
 
-BUCKET = f"impress-page-{ACCOUNT}"
-PAGES = {"index.html": b"all is well", "phase-1-1.html": b"in detail"}
-
-
-@pytest.fixture(name="site", scope="module")
-def fixture_site(cloud: Terraform) -> Iterator[Terraform]:
-    """After an apply with pages, which is taken back."""
-    written = json.loads((cloud.folder / "tests.json").read_text(encoding="utf-8"))
-    plain = {n: v for n, v in written["environment"].items() if n != "PAGE_TARGET"}
-    cloud.change("apply", "-var=pages=true", f"-var=environment={json.dumps(plain)}")
-    yield cloud
-    cloud.change("apply")
+SITE = {"index.html": b"all is well", "phase-1-1.html": b"in detail"}
 
 
 def called(cloud: Terraform, *writes: tuple[str, str, bytes]) -> set[tuple[str, str]]:
@@ -62,54 +48,47 @@ def action_of(method: str, url: str) -> tuple[str, str]:
 def test_the_program_asks_s3_for_nothing_that_its_role_may_not(
     client: Any, cloud: Terraform
 ) -> None:
-    for bucket in ("site", "bucket"):
-        client("s3").create_bucket(
-            Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION}
-        )
-    archive, site = (LOOKED_INTO[name] for name in ("RAW_ARCHIVE", "PAGE_TARGET"))
+    place = {"CreateBucketConfiguration": {"LocationConstraint": REGION}}
+    client("s3").create_bucket(Bucket="bucket", **place)
     large = b"." * 11_000_000  # in several parts
-    calls = called(
-        cloud,
-        (archive.rstrip("/"), "1-1-abc.parquet", large),
-        (site, "index.html", b"small"),
-    )
-    assert {resource for _, resource in calls} == {
-        "arn:aws:s3:::bucket/raw/1-1-abc.parquet",
-        "arn:aws:s3:::site/pages/index.html",
-    }
+    calls = called(cloud, (LOOKED_INTO["RAW_ARCHIVE"].rstrip("/"), "1-1-abc.parquet", large))
+    assert {resource for _, resource in calls} == {"arn:aws:s3:::bucket/raw/1-1-abc.parquet"}
     may = statements(client, "task")
     assert all(allowed(may, action, resource) for action, resource in calls), calls
 
 
-@pytest.mark.usefixtures("site")
-@pytest.mark.parametrize("task", ("predict", "monitor"))
-def test_both_tasks_publish_to_the_bucket(client: Any, task: str) -> None:
-    handed = {part["name"]: part["value"] for part in container(client, task)["environment"]}
-    assert handed["PAGE_TARGET"] == f"s3://{BUCKET}"
-    may = statements(client, "task")
-    assert allowed(may, "s3:PutObject", f"arn:aws:s3:::{BUCKET}/index.html")
-    assert not allowed(may, "s3:GetObject", f"arn:aws:s3:::{BUCKET}/index.html")
+def test_a_bucket_of_ones_own_may_be_written_to_and_no_other(cloud: Terraform) -> None:
+    inputs = json.loads((cloud.folder / "tests.json").read_text(encoding="utf-8"))
+    environment = json.dumps({**inputs["environment"], "PAGE_TARGET": "s3://site/pages/"})
+    planned = cloud.plan("-var=pages=false", f"-var=environment={environment}")
+    (policy,) = planned["aws_iam_role_policy.write"]
+    may = json.loads(policy["policy"])["Statement"]
+    assert allowed(may, "s3:PutObject", "arn:aws:s3:::site/pages/index.html")
+    assert not allowed(may, "s3:PutObject", "arn:aws:s3:::site/other.html")
+    assert not allowed(may, "s3:PutObject", f"arn:aws:s3:::{PAGES}/index.html")
 
 
-@pytest.mark.usefixtures("site")
 def test_the_bucket_is_shut_to_the_internet(client: Any) -> None:
     s3 = client("s3")
-    blocked = s3.get_public_access_block(Bucket=BUCKET)["PublicAccessBlockConfiguration"]
+    blocked = s3.get_public_access_block(Bucket=PAGES)["PublicAccessBlockConfiguration"]
     assert blocked and all(blocked.values())
-    policy = json.loads(s3.get_bucket_policy(Bucket=BUCKET)["Policy"])
-    (denied,) = policy["Statement"]
+    (denied,) = json.loads(s3.get_bucket_policy(Bucket=PAGES)["Policy"])["Statement"]
     assert denied["Effect"] == "Deny" and denied["Principal"] == "*"
     assert denied["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
 
 
-def test_pages_are_copied_and_sent_as_the_readme_says(client: Any, site: Terraform) -> None:
-    for name, content in PAGES.items():
-        put(f"s3://{BUCKET}", name, content, kind="text/html; charset=utf-8")
-    stored = client("s3").head_object(Bucket=BUCKET, Key="index.html")
+def test_pages_are_copied_and_sent_as_the_readme_says(client: Any, cloud: Terraform) -> None:
+    s3 = client("s3")
+    policy = s3.get_bucket_policy(Bucket=PAGES)["Policy"]
+    s3.delete_bucket_policy(Bucket=PAGES)  # moto denies, whatever its condition is
+    for name, content in SITE.items():
+        put(f"s3://{PAGES}", name, content, kind="text/html; charset=utf-8")
+    stored = s3.head_object(Bucket=PAGES, Key="index.html")
     assert stored["ContentType"] == "text/html; charset=utf-8"
-    printed = bash(site, script(section("The pages")))
-    copied = {file.name: file.read_bytes() for file in (site.folder / "pages").iterdir()}
-    assert copied == PAGES
+    printed = bash(cloud, script(section("The pages")))
+    copied = {file.name: file.read_bytes() for file in (cloud.folder / "pages").iterdir()}
+    assert copied == SITE
     (link,) = re.findall(r"http\S+$", printed.strip())
     assert f"%2F{REGION}%2Fs3%2F" in link  # S3 refuses what is signed for another region
-    assert requests.get(link, timeout=10).content == PAGES["index.html"]
+    assert requests.get(link, timeout=10).content == SITE["index.html"]
+    s3.put_bucket_policy(Bucket=PAGES, Policy=policy)

@@ -13,11 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import requests
 from sqlalchemy import Engine, text
 
 from src.process import STOPPED
 from tests.faults.rig import Rig, finish
-from tests.processes import running, wait_for
+from tests.processes import answers, free_port, running, wait_for
 
 IN_TIME = 2.0  # s
 WAITING_FOR_A_LOCK = text(
@@ -124,6 +125,20 @@ def test_a_run_stops_while_a_database_does_not_answer(
     with impress("predict") as process:
         wait_for(lambda: _connected_to(silent), "a call of the database")
         ends_in_time(process)
+
+
+@pytest.mark.parametrize("init", [True, False], ids=["under an init", "as process 1"])
+@pytest.mark.usefixtures("rig")
+def test_the_pages_stop_though_a_browser_keeps_its_connection(init: bool) -> None:
+    if not init and os.geteuid() != 0:
+        pytest.skip("only root makes a process number 1")
+    port = free_port()
+    with impress("ui", "--port", str(port), init=init) as process, requests.Session() as browser:
+        wait_for(lambda: answers(f"http://127.0.0.1:{port}/"), "an answer of the pages")
+        assert browser.get(f"http://127.0.0.1:{port}/", timeout=30).ok
+        with socket.create_connection(("127.0.0.1", port)) as slow:
+            slow.sendall(b"GET / HTTP/1.1\r\n")  # and nothing more
+            ends_in_time(process, None if init else first_process(process))
 
 
 def test_asking_twice_does_not_interrupt_the_rollback(rig: Rig) -> None:

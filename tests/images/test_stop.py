@@ -11,11 +11,11 @@ from sqlalchemy import Engine, text
 
 from src.process import STOPPED
 from src.settings import variables
+from tests.faults.test_stop import waits_for_a_lock
 from tests.images.conftest import HARDENED, Image
 from tests.processes import wait_for
 
 IN_TIME = 2.0  # s, for the container; podman itself needs about half of one
-WAITING = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
 
 
 @pytest.mark.usefixtures("mlflow")
@@ -26,11 +26,11 @@ def test_a_task_at_work_stops_in_time(image: Image, inbox: Engine, init: tuple[s
     configured = [f"--env={name}" for name in variables() if name in os.environ]
     hardened = [option for option in HARDENED if option != "--rm"]
     podman = image.podman
-    with inbox.connect() as other, inbox.connect() as watch:
+    with inbox.connect() as other:
         other.execute(text(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"))
         podman.call("run", "--detach", f"--name={name}", *init, *hardened, *configured, image.id)
         try:
-            wait_for(lambda: bool(watch.scalar(WAITING)), f"{image.task} at work")
+            wait_for(lambda: waits_for_a_lock(inbox), f"{image.task} at work")
             asked = time.monotonic()
             podman.call("stop", "--time=10", name)
             took = time.monotonic() - asked
