@@ -78,7 +78,11 @@ def fixture_aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     log_file = tmp_path_factory.mktemp("moto") / "log"
-    with log_file.open("wb") as log, running(command, stdout=log, stderr=log) as process:
+    recorded = {**os.environ, "MOTO_RECORDER_FILEPATH": str(log_file.with_name("recorded"))}
+    with (
+        log_file.open("wb") as log,
+        running(command, env=recorded, stdout=log, stderr=log) as process,
+    ):
         wait_for(
             lambda: answers(f"{url}/moto-api/"),
             f"an answer of moto, whose log is {log_file}",
