@@ -12,9 +12,9 @@ from sqlalchemy import Engine, text
 
 from src.process import STOPPED
 from src.settings import variables
-from tests.faults.test_stop import waits_for_a_lock
 from tests.images.conftest import HARDENED, Image
 from tests.processes import wait_for
+from tests.stopping import waits_for_a_lock
 
 IN_TIME = timedelta(seconds=2)  # podman's own start included
 

@@ -14,9 +14,9 @@ import pytest
 from sqlalchemy import Engine, text
 
 from tests.conftest import ROOT
-from tests.faults.test_stop import waits_for_a_lock
 from tests.integration.pipelines.test_orchestration import ask, log_of, secrets_in
 from tests.processes import running, wait_for
+from tests.stopping import waits_for_a_lock
 
 SCHEDULES = {
     "weekly": {"cron": "0 6 * * 1", "timezone": "Europe/Berlin"},

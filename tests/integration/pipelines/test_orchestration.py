@@ -12,10 +12,8 @@ import pytest
 import requests
 from sqlalchemy import Engine, text
 
-from tests.faults.test_stop import ends_in_time
-from tests.faults.test_stop import impress as started
-from tests.faults.test_stop import waits_for_a_lock
 from tests.processes import DEADLINE, wait_for
+from tests.stopping import ends_in_time, started, waits_for_a_lock
 
 PIPELINES = Path(__file__).resolve().parents[3] / "src" / "pipelines"
 Impress = Callable[..., subprocess.CompletedProcess[str]]
