@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from sqlalchemy import text
 
 from src.process import STOPPED
 from tests.faults.rig import Rig, finish
-from tests.processes import answers, free_port, wait_for
+from tests.processes import answers, free_port, running, wait_for
 from tests.stopping import ends_in_time, first_process, started, waits_for_a_lock
 
 
@@ -93,6 +95,27 @@ def test_the_pages_stop_though_a_browser_keeps_its_connection(init: bool) -> Non
         with socket.create_connection(("127.0.0.1", port)) as slow:
             slow.sendall(b"GET / HTTP/1.1\r\n")  # and nothing more
             ends_in_time(process, None if init else first_process(process))
+
+
+def test_an_interpreter_that_is_slow_to_take_down_does_not_delay_the_end(home: Path) -> None:
+    assert (home / "params.yaml").is_file()
+    program = """
+import time
+from src.logger import job
+
+class Slow:
+    def __del__(self, sleep=time.sleep):
+        sleep(30)
+
+slow = Slow()
+with job("predict"):
+    print("ready", flush=True)
+    time.sleep(30)
+"""
+    command = [sys.executable, "-c", program]
+    with running(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout and process.stdout.readline() == b"ready\n"
+        ends_in_time(process)
 
 
 def test_asking_twice_does_not_interrupt_the_rollback(rig: Rig) -> None:

@@ -37,7 +37,8 @@ def test_a_task_at_work_stops_in_time(image: Image, inbox: Engine, init: tuple[s
             state = json.loads(podman.call("inspect", "--format={{json .State}}", name).stdout)
             assert state["ExitCode"] == STOPPED, podman.call("logs", name).stderr
             took = datetime.fromisoformat(state["FinishedAt"]) - asked
-            assert took < IN_TIME, f"it took {took}"
+            said = podman.call("logs", "--timestamps", name).stderr
+            assert took < IN_TIME, f"asked at {asked}, it took {took}: {said}"
         finally:
             podman.call("rm", "--force", "--volumes", name)
     with inbox.connect() as connection:
