@@ -25,7 +25,7 @@ class Rows:
     parts: list[pd.DataFrame] = field(default_factory=list)
 
     def add(
-        self, experiment: int | None, phase: int | None, count: int = LENGTH, **values: object
+        self, experiment: int | None, phase: int | None, count: int = LENGTH, **values: float
     ) -> pd.DataFrame:
         """Rows of one phase, a second apart; `values` replace columns."""
         random = np.random.default_rng([self.seed, len(self.parts)])
@@ -64,7 +64,7 @@ def odd_rows(spec: SoftSensor, experiments: int = 12) -> pd.DataFrame:
     rows.add(101, 0, 2)
     rows.add(102, 1, ph=np.nan)  # dead sensors
     rows.add(103, 1, leitfaehigkeit=np.inf)
-    rows.add(104, 1, **dict.fromkeys(names, np.nan))  # nothing to predict from
+    rows.add(104, 1, LENGTH, **dict.fromkeys(names, np.nan))  # nothing to predict from
     rows.add(105, 0, druck1=0.15)  # constant
     noisy = rows.add(106, 1)
     for place, name in enumerate(names):

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from pyarrow import parquet
+from typer.testing import CliRunner, Result
 
+from src.cli.commands import main
 from src.components.backfill.order import Order, Summary
 from src.components.backfill.results import Results
 from src.pipelines.backfill_pipeline import backfill
@@ -21,6 +20,7 @@ from tests.builders.history import odd_rows, write_months
 
 UNIT_ROWS = 700  # so that the history has several units
 Score = Callable[..., Summary]
+Command = Callable[..., Result]
 
 
 @pytest.fixture(name="history")
@@ -54,21 +54,10 @@ def fixture_score(home: Path, history: Path, tmp_path: Path) -> Score:
 
 
 @pytest.fixture(name="command")
-def fixture_command(home: Path, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """`impress` as a process."""
+def fixture_command(home: Path) -> Command:
+    """`impress` with arguments."""
     assert home
-
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "src.cli", *arguments],
-            env=dict(os.environ),
-            cwd=tmp_path,
-            check=False,
-            capture_output=True,
-            text=True,
-        )
-
-    return run
+    return lambda *arguments: CliRunner().invoke(main, arguments)
 
 
 def phases(folder: Path, spec: SoftSensor) -> pd.DataFrame:
@@ -81,7 +70,8 @@ def refused(folder: Path, spec: SoftSensor) -> pd.DataFrame:
     """Phases of results that were not scored, by reason."""
     files = sorted((folder / "refused").glob("*.parquet"))
     frames = [parquet.read_table(file).to_pandas() for file in files]
-    return pd.concat(frames).sort_values(["reason", *spec.columns.keys]).reset_index(drop=True)
+    both: pd.DataFrame = pd.concat(frames)
+    return both.sort_values(["reason", *spec.columns.keys]).reset_index(drop=True)
 
 
 def content(folder: Path) -> dict[str, bytes]:

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from src.components.backfill.survey import N_ROWS
+from src.components.database.tables import records
 from src.components.predictor.reasons import Reason
 from src.pipelines.predict_pipeline import predict
 from src.settings import Settings
@@ -67,8 +68,8 @@ def test_the_weekly_task_predicts_the_same_from_the_same_rows(
     names = ", ".join(f'"{name}"' for name in rows.columns)
     binds = ", ".join(f":{name}" for name in rows.columns)
     with engine.begin() as connection:
-        records = rows.astype(object).where(rows.notna(), None).to_dict("records")
-        connection.execute(text(f"INSERT INTO online_data ({names}) VALUES ({binds})"), records)
+        insert = text(f"INSERT INTO online_data ({names}) VALUES ({binds})")
+        connection.execute(insert, records(rows))
     predict(Settings())
     with engine.connect() as connection:
         ledger = pd.read_sql(text("SELECT * FROM archived_data"), connection)
