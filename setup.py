@@ -58,6 +58,7 @@ DEV = [
     "hypothesis",
     "ipykernel",
     "isort",
+    "markdown-it-py",
     "moto[s3]",
     "mypy",
     "nbclient",
