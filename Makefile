@@ -8,11 +8,7 @@ CODE := src tests benchmarks Presentation setup.py
 # Tests whose subject is what looks like a secret
 ABOUT_SECRETS := tests/(integration/test_(secrets|errors)|unit/test_(safe_text|soft_sensor))\.py
 
-<<<<<<< HEAD
-.PHONY: demo test test-spark test-images lint lint-deploy format ui registry benchmark soak attack clean
-=======
-.PHONY: demo test test-images lint lint-deploy format ui registry pictures slides benchmark soak attack clean
->>>>>>> main
+.PHONY: demo test test-spark test-images lint lint-deploy format ui registry pictures slides benchmark soak attack clean
 
 demo: .venv/installed
 	$(BIN)/impress demo
