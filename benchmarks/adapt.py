@@ -39,7 +39,15 @@ from benchmarks.worlds import (
     training_data,
 )
 from src import simulator
-from src.components.adaptation.replay import DAY, SHIFT, State, errors, replay, usual_errors
+from src.components.adaptation.replay import (
+    DAY,
+    SHIFT,
+    State,
+    errors,
+    replay,
+    usual_errors,
+    with_predicted,
+)
 from src.components.ingestion import data_set
 from src.components.predictor import risk
 from src.components.predictor.bundle import Bundle, FoldPredictions
@@ -156,6 +164,13 @@ def estimator(world: World, case: Case, spec: SoftSensor) -> Estimate:
     return estimate
 
 
+def known_errors(seen: pd.DataFrame, alone: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:
+    """The errors of the model alone on analysed phases, see `replay`."""
+    predicted = alone.loc[seen.index]
+    off = with_predicted(errors(predicted, seen, spec), predicted, spec)
+    return seen[[*spec.columns.keys, "last_timestamp"]].join(off)
+
+
 def states(known: pd.DataFrame, world: World, spec: SoftSensor) -> Iterator[State]:
     """The state at the begin of each step, with the values that have arrived until then.
 
@@ -217,9 +232,7 @@ def compared(world: World, case: Case, seed: int, spec: SoftSensor) -> pd.DataFr
     rows, _ = world.scenarios[case.scenario]
     random = np.random.default_rng([seed, case.analysed])
     alone = estimator(world, case, spec)(rows, None)
-    seen = rows[drawn(rows, case.analysed, random, spec)]
-    keys = [*spec.columns.keys, "last_timestamp"]
-    known = seen[keys].join(errors(alone.loc[seen.index], seen, spec))
+    known = known_errors(rows[drawn(rows, case.analysed, random, spec)], alone, spec)
     served = adapted(world, case, known, spec)
     parts = []
     for on, predicted in ((False, alone), (True, served)):
@@ -234,9 +247,8 @@ def bad_day(world: World, seed: int, spec: SoftSensor) -> float:
     case = CASES[0]
     rows, _ = world.scenarios[case.scenario]
     alone = estimator(world, case, spec)(rows, None)
-    seen = rows[drawn(rows, case.analysed, np.random.default_rng(seed), spec)]
-    keys = [*spec.columns.keys, "last_timestamp"]
-    known = seen[keys].join(errors(alone.loc[seen.index], seen, spec))
+    chosen = drawn(rows, case.analysed, np.random.default_rng(seed), spec)
+    known = known_errors(rows[chosen], alone, spec)
     day = known["last_timestamp"] // DAY
     middle = day == day[day >= day.median()].min()
     off = known.copy()

@@ -33,8 +33,9 @@ def known_errors(
                 spec.columns.phase: phase.value,
                 "last_timestamp": START + day * DAY,
             }
-            for target in spec.target_names:
-                deviation = usual[phase.value, target].deviation
-                line[target] = deviation * (shift + random.normal())
+            for target in spec.targets:
+                deviation = usual[phase.value, target.name].deviation
+                line[target.name] = deviation * (shift + random.normal())
+                line[target.alone] = 10 * deviation
             lines.append(line)
     return pd.DataFrame(lines)

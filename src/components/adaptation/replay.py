@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from src.components.adaptation.shift import Shift
+from src.components.adaptation.shift import Days, Shift, changed, followed
+from src.components.adaptation.slope import Slope, fitted
 from src.components.predictor.bundle import Bundle
-from src.components.predictor.correction import FROM, TO, VALUES, Correction
+from src.components.predictor.correction import FROM, TO, VALUES, Correction, Slopes
 from src.components.predictor.ensemble import Array, to_scale
 from src.components.predictor.intervals import group_weights
 from src.components.transformation import censoring
@@ -33,7 +34,11 @@ KEPT = 0.2  # weight of a training error when something has surely changed
 # Columns of `State.levels` (one row for each target and phase) and `State.steps` (for each day).
 PHASE, TARGET, USUAL, SHIFT, DEVIATION = "phase", "target", "usual", "shift", "deviation"
 UNCHANGED, WIDENING, DATE, ERROR = "unchanged", "widening", "day", "error"
+SLOPE, PIVOT, LOW, HIGH = "slope", "pivot", "low", "high"
 LEVELS = [PHASE, TARGET, USUAL, SHIFT, DEVIATION, UNCHANGED, WIDENING, VALUES]
+LEVELS += [SLOPE, PIVOT, LOW, HIGH]
+# Columns of the values of one target in one phase, besides DATE and ERROR.
+TIME, PREDICTED = "time", "predicted"
 STEPS = [PHASE, TARGET, DATE, ERROR, VALUES, SHIFT, DEVIATION, UNCHANGED]
 
 
@@ -46,7 +51,8 @@ class State:
         levels: for each PHASE (its value) and TARGET (its name) the USUAL error on the working
             scale, the present SHIFT of the errors and its uncertainty (DEVIATION), both in units of
             the usual error, the chance that nothing is shifted (UNCHANGED), the factor of the
-            interval's width (WIDENING) and the number of laboratory VALUES.
+            interval's width (WIDENING), the number of laboratory VALUES, and how the bias depends
+            on the prediction (SLOPE, PIVOT, LOW, HIGH, see `Slopes`).
         steps: after each laboratory day (DATE) the median ERROR of the day, the number of VALUES,
             SHIFT, DEVIATION and UNCHANGED; oldest first.
         shifts: the shift of each phase value and target.
@@ -62,10 +68,12 @@ class State:
     def correction(self, spec: SoftSensor) -> Correction:
         """What it changes about predictions."""
         levels = self.levels.assign(bias=self.levels[SHIFT] * self.levels[USUAL])
-        bias = levels.pivot(index=PHASE, columns=TARGET, values="bias")
-        widening = levels.pivot(index=PHASE, columns=TARGET, values=WIDENING)
-        targets = spec.target_names
-        return Correction(bias[targets], widening[targets], self.evidence)
+
+        def of_each(column: str) -> pd.DataFrame:
+            return levels.pivot(index=PHASE, columns=TARGET, values=column)[spec.target_names]
+
+        slopes = Slopes(*(of_each(column) for column in (SLOPE, PIVOT, LOW, HIGH)))
+        return Correction(of_each("bias"), of_each(WIDENING), self.evidence, slopes)
 
 
 @dataclass(frozen=True)
@@ -76,11 +84,14 @@ class Usual:
         deviation: their standard deviation on the working scale; 0 where it is not known.
         sizes: the errors in units of it, without their signs.
         weights: each group counts as one, see `group_weights`.
+        low, high: the ends of the predictions on the working scale; NaN without any.
     """
 
     deviation: float
     sizes: Array
     weights: Array
+    low: float = np.nan
+    high: float = np.nan
 
 
 UsualErrors = dict[tuple[int | str, str], Usual]
@@ -104,16 +115,29 @@ def errors(predicted: pd.DataFrame, measured: pd.DataFrame, spec: SoftSensor) ->
     return pd.DataFrame(columns, index=predicted.index)
 
 
+def with_predicted(off: pd.DataFrame, alone: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:
+    """Errors, and as `Target.alone` the predictions that they belong to, on the working scale.
+
+    Args:
+        off: see `errors`.
+        alone: targets in their units as the model alone predicts them.
+    """
+    columns = {each.alone: to_scale(alone[each.name], each) for each in spec.targets}
+    return off.join(pd.DataFrame(columns, index=alone.index))
+
+
 def usual_errors(bundle: Bundle, spec: SoftSensor) -> UsualErrors:
     """How large the errors of a bundle are without any change, by phase value and target."""
     usual, rows = {}, bundle.reference
     off = errors(rows, rows, spec)
-    for phase, target in product(spec.phases, spec.target_names):
-        own = off.loc[rows[spec.columns.phase] == phase.value, target].dropna()
+    for phase, target in product(spec.phases, spec.targets):
+        own = off.loc[rows[spec.columns.phase] == phase.value, target.name].dropna()
         deviation = float(own.std()) if len(own) >= LEAST else 0.0
         sizes = (own.abs() / deviation).to_numpy() if deviation > 0 else np.empty(0)
         weights = group_weights(rows.loc[own.index, GROUP])
-        usual[phase.value, target] = Usual(deviation, sizes, weights)
+        predicted = to_scale(rows.loc[own.index, target.name], target)
+        ends = float(predicted.min()), float(predicted.max())
+        usual[phase.value, target.name] = Usual(deviation, sizes, weights, *ends)
     return usual
 
 
@@ -121,31 +145,35 @@ def replay(known: pd.DataFrame, usual: UsualErrors, spec: SoftSensor, as_of: pd.
     """The state as of a moment.
 
     Args:
-        known: keys, last_timestamp and for each target the error on the working scale of phases
-            that were analysed, NaN where it was not measured; in any order.
+        known: keys, last_timestamp and for each target what `with_predicted` gives of phases that
+            were analysed, NaN where it was not measured; in any order.
     """
     age = as_of.timestamp() - known["last_timestamp"]
     counted = known[age.between(0, OLDEST * DAY)]
     counted = counted.sort_values(["last_timestamp", *spec.columns.keys], kind="stable")
+    values = {key: _values(counted, *key, expected, spec) for key, expected in usual.items()}
+    series = {key: _days(own) for key, own in values.items()}
+    after = followed(series)
     levels, steps, shifts = list[dict[str, Any]](), list[dict[str, Any]](), {}
-    for phase, target in product(spec.phases, spec.target_names):
-        own = counted.loc[counted[spec.columns.phase] == phase.value, ["last_timestamp", target]]
-        times, values = own.dropna().to_numpy(dtype=float).T
-        expected = usual[phase.value, target]
-        if expected.deviation == 0:
-            times, values = np.empty((2, 0))
-        names = {PHASE: phase.value, TARGET: target}
-        shift, sizes = Shift(), [np.empty(0)]
-        for day, error in _days(times, values / (expected.deviation or 1.0)):
-            sizes.append(np.abs(error - shift.mean) / (1 + shift.variance) ** 0.5)
-            shift = shift.after(float(np.median(error)), len(error))
-            steps.append({**names, DATE: day, ERROR: np.median(error), **_told(shift, error)})
-        weights = 0.5 ** ((as_of.timestamp() - times) / DAY / HALF_LIFE)
-        recent = Usual(1.0, np.concatenate(sizes), weights)
-        widening = _widening(shift, recent, expected, spec.training.coverage)
-        wide = {USUAL: expected.deviation, WIDENING: widening}
-        levels.append({**names, **wide, **_told(shift, values)})
-        shifts[phase.value, target] = shift
+    for (phase, target), expected in usual.items():
+        key, days = (phase, target), series[phase, target]
+        shifts[key] = after[key][-1] if after[key] else Shift()
+        slope = fitted(days, shifts[key].mean, changed(after, series, days.dates))
+        recent = _recent(values[key], [Shift(), *after[key]], as_of)
+        levels.append(
+            {
+                PHASE: phase,
+                TARGET: target,
+                USUAL: expected.deviation,
+                **_told(shifts[key], len(recent.sizes)),
+                WIDENING: _widening(shifts[key], recent, expected, spec.training.coverage),
+                SLOPE: slope.slope,
+                PIVOT: slope.pivot * expected.deviation,
+                LOW: expected.low,
+                HIGH: expected.high,
+            }
+        )
+        steps += _steps(key, days, after[key])
     return State(
         as_of=as_of,
         levels=pd.DataFrame(levels)[LEVELS],
@@ -155,16 +183,47 @@ def replay(known: pd.DataFrame, usual: UsualErrors, spec: SoftSensor, as_of: pd.
     )
 
 
-def _days(times: Array, errors_of: Array) -> Iterator[tuple[pd.Timestamp, Array]]:
-    """The errors of each laboratory day: of the phases that ended on one day, UTC."""
-    days = np.floor(times / DAY)
-    for day in np.unique(days):
-        yield pd.Timestamp(day * DAY, unit="s", tz="UTC"), errors_of[days == day]
+def _values(
+    counted: pd.DataFrame, phase: int | str, target: str, usual: Usual, spec: SoftSensor
+) -> pd.DataFrame:
+    """Errors and predictions of one target in one phase, in SD of the usual error, with DATE."""
+    own = counted[counted[spec.columns.phase] == phase]
+    rows = own[["last_timestamp", target, spec.target(target).alone]].dropna()
+    if usual.deviation == 0:
+        rows = rows.head(0)
+    time, error, predicted = rows.to_numpy(dtype=float).T
+    within = np.clip(predicted, usual.low, usual.high)
+    deviation = usual.deviation or 1.0
+    columns = {ERROR: error / deviation, PREDICTED: within / deviation}
+    return pd.DataFrame({DATE: np.floor(time / DAY), TIME: time, **columns})
 
 
-def _told(shift: Shift, values: Array) -> dict[str, float]:
+def _days(values: pd.DataFrame) -> Days:
+    """The laboratory days: the phases that ended on one day, UTC, count as one, by their median."""
+    days = values.groupby(DATE)
+    middle = days[[ERROR, PREDICTED]].median()
+    dates, errors_of = middle.index.to_numpy(dtype=float), middle[ERROR].to_numpy()
+    return Days(dates, errors_of, days.size().to_numpy(), middle[PREDICTED].to_numpy())
+
+
+def _recent(values: pd.DataFrame, shifts: list[Shift], as_of: pd.Timestamp) -> Usual:
+    """How large errors have been: in units of what was expected before their day."""
+    place = pd.factorize(values[DATE])[0]
+    mean = np.array([shift.mean for shift in shifts])[place]
+    expected = np.array([1 + shift.variance for shift in shifts])[place] ** 0.5
+    age = (as_of.timestamp() - values[TIME].to_numpy()) / DAY
+    return Usual(1.0, np.abs(values[ERROR].to_numpy() - mean) / expected, 0.5 ** (age / HALF_LIFE))
+
+
+def _steps(key: tuple[int | str, str], days: Days, shifts: list[Shift]) -> Iterator[dict[str, Any]]:
+    for date, error, count, shift in zip(days.dates, days.errors, days.values, shifts):
+        day = pd.Timestamp(date * DAY, unit="s", tz="UTC")
+        yield {PHASE: key[0], TARGET: key[1], DATE: day, ERROR: error, **_told(shift, count)}
+
+
+def _told(shift: Shift, values: int) -> dict[str, float]:
     known = {SHIFT: shift.mean, DEVIATION: shift.variance**0.5, UNCHANGED: shift.unchanged}
-    return {**known, VALUES: len(values)}
+    return {**known, VALUES: values}
 
 
 def _widening(shift: Shift, recent: Usual, usual: Usual, coverage: float) -> float:
