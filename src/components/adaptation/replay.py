@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from statistics import median
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from src.components.adaptation.shift import Days, Shift, changed, followed
-from src.components.adaptation.slope import Slope, fitted
+from src.components.adaptation.slope import fitted
 from src.components.predictor.bundle import Bundle
 from src.components.predictor.correction import FROM, TO, VALUES, Correction, Slopes
 from src.components.predictor.ensemble import Array, to_scale
@@ -37,8 +38,6 @@ UNCHANGED, WIDENING, DATE, ERROR = "unchanged", "widening", "day", "error"
 SLOPE, PIVOT, LOW, HIGH = "slope", "pivot", "low", "high"
 LEVELS = [PHASE, TARGET, USUAL, SHIFT, DEVIATION, UNCHANGED, WIDENING, VALUES]
 LEVELS += [SLOPE, PIVOT, LOW, HIGH]
-# Columns of the values of one target in one phase, besides DATE and ERROR.
-TIME, PREDICTED = "time", "predicted"
 STEPS = [PHASE, TARGET, DATE, ERROR, VALUES, SHIFT, DEVIATION, UNCHANGED]
 
 
@@ -159,7 +158,7 @@ def replay(known: pd.DataFrame, usual: UsualErrors, spec: SoftSensor, as_of: pd.
         key, days = (phase, target), series[phase, target]
         shifts[key] = after[key][-1] if after[key] else Shift()
         slope = fitted(days, shifts[key].mean, changed(after, series, days.dates))
-        recent = _recent(values[key], [Shift(), *after[key]], as_of)
+        recent = _recent(values[key], days, after[key], as_of)
         levels.append(
             {
                 PHASE: phase,
@@ -183,36 +182,48 @@ def replay(known: pd.DataFrame, usual: UsualErrors, spec: SoftSensor, as_of: pd.
     )
 
 
+class _Values(NamedTuple):
+    """Values of one target in one phase, oldest first, (values,) each.
+
+    Errors and predictions are in SD of the usual error.
+    """
+
+    times: Array
+    errors: Array
+    predicted: Array
+
+
 def _values(
     counted: pd.DataFrame, phase: int | str, target: str, usual: Usual, spec: SoftSensor
-) -> pd.DataFrame:
-    """Errors and predictions of one target in one phase, in SD of the usual error, with DATE."""
-    own = counted[counted[spec.columns.phase] == phase]
-    rows = own[["last_timestamp", target, spec.target(target).alone]].dropna()
-    if usual.deviation == 0:
-        rows = rows.head(0)
-    time, error, predicted = rows.to_numpy(dtype=float).T
-    within = np.clip(predicted, usual.low, usual.high)
-    deviation = usual.deviation or 1.0
-    columns = {ERROR: error / deviation, PREDICTED: within / deviation}
-    return pd.DataFrame({DATE: np.floor(time / DAY), TIME: time, **columns})
+) -> _Values:
+    of_phase = counted[spec.columns.phase] == phase
+    columns = ["last_timestamp", target, spec.target(target).alone]
+    rows = counted.loc[of_phase, columns].to_numpy(dtype=float)
+    known = ~np.isnan(rows).any(axis=1) & (usual.deviation > 0)
+    times, errors_of, predicted = rows[known].T
+    unit = usual.deviation or 1.0
+    return _Values(times, errors_of / unit, np.clip(predicted, usual.low, usual.high) / unit)
 
 
-def _days(values: pd.DataFrame) -> Days:
+def _days(values: _Values) -> Days:
     """The laboratory days: the phases that ended on one day, UTC, count as one, by their median."""
-    days = values.groupby(DATE)
-    middle = days[[ERROR, PREDICTED]].median()
-    dates, errors_of = middle.index.to_numpy(dtype=float), middle[ERROR].to_numpy()
-    return Days(dates, errors_of, days.size().to_numpy(), middle[PREDICTED].to_numpy())
+    dates, starts, counts = np.unique(
+        np.floor(values.times / DAY), return_index=True, return_counts=True
+    )
+    middles = [
+        [median(part.tolist()) for part in np.split(column, starts[1:])] if len(dates) else []
+        for column in (values.errors, values.predicted)
+    ]
+    return Days(dates, np.array(middles[0]), counts, np.array(middles[1]))
 
 
-def _recent(values: pd.DataFrame, shifts: list[Shift], as_of: pd.Timestamp) -> Usual:
-    """How large errors have been: in units of what was expected before their day."""
-    place = pd.factorize(values[DATE])[0]
-    mean = np.array([shift.mean for shift in shifts])[place]
-    expected = np.array([1 + shift.variance for shift in shifts])[place] ** 0.5
-    age = (as_of.timestamp() - values[TIME].to_numpy()) / DAY
-    return Usual(1.0, np.abs(values[ERROR].to_numpy() - mean) / expected, 0.5 ** (age / HALF_LIFE))
+def _recent(values: _Values, days: Days, after: list[Shift], as_of: pd.Timestamp) -> Usual:
+    """How large errors have been, in units of what was expected before their day."""
+    before = [Shift(), *after][: len(after)]
+    mean = np.repeat([shift.mean for shift in before], days.values)
+    expected = np.repeat([1 + shift.variance for shift in before], days.values) ** 0.5
+    age = (as_of.timestamp() - values.times) / DAY
+    return Usual(1.0, np.abs(values.errors - mean) / expected, 0.5 ** (age / HALF_LIFE))
 
 
 def _steps(key: tuple[int | str, str], days: Days, shifts: list[Shift]) -> Iterator[dict[str, Any]]:
