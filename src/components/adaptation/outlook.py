@@ -7,15 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from src.components.adaptation.replay import (
-    DATE,
-    ERROR,
-    PHASE,
-    SHIFT,
-    TARGET,
-    State,
-    UsualErrors,
-)
+from src.components.adaptation.replay import DATE, ERROR, PHASE, SHIFT, TARGET, State, UsualErrors
 from src.components.predictor.correction import VALUES
 
 DAYS = 90  # whose errors count

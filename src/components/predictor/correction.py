@@ -90,21 +90,20 @@ class Correction:
         Args:
             predicted: what `Bundle.predict` returns, with or without this correction.
         """
-        names = {target.alone: target.name for target in spec.targets}
-        served = {target.alone: predicted[target.name] for target in spec.targets}
-        alone = pd.DataFrame({name: predicted.get(name, served[name]) for name in names})
-        alone_named = alone.rename(columns=names)
-        corrected = self.applied(alone_named, phase, spec)
-        bias, widening = self.bias_of(alone_named, phase, spec), self.widening_of(phase)
+        alone = pd.DataFrame(
+            {each.name: predicted.get(each.alone, predicted[each.name]) for each in spec.targets}
+        )
+        corrected = self.applied(alone, phase, spec)
+        bias, widening = self.bias_of(alone, phase, spec), self.widening_of(phase)
         columns = {}
         for target in spec.targets:
-            columns[target.alone] = alone[target.alone]
+            columns[target.alone] = alone[target.name]
             columns[target.adapted] = corrected[target.name]
             columns[target.bias] = bias[target.name]
             columns[target.widening] = widening[target.name]
         evidence = self.evidence.reindex(phase).set_axis(phase.index)
         count = evidence[VALUES].fillna(0).astype(int)
-        plain = predicted.drop(columns=list(names), errors="ignore")
+        plain = predicted.drop(columns=[each.alone for each in spec.targets], errors="ignore")
         return pd.concat([plain, pd.DataFrame(columns)], axis=1).assign(
             **{MODE: spec.adaptation, VALUES: count, FROM: evidence[FROM], TO: evidence[TO]}
         )
