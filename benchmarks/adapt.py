@@ -360,7 +360,7 @@ def draw_curve(lines: pd.DataFrame, file: Path) -> None:
         axes[1][column].axhline(0.9, color=GREY, lw=0.5)
         axes[1][column].set_xlabel("months since the recipe changed")
         axes[1][column].set_xticks(range(5))
-    axes[0][0].set_ylabel("error, relative to that\nof the typical value")
+    axes[0][0].set_ylabel("error, relative to that of\nthe usual value as a guess")
     axes[1][0].set_ylabel("laboratory values\ninside their intervals")
     axes[0][0].set_ylim(bottom=0)
     axes[0][0].legend(fontsize="small")
