@@ -176,6 +176,7 @@ def fixture_trained_home(
 
     Made by the steps of the pipeline without its search, which takes as long as all others.
     """
+    from src.components.backfill.training import DataSet
     from src.components.registry.production import promote
     from src.components.registry.versions import Registry
     from src.components.trainer.fitting import DEFAULTS
@@ -188,9 +189,11 @@ def fixture_trained_home(
             patch.delenv(name, raising=False)
         patch.chdir(folder)
         settings = Settings(impress_home=folder, impress_params=params)
-        table, _ = train_pipeline.prepare(small_dataset, spec)
+        data = DataSet(small_dataset)
+        table, _ = train_pipeline.prepare(data, spec)
         bundle = train_pipeline.fit(table, 0, DEFAULTS, spec)
-        train_pipeline.evaluate_and_register(bundle, small_dataset, settings, spec)
+        version = train_pipeline.version_of(data)
+        train_pipeline.evaluate_and_register(bundle, version, settings, spec)
         promote(Registry(settings, spec.name), "1", "the first")
     return folder
 

@@ -72,7 +72,7 @@ def look(settings: Settings, data_set: Path) -> list[Finding]:
             "database": lambda: _database(settings, spec),
             "registry": lambda: _registry(settings, spec),
             **checks,
-            "data set": lambda: _data_set(data_set, spec),
+            "data set": lambda: _data_set(data_set, settings, spec),
         }
     for subject, check in checks.items():
         found += _look(subject, check)
@@ -179,14 +179,16 @@ def _archive(settings: Settings) -> Findings:
     yield Grade.OK, f"{settings.raw_archive} can be written"
 
 
-def _data_set(folder: Path, spec: SoftSensor) -> Findings:
+def _data_set(folder: Path, settings: Settings, spec: SoftSensor) -> Findings:
     if not folder.is_dir():
         yield Grade.OK, f"{folder} does not exist, and only training needs it"
         return
+    from src.components.backfill.training import opened
     from src.components.predictor.risk import groups_needed
     from src.pipelines.train_pipeline import prepare
 
-    table, _ = prepare(folder, spec)
+    with opened(str(folder), spec, settings.artifacts / "converted") as data:
+        table, _ = prepare(data, spec)
     groups = table[GROUP].nunique()
     yield Grade.OK, f"{folder}: {len(table)} analysed phases of {groups} groups"
     coverage = spec.training.coverage

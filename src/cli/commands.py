@@ -239,7 +239,7 @@ def pull_data() -> None:
 
 @main.command()
 def train(
-    dataset: Annotated[Path, typer.Option(help="data set folder")] = Path("Dataset"),
+    dataset: Annotated[str, typer.Option(help="data set folder, local or s3://")] = "Dataset",
     trials: Annotated[
         int | None, typer.Option(min=1, help="tuning trials per member, instead of params.yaml's")
     ] = None,
@@ -259,7 +259,7 @@ def train(
     with command("train") as settings:
         from src.pipelines.train_pipeline import train as pipeline
 
-        pipeline(settings, str(dataset), trials, retrain, cold, _signed(accept_outliers))
+        pipeline(settings, dataset, trials, retrain, cold, _signed(accept_outliers))
 
 
 @main.command()
@@ -478,6 +478,86 @@ def predict(
 
 
 @main.command()
+def backfill(  # pylint: disable=too-many-arguments,too-many-positional-arguments  # all options
+    source: Annotated[
+        str, typer.Argument(help="Parquet or CSV: a folder, a pattern or a file; local or s3://")
+    ],
+    out: Annotated[
+        str | None, typer.Argument(help="folder for the results, local or s3://")
+    ] = None,
+    into: Annotated[
+        Literal["database"] | None, typer.Option(help="add the results to archived_data instead")
+    ] = None,
+    version: Annotated[
+        str | None, typer.Option(help="of the model; default: the one in production")
+    ] = None,
+    against: Annotated[
+        str | None, typer.Option(metavar="OLD", help="compare with these results of another model")
+    ] = None,
+    share: Annotated[
+        str, typer.Option(metavar="I/N", help="do each N-th unit only, from the I-th on")
+    ] = "1/1",
+    engine: Annotated[
+        Literal["duckdb", "spark"], typer.Option(help="what computes the features")
+    ] = "duckdb",
+    master: Annotated[
+        str | None, typer.Option(help="of Spark: sc://host:port, spark://..., local[*], yarn, ...")
+    ] = None,
+    spark: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="a setting of Spark; repeatable")
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="units at a time; default: one for each core")
+    ] = None,
+    unit_rows: Annotated[
+        int, typer.Option(min=1, help="about how many rows are scored at a time by each job")
+    ] = 5_000_000,
+    skip_unreadable: Annotated[
+        bool,
+        typer.Option(
+            "--skip-unreadable", help="also score phases that an unreadable file may have rows of"
+        ),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Score years of history from files, unit by unit; what is there already is not done again.
+
+    Exit code 3 if a file could not be read or a unit could not be done.
+    """
+    from src.cli import console, history
+    from src.components.backfill.order import Order
+
+    if (out is None) == (into is None):
+        raise typer.BadParameter("name either OUT or --into database")
+    if (engine == "spark") != (master is not None):
+        raise typer.BadParameter("--engine spark and --master need each other")
+    if against is not None and out is None:
+        raise typer.BadParameter("--against needs OUT")
+    order = Order(
+        source=source,
+        out=None if out is None else history.address(out),
+        version=version,
+        master=master,
+        spark=history.spark_settings(spark or []),
+        unit_rows=unit_rows,
+        jobs=jobs or history.cores(),
+        share=history.share(share),
+        skip_unreadable=skip_unreadable,
+    )
+    with command("backfill") as settings:
+        from src.pipelines.backfill_pipeline import backfill as pipeline
+
+        summary = pipeline(settings, order)
+        comparison = history.compared(against, order.out, contract(settings))
+        if as_json:
+            console.show_json(history.figures(summary, comparison))
+        else:
+            history.show(summary, comparison)
+    if summary.is_partial:
+        raise typer.Exit(PARTIAL)
+
+
+@main.command()
 def adapt(
     as_of: Annotated[
         datetime | None, typer.Option("--as-of", help="as it was at this time, UTC; default: now")
@@ -533,6 +613,10 @@ def monitor(  # pylint: disable=too-many-arguments,too-many-positional-arguments
     report: Annotated[
         int | None, typer.Option(help="run of the report to accept, instead of the last one")
     ] = None,
+    history: Annotated[
+        str | None,
+        typer.Option(metavar="OUT", help="report on phases that `backfill` has scored, by --since"),
+    ] = None,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
@@ -543,6 +627,7 @@ def monitor(  # pylint: disable=too-many-arguments,too-many-positional-arguments
     what later months are compared with.
     """
     from src.cli import console
+    from src.cli.history import address
     from src.components.database.connection import connect
     from src.components.drift_reporter.log import PIPELINE, MonitoringLog
 
@@ -550,6 +635,8 @@ def monitor(  # pylint: disable=too-many-arguments,too-many-positional-arguments
         raise typer.BadParameter("--report needs --accept or --no-accept")
     if accept is not None and (dry_run or as_json):
         raise typer.BadParameter("--accept makes no report, so it excludes --dry-run and --json")
+    if history is not None and (accept is not None or always_mail or dry_run):
+        raise typer.BadParameter("--history only writes a report, which nobody can accept")
     with command("monitor") as settings:
         if accept is not None:
             with connect(settings) as engine:
@@ -560,6 +647,13 @@ def monitor(  # pylint: disable=too-many-arguments,too-many-positional-arguments
 
         start = since.isoformat() if since else None
         end = until.isoformat() if until else None
+        if history is not None:
+            results = address(history)
+            written = monitor_pipeline.monitor_history(settings, results, start, end)
+            console.show_preview(written.summary, as_json)
+            if not as_json:
+                console.show_line(f"the report is {written.page}")
+            return
         if dry_run:
             console.show_preview(monitor_pipeline.preview(settings, start, end), as_json)
             return

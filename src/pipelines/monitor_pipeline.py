@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 
+from src.components.backfill.results import Results
 from src.components.database.connection import connect
 from src.components.database.journal import SKIPPED
 from src.components.drift_reporter import gather, report
@@ -18,6 +19,7 @@ from src.components.drift_reporter.summary import Summary, summarise
 from src.components.drift_reporter.verdict import backtest, judge
 from src.components.emailer import outbox
 from src.components.emailer.letter import Letter, compose, message_id, picture_source
+from src.components.ingestion.analysed import BEGINNING
 from src.components.lineage import code_version
 from src.components.predictor.scoring import Served
 from src.components.registry import cache
@@ -93,6 +95,30 @@ def preview(settings: Settings, since: str | None = None, until: str | None = No
         evidence = gather_for(log.period(since, until), log, settings)
     tested = backtest(evidence.reference, spec)
     return summarise(judge(evidence, spec), evidence, spec, tested)
+
+
+def monitor_history(
+    settings: Settings, history: str, since: str | None, until: str | None
+) -> Report:
+    """Report on a window of what `impress backfill` has scored; only the report is written.
+
+    Args:
+        history: its folder, local or on S3.
+        since, until: of the ends of phases (ISO 8601, UTC).
+
+    Raises:
+        DataError: when no phase of the history ended in the window.
+    """
+    spec = load_soft_sensor(settings.impress_params)
+    with connect(settings) as engine:
+        log = MonitoringLog(engine, spec)
+        period = log.period(since or BEGINNING.isoformat(), until)
+        model = fetch_production(settings, spec)
+        window = Results(history).window(period.since, period.until)
+        evidence = gather_evidence(log, period, window, model)
+    verdict = judge(evidence, spec)
+    folder = settings.artifacts / "reports" / "history"
+    return write_report(verdict, evidence, spec, folder, settings.page_url)
 
 
 def gather_for(period: Period, log: MonitoringLog, settings: Settings) -> Evidence:

@@ -6,10 +6,10 @@ Run from a checkout: `python src/pipelines/study_pipeline.py`, or `impress study
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
 import pandas as pd
 
+from src.components.backfill.training import opened
 from src.components.trainer import explanation, fitting, sensor_study
 from src.logger import job
 from src.orchestration import flow, task
@@ -25,7 +25,8 @@ def study(settings: Settings, folder: str = "Dataset", repeats: int = 3) -> pd.D
     """Compare sets of sensors on a data set folder; see `sensor_study.compare_sets`."""
     spec = load_soft_sensor(settings.impress_params)
     params = production_params(settings, spec, needed=False)
-    table, _ = prepare(Path(folder), spec)
+    with opened(folder, spec, settings.artifacts / "converted") as data:
+        table, _ = prepare(data, spec)
     importance = None
     if len(spec.sensors) > sensor_study.EVERY_SUBSET_UP_TO:
         bundle = fitting.assemble(table, params, spec)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from src.components.backfill.training import DataSet, features_of_analysed, opened
 from src.components.ingestion import data_set, dvc_data
 from src.components.ingestion.account import Account, note_joined
 from src.components.lineage import code_version, library_versions
@@ -50,9 +51,10 @@ def train(
     cold: bool = False,
     accept_outliers: str | None = None,
 ) -> str:
-    """Train on a data set folder and register the model.
+    """Train on a data set and register the model.
 
     Args:
+        folder: of the data set, or its address in an object store.
         trials: tuning trials per member, by default those of params.yaml.
         retrain: use the hyperparameters of the Production version and do not search.
         cold: start the search with the default hyperparameters, not with those of Production.
@@ -63,10 +65,12 @@ def train(
     """
     spec = load_soft_sensor(settings.impress_params)
     start = fitting.DEFAULTS if cold else production_params(settings, spec, needed=retrain)
-    table, account = prepare(Path(folder), spec, accept_outliers is not None)
+    with opened(folder, spec, settings.artifacts / "converted") as data:
+        table, account = prepare(data, spec, accept_outliers is not None)
+        data_version = version_of(data)
     searched = 0 if retrain else trials or spec.training.trials
     bundle = fit(table, searched, start, spec)
-    version = evaluate_and_register(bundle, Path(folder), settings, spec, accept_outliers)
+    version = evaluate_and_register(bundle, data_version, settings, spec, accept_outliers)
     account.log()
     return version
 
@@ -95,13 +99,18 @@ def production_params(settings: Settings, spec: SoftSensor, needed: bool) -> dic
 
 @task()
 def prepare(
-    folder: Path, spec: SoftSensor, accept_outliers: bool = False
+    data: DataSet, spec: SoftSensor, accept_outliers: bool = False
 ) -> tuple[pd.DataFrame, Account]:
     """Sensor series and laboratory values to one table of phases, and what became of them."""
-    account = Account()
-    features = data_set.read_features(folder, spec, account)
+    account, folder = Account(), data.folder
     file = folder / spec.files.laboratory
-    laboratory = data_set.read_laboratory(file, spec, account, accept_outliers)
+    if data.history is None:
+        features = data_set.read_features(folder, spec, account)
+        laboratory = data_set.read_laboratory(file, spec, account, accept_outliers)
+    else:
+        laboratory = data_set.read_laboratory(file, spec, account, accept_outliers)
+        features = features_of_analysed(data, laboratory, spec, account)
+        features = data_set.with_archived(features, folder, spec, account)
     for count, values in censoring.counted(samples(laboratory, spec), spec):
         account.note(count, values)
     targets = laboratory_targets(laboratory, spec)
@@ -111,13 +120,19 @@ def prepare(
     return table, account
 
 
+def version_of(data: DataSet) -> str:
+    """A hash that names the version of a data set: DVC's, unless it has a history."""
+    folder = dvc_data.version(data.folder)
+    return folder if data.history_version is None else f"{folder}+{data.history_version}"
+
+
 fit = task()(fitting.train)
 
 
 @task(retries=2)
 def evaluate_and_register(
     bundle: Bundle,
-    folder: Path,
+    data_version: str,
     settings: Settings,
     spec: SoftSensor,
     accepted_outliers: str | None = None,
@@ -130,7 +145,7 @@ def evaluate_and_register(
     labels = bundle.labels(spec)
     predicted = bundle.out_of_fold(spec)
     errors = evaluation.metrics(predicted, labels, spec)
-    origin = {"data_version": dvc_data.version(folder), "code_version": code_version(settings)}
+    origin = {"data_version": data_version, "code_version": code_version(settings)}
     bundle = bundle.with_origin(
         **origin,
         trained_at=datetime.now(UTC).isoformat(timespec="seconds"),

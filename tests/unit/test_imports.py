@@ -38,6 +38,7 @@ COMPONENTS: dict[str, set[str]] = {
         "predictor",
         "transformation",
     },
+    "backfill": {"database", "ingestion", "predictor", "transformation"},
     "page": {
         "adaptation",
         "database",

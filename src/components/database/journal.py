@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 RUNNING, FAILED, DIED, SKIPPED = "running", "failed", "died", "skipped"
 STOPPED = "stopped"  # asked to, by SIGTERM
-LOAD = "load"  # in the column `pipeline`
+LOAD, BACKFILL = "load", "backfill"  # in the column `pipeline`
 BAD = (RUNNING, FAILED, DIED, SKIPPED, STOPPED)  # with any other outcome the run did its work
 
 
@@ -124,6 +124,30 @@ class Journal:
             details={**details, "file": storable(connection, details["file"])},
         )
         connection.execute(statement)
+
+    def note_unit(self, connection: Connection, **columns: Any) -> int:
+        """Record a unit of a history that is scored in the transaction of the connection.
+
+        Args:
+            columns: of the table `runs`; its details have the `unit`.
+
+        Returns:
+            The id of its line.
+        """
+        statement = insert(self.runs).values(
+            pipeline=BACKFILL,
+            started_at=func.now(),
+            ended_at=func.clock_timestamp(),
+            **columns,
+        )
+        return int(connection.execute(statement.returning(self.runs.c.id)).scalar_one())
+
+    def units(self) -> set[str]:
+        """Names of the units of histories that were scored."""
+        good = (self.runs.c.pipeline == BACKFILL) & self.runs.c.outcome.not_in(BAD)
+        query = select(self.runs.c.details["unit"].astext).where(good)
+        with self.engine.connect() as connection:
+            return set(connection.scalars(query))
 
     def was_sent(self, message: str) -> bool:
         """Whether a run has sent the message with this id."""

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Engine, case, exists, func, select
 from src.components.adaptation import known
 from src.components.adaptation.outlook import outlook
 from src.components.adaptation.replay import State, usual_errors
+from src.components.database.journal import BACKFILL
 from src.components.database.schema import require_fit
 from src.components.database.tables import newest_predictions, tables
 from src.components.drift_reporter import performance
@@ -90,8 +91,13 @@ def gather(log: MonitoringLog, period: Period, month: pd.DataFrame, model: Serve
 def _archived(connection: Connection, spec: SoftSensor, period: Period) -> pd.DataFrame:
     ledger = tables(spec).archived
     since = BEGINNING if period.since is None else period.since
+    runs = tables(spec).runs
+    # What was backfilled in the month was not recorded in it.
+    backfilled = select(runs.c.id).where(runs.c.pipeline == BACKFILL)
     query = newest_predictions(ledger, spec).where(
-        ledger.c.predicted_at > since, ledger.c.predicted_at <= period.until
+        ledger.c.predicted_at > since,
+        ledger.c.predicted_at <= period.until,
+        func.coalesce(ledger.c.run_id, -1).not_in(backfilled),
     )
     return ledger_rows(connection, query)
 

@@ -5,7 +5,6 @@ Everything that a run's scoring does becomes true in one commit or not at all.
 
 from __future__ import annotations
 
-import io
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
-from src.components.database.connection import run_copy
 from src.components.database.journal import Journal
+from src.components.database.ledger import append
 from src.components.inbox.states import Inbox, State, Window
 from src.components.inbox.stock import N_ROWS, STATE, STOCK
 from src.components.predictor.reasons import Reason
@@ -84,7 +83,8 @@ class Run:
         if scored.ledger.empty:
             return
         now = self.inbox.connection.scalar(text("SELECT now()"))
-        self._copy(scored.ledger.assign(run_id=self.run_id, predicted_at=now))
+        ledger = scored.ledger.assign(run_id=self.run_id, predicted_at=now)
+        append(self.inbox.connection, self.inbox.names.archived, ledger, self.inbox.spec)
 
     def _note_refusals(self, refused: pd.DataFrame) -> None:
         experiment, phase = self.inbox.keys
@@ -95,16 +95,6 @@ class Run:
         for experiment_value, phase_value, reason in rows.itertuples(index=False):
             values = {"experiment": experiment_value, "phase": phase_value, "reason": reason}
             self.inbox.connection.execute(update, values)
-
-    def _copy(self, ledger: pd.DataFrame) -> None:
-        columns = ", ".join(f'"{name}"' for name in ledger.columns)
-        # Without this COPY would read the empty texts of these columns as NULL.
-        texts = ", ".join((*self.inbox.keys, "verdict", "flags"))
-        statement = f"""COPY "{self.inbox.names.archived.name}" ({columns}) FROM STDIN
-            WITH (FORMAT csv, FORCE_NOT_NULL ({texts}))"""
-        # With this line ending pandas quotes names that contain a carriage return, as COPY needs.
-        lines = io.StringIO(ledger.to_csv(index=False, header=False, lineterminator="\r\n"))
-        run_copy(self.inbox.connection, statement, lines)
 
     def set_aside(self) -> None:
         """Count what is still due as scored, and move the rows with a `Reason` to rejected_data."""

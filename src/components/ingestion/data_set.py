@@ -90,10 +90,19 @@ def read_features(folder: Path, spec: SoftSensor, account: Account | None = None
 
     Returns and raises what `read_sensor_features` and `read_archived` do; counts go to `account`.
     """
+    account = account or Account()
+    return with_archived(read_sensor_features(folder, spec, account), folder, spec, account)
+
+
+def with_archived(
+    features: pd.DataFrame, folder: Path, spec: SoftSensor, account: Account
+) -> pd.DataFrame:
+    """Features of phases, and those of archived ones that are not among them, if there are any.
+
+    Raises what `read_archived` does; counts go to `account`.
+    """
     import pandas as pd
 
-    account = account or Account()
-    features = read_sensor_features(folder, spec, account)
     file = folder / spec.files.archived
     if not file.is_file():
         return features

@@ -34,6 +34,7 @@ class Flag(StrEnum):
     OUTSIDE_TRAINING = "outside_training", "a feature is beyond the range of the training phases"
     CACHED_MODEL = "cached_model", "the registry did not answer, so the cached model served"
     CLOCK_AHEAD = "clock_ahead", "rows are stamped later than they arrived"
+    MAY_LACK_ROWS = "may_lack_rows", "a file that could not be read may hold more of its rows"
 
     def of(self, sensor: Sensor) -> str:
         """The flag about one sensor: its name, then the code."""

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # Column of features: whether rows were stamped later than they arrived (bool or NULL).
 CLOCK_AHEAD = "impress_clock_ahead"
+# Column of features: whether an unreadable file may hold more of the rows (bool).
+MAY_LACK_ROWS = "impress_may_lack_rows"
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,8 @@ def score(
     """Predict phases, flag and judge them, and set apart those without a sound prediction.
 
     Args:
-        features: what `features_query` gives, one row a phase; and CLOCK_AHEAD where it is
-            known.
+        features: what `features_query` gives, one row a phase; and CLOCK_AHEAD and MAY_LACK_ROWS
+            where they are known.
         correction: by recent laboratory values; it counts with `adaptation: on`, and is otherwise
             only recorded.
 
@@ -99,6 +101,8 @@ def _with_origin_flags(flags: pd.Series, features: pd.DataFrame, model: Served) 
     if CLOCK_AHEAD in features:
         ahead = features[CLOCK_AHEAD].fillna(False).astype(bool)
         flags = flags.mask(ahead, _add(flags, Flag.CLOCK_AHEAD))
+    if MAY_LACK_ROWS in features:
+        flags = flags.mask(features[MAY_LACK_ROWS], _add(flags, Flag.MAY_LACK_ROWS))
     return flags
 
 

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from src import simulator
 from src.cli.commands import main
+from src.components.backfill.training import DataSet
 from src.components.ingestion.load import load_sensor_rows
 from src.errors import DataError
 from src.pipelines.predict_pipeline import predict
@@ -59,10 +60,10 @@ def fixture_dataset(
 def test_archived_features_and_new_labels_join_the_training_table(
     dataset: Path, engine: Engine, spec: SoftSensor
 ) -> None:
-    before, _ = prepare(dataset, spec)
+    before, _ = prepare(DataSet(dataset), spec)
     assert not set(NEW) & set(before["experimentnummer"])
     said = _run("collect")
-    after, _ = prepare(dataset, spec)
+    after, _ = prepare(DataSet(dataset), spec)
     joined = after[after["experimentnummer"].isin(NEW)]
     assert set(joined["experimentnummer"]) == set(NEW) - {25}
     assert f"{len(joined)} analysed phases" in said
@@ -160,7 +161,7 @@ def test_features_of_another_definition_are_not_mixed_in(dataset: Path, home: Pa
     content = params.read_text(encoding="utf-8")
     params.write_text(content.replace("high: 14,", "high: 13,"), encoding="utf-8")
     with pytest.raises(DataError, match="archived.csv.*has since redefined"):
-        prepare(dataset, load_soft_sensor(params))
+        prepare(DataSet(dataset), load_soft_sensor(params))
     (dataset / "archived.csv").unlink()
     said = _run("collect")
     assert said.splitlines()[-1].startswith("0 analysed phases")

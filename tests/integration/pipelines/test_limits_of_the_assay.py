@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from sqlalchemy import Engine
 
+from src.components.backfill.training import DataSet
 from src.components.database.tables import tables
 from src.components.ingestion import data_set, laboratory
 from src.components.ingestion.analysed import analysed
@@ -36,7 +37,7 @@ def fixture_folder(small_dataset: Path, tmp_path: Path) -> Path:
 
 
 def test_they_are_counted_learned_and_named_in_the_card(folder: Path, spec: SoftSensor) -> None:
-    table, account = prepare(folder, spec)
+    table, account = prepare(DataSet(folder), spec)
     target = spec.target(NONIONIC)
     limited = table[target.censored] == "<"
     assert limited.any() and (table.loc[limited, NONIONIC] == float(LIMIT)).all()

@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 from src import simulator
 from src.cli.commands import main
+from src.components.backfill.training import DataSet
 from src.components.inbox.rejected import summary
 from src.components.inbox.states import Inbox
 from src.components.ingestion.load import load_sensor_rows
@@ -58,7 +59,7 @@ def fixture_named(engine: Engine, home: Path, small_dataset: Path, impress: Impr
     assert numbered in content
     params.write_text(content.replace(numbered, "experiment_type: text"), encoding="utf-8")
     spec, settings = load_soft_sensor(params), Settings()
-    table, _ = train_pipeline.prepare(small_dataset, spec)
+    table, _ = train_pipeline.prepare(DataSet(small_dataset), spec)
     bundle = train_pipeline.fit(table, 0, DEFAULTS, spec)
     registry = Registry(settings, spec.name)
     promote(registry, registry.log(bundle, {}, {}, small_dataset), "the first")

@@ -1,0 +1,116 @@
+"""What `impress backfill` takes and prints."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from src.cli.console import show_line, show_table
+from src.components.backfill.comparison import Comparison, compare
+from src.components.backfill.order import Summary
+from src.components.backfill.results import Results
+from src.components.backfill.units import Share
+from src.files import S3
+from src.soft_sensor import SoftSensor
+
+SHOWN = 20  # lines of a list
+
+
+def address(text: str) -> str:
+    """A folder for results, absolute or on S3."""
+    return text.rstrip("/") if text.startswith(S3) else str(Path(text).expanduser().absolute())
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def share(text: str) -> Share:
+    """A share such as 3/16."""
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise typer.BadParameter(f"{text!r} is not a share such as 3/16: the third of sixteen")
+    return Share(int(match[1]), int(match[2]))
+
+
+def spark_settings(texts: list[str]) -> dict[str, str]:
+    """Settings of Spark as NAME=VALUE."""
+    pairs = [text.partition("=") for text in texts]
+    if wrong := [name for name, sign, _ in pairs if not (name and sign)]:
+        raise typer.BadParameter(f"{wrong[0]!r} is not a setting such as spark.executor.memory=2g")
+    return {name: value for name, _, value in pairs}
+
+
+def compared(old: str | None, new: str | None, spec: SoftSensor) -> Comparison | None:
+    """Results against those of another model, if a user has named any."""
+    if old is None or new is None:
+        return None
+    return compare(Results(address(old)), Results(new), spec)
+
+
+def figures(summary: Summary, comparison: Comparison | None) -> dict[str, Any]:
+    """For other programs."""
+    if comparison is None:
+        return summary.figures()
+    verdicts = comparison.verdicts.reset_index().to_dict("records")
+    moves = comparison.moves.to_dict("records")
+    return {
+        **summary.figures(),
+        "comparison": {
+            **vars(replace(comparison)),
+            "changed": comparison.changed,
+            "verdicts": verdicts,
+            "moves": moves,
+        },
+    }
+
+
+def show(summary: Summary, comparison: Comparison | None) -> None:
+    """Print what became of a history."""
+    history = summary.history
+    for fault in history.unreadable:
+        show_line(f"cannot be read: {fault}")
+    for failure in summary.failures:
+        show_line(f"not done: {failure}")
+    if history.without_experiment:
+        show_line(f"{history.without_experiment:,} rows have no experiment and were left out")
+    show_line(f"this run: {summary.counts}")
+    if summary.counts.refused:
+        reasons = ", ".join(f"{count} {code}" for code, count in summary.counts.refused.items())
+        show_line(f"phases refused: {reasons}")
+    there = summary.units - summary.missing
+    show_line(f"{there} of {summary.units} units of {len(history.files)} files are there")
+    if comparison is not None:
+        _show_comparison(comparison)
+
+
+def _show_comparison(comparison: Comparison) -> None:
+    old, new = comparison.versions
+    verdicts = comparison.verdicts
+    show_table(
+        f"verdicts of version {old} (rows) and version {new} (columns): "
+        f"{comparison.changed:,} changed",
+        ["", *verdicts.columns],
+        [[str(name), *(f"{count:,}" for count in row)] for name, *row in verdicts.itertuples()],
+    )
+    show_table(
+        f"{comparison.phases:,} phases are in both, {comparison.only_old:,} in the old results "
+        f"only, {comparison.only_new:,} in the new ones only",
+        ["target", "phase", "phases", "mean change", "mean absolute change"],
+        [
+            [
+                move["target"],
+                move["phase"],
+                f"{move['phases']:,}",
+                f"{move['mean_change']:+.3g}",
+                f"{move['mean_absolute_change']:.3g}",
+            ]
+            for move in comparison.moves.to_dict("records")
+        ],
+    )

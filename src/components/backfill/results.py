@@ -1,0 +1,226 @@
+"""The results of a history: a folder, local or on S3, in which every unit is whole or absent."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import posixpath
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from src.components.predictor.scoring import Scored
+from src.errors import DataError
+from src.files import put
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from fsspec import AbstractFileSystem
+
+MARKER = "history.json"  # says of what the folder holds the results
+MANIFEST = "manifest.json"  # written at the end: the units that count
+SUMMED = ("rows", "scored_rows", "refused_rows", "phases")  # of the records
+UNITS, FAILED, PHASES, REFUSED = "units", "failed", "phases", "refused"  # folders
+
+
+@dataclass(frozen=True)
+class Results:
+    """Results in a folder.
+
+    A unit has a file of phases for each month in which some of them began, and a record, which is
+    written last: what it was made from, and what came of it.
+
+    Attributes:
+        root: an absolute folder, or s3://bucket/prefix.
+    """
+
+    root: str
+
+    def marker(self) -> dict[str, Any] | None:
+        """Of what it holds the results, None when it is new."""
+        return self._read(MARKER) if self._exists(MARKER) else None
+
+    def mark(self, content: dict[str, Any]) -> None:
+        """Say of what it holds the results.
+
+        Raises:
+            DataError: when it holds something else.
+        """
+        filesystem, path = self._place
+        if filesystem.exists(path) and filesystem.ls(path):
+            raise DataError(f"{self.root} is not empty and holds no results: name another folder")
+        self._write(MARKER, content)
+
+    @property
+    def units(self) -> set[str]:
+        """Names of the units that are there."""
+        return set(self._names(UNITS))
+
+    def write(
+        self, name: str, scored: Scored, refused: pd.DataFrame, facts: dict[str, Any]
+    ) -> None:
+        """Write a unit; it is there when all of it is.
+
+        Args:
+            refused: phases that were not scored: keys and `reason`.
+            facts: for its record.
+        """
+        files = []
+        if not scored.ledger.empty:
+            for month, phases in scored.ledger.groupby(_months(scored.ledger), sort=True):
+                files.append(f"{PHASES}/month={month}/{name}.parquet")
+                put(self.root, files[-1], _parquet(phases))
+        if not refused.empty:
+            files.append(f"{REFUSED}/{name}.parquet")
+            put(self.root, files[-1], _parquet(refused))
+        self._write(f"{UNITS}/{name}.json", {**facts, "results": files})
+        self._remove(f"{FAILED}/{name}.json")
+
+    def note_failure(self, name: str, facts: dict[str, Any]) -> None:
+        """Record that a unit could not be done."""
+        self._write(f"{FAILED}/{name}.json", facts)
+
+    def record(self, name: str) -> dict[str, Any]:
+        """What was noted of a unit that is there."""
+        return self._read(f"{UNITS}/{name}.json")
+
+    def close(self, names: Collection[str], facts: dict[str, Any]) -> None:
+        """Write the manifest, and remove the units that it does not name.
+
+        Args:
+            names: the units that count, in their order; all are there.
+            facts: for the manifest, beside the sums over all units.
+        """
+        wanted = list(names)
+        sums = Counter[str]()
+        for record in map(self.record, wanted):
+            sums.update({name: record[name] for name in SUMMED})
+        self._write(MANIFEST, {**facts, **sums, "units": wanted})
+        for name in self.units.difference(wanted):
+            for file in [*self.record(name)["results"], f"{UNITS}/{name}.json"]:
+                self._remove(file)
+        for name in self._names(FAILED):
+            self._remove(f"{FAILED}/{name}.json")
+
+    def manifest(self) -> dict[str, Any]:
+        """The manifest.
+
+        Raises:
+            DataError: when there is none.
+        """
+        if not self._exists(MANIFEST):
+            raise DataError(
+                f"{self.root} holds no complete results: run `impress backfill` to its end"
+            )
+        return self._read(MANIFEST)
+
+    def phases(self, columns: list[str] | None = None) -> pd.DataFrame:
+        """All scored phases: rows as `score` gives them.
+
+        Args:
+            columns: only these, by default all.
+
+        Raises:
+            DataError: when the results are not complete.
+        """
+        return self._phases(columns=columns)
+
+    def window(self, since: pd.Timestamp | None, until: pd.Timestamp) -> pd.DataFrame:
+        """The scored phases that ended after `since` and by `until`.
+
+        Raises:
+            DataError: when there are none, or the results are not complete.
+        """
+        begin = -math.inf if since is None else since.timestamp()
+        ended = [("last_timestamp", ">", begin), ("last_timestamp", "<=", until.timestamp())]
+        phases = self._phases(filters=ended)
+        if phases.empty:
+            raise DataError(f"no phase of {self.root} ended in this time: see --since and --until")
+        return phases
+
+    def _phases(self, **options: Any) -> pd.DataFrame:
+        import pandas as pd
+        from pyarrow import parquet
+
+        frames = []
+        for name in self.manifest()["units"]:
+            for file in self.record(name)["results"]:
+                if file.startswith(PHASES):
+                    with self._filesystem.open(self._at(file), "rb") as stream:
+                        frames.append(parquet.read_table(stream, **options).to_pandas())
+        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+    @cached_property
+    def _place(self) -> tuple[AbstractFileSystem, str]:
+        from fsspec.core import url_to_fs
+
+        filesystem, path = url_to_fs(self.root, skip_instance_cache=True, use_listings_cache=False)
+        return filesystem, path
+
+    @property
+    def _filesystem(self) -> AbstractFileSystem:
+        return self._place[0]
+
+    def _at(self, name: str) -> str:
+        return posixpath.join(self._place[1], name)
+
+    def _exists(self, name: str) -> bool:
+        return bool(self._filesystem.exists(self._at(name)))
+
+    def _names(self, folder: str) -> list[str]:
+        if not self._exists(folder):
+            return []
+        found = self._filesystem.ls(self._at(folder), detail=False)
+        ends = [posixpath.basename(path) for path in found]
+        return [end.removesuffix(".json") for end in ends if end.endswith(".json")]
+
+    def _read(self, name: str) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads(self._filesystem.cat_file(self._at(name)))
+        return content
+
+    def _write(self, name: str, content: dict[str, Any]) -> None:
+        put(self.root, name, json.dumps(content, indent=1, ensure_ascii=False).encode())
+
+    def _remove(self, name: str) -> None:
+        if self._exists(name):
+            self._filesystem.rm_file(self._at(name))
+
+
+def open_results(root: str, source: str, soft_sensor: str) -> Results:
+    """The results of a history in a folder, which may be new.
+
+    Raises:
+        DataError: when it holds something else.
+    """
+    results = Results(root)
+    content = {"source": source, "soft_sensor": soft_sensor}
+    before = results.marker()
+    if before is None:
+        results.mark(content)
+    elif before != content:
+        raise DataError(
+            f"{root} holds the results of {before['source']} for {before['soft_sensor']}: name "
+            "another folder"
+        )
+    return results
+
+
+def _months(ledger: pd.DataFrame) -> pd.Series:
+    """The month in which each phase began, in UTC."""
+    import pandas as pd
+
+    began = pd.to_datetime(ledger["first_timestamp"], unit="s", utc=True)
+    return began.dt.strftime("%Y-%m")
+
+
+def _parquet(frame: pd.DataFrame) -> bytes:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    sink = io.BytesIO()
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    parquet.write_table(table, sink, compression="zstd")
+    return sink.getvalue()

@@ -1,0 +1,281 @@
+"""What a history holds, before anything is computed: which rows are where, and what is broken."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from src.components.backfill.convert import as_parquet
+from src.components.backfill.layout import SECONDS, Layout, layout
+from src.components.backfill.source import Source, SourceFile
+from src.components.ingestion.cells import literal
+from src.errors import DataError
+from src.progress import through
+from src.soft_sensor import SoftSensor
+
+if TYPE_CHECKING:
+    import duckdb
+    import pandas as pd
+    import pyarrow as pa
+
+READERS = 8  # files whose footers are read at the same time
+
+FILE, N_ROWS = "impress_file", "impress_rows"  # columns of the counts
+
+
+@dataclass(frozen=True)
+class Readable:
+    """A file whose footer is right.
+
+    Attributes:
+        path: where its rows are: itself, or a copy of a CSV file as Parquet.
+    """
+
+    file: SourceFile
+    path: str
+    layout: Layout
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A file that cannot be read, and when its rows may have been recorded.
+
+    Attributes:
+        beside: paths of the readable files before and after it.
+        begin, end: Unix seconds: between the rows of those.
+    """
+
+    path: str
+    why: str
+    beside: tuple[str, ...] = ()
+    begin: float = -math.inf
+    end: float = math.inf
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.why}"
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a history holds.
+
+    Attributes:
+        counts: experiment, FILE (place among `files`) and N_ROWS, sorted by experiment.
+        unreadable: files that are not among `files`.
+        without_experiment: rows with an empty experiment, which belong to no unit.
+    """
+
+    source: Source
+    files: tuple[Readable, ...]
+    counts: pd.DataFrame
+    unreadable: tuple[Unreadable, ...]
+    without_experiment: int
+
+    @property
+    def rows(self) -> int:
+        """Rows in readable files."""
+        return int(self.counts[N_ROWS].sum()) + self.without_experiment
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """For a manifest."""
+        return {
+            "source": self.source.address,
+            "files": len(self.files),
+            "unreadable": [str(fault) for fault in self.unreadable],
+            "rows_without_experiment": self.without_experiment,
+        }
+
+
+def survey(source: Source, spec: SoftSensor, converted: Path) -> Survey:
+    """Look at the footer and the experiments of every file.
+
+    Args:
+        converted: folder for CSV files as Parquet, which stay there for the next time.
+
+    Raises:
+        DataError: when no file can be read, or no row names an experiment.
+    """
+    files, faults = _read_footers(source, spec, converted)
+    with database(source) as connection:
+        files, damaged = _undamaged(connection, files, spec)
+        faults += damaged
+        if not files:
+            raise DataError(f"no file can be read: {'; '.join(map(str, faults))}")
+        counts = _counts(connection, files, spec)
+        unreadable = [_with_gap(connection, fault, files, spec) for fault in faults]
+    experiment = spec.columns.experiment
+    empty = counts[experiment].isna()
+    if empty.all():
+        raise DataError(f"{source.address} holds no row that names an experiment")
+    return Survey(
+        source=source,
+        files=tuple(files),
+        counts=counts[~empty].astype({experiment: spec.key_types[experiment], N_ROWS: int}),
+        unreadable=tuple(unreadable),
+        without_experiment=int(counts.loc[empty, N_ROWS].sum()),
+    )
+
+
+@contextmanager
+def database(source: Source) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A DuckDB database that can read the files of a history."""
+    import duckdb
+
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute(f"CREATE MACRO {SECONDS}(moment) AS epoch(moment)")
+        if source.is_remote:
+            connection.register_filesystem(source.filesystem)
+        yield connection
+
+
+def _read_footers(
+    source: Source, spec: SoftSensor, converted: Path
+) -> tuple[list[Readable], list[Unreadable]]:
+    read = partial(_read_footer, source=source, spec=spec, converted=converted)
+    with ThreadPoolExecutor(READERS) as pool:
+        one_by_one = ([each] for each in pool.map(read, source.files))
+        found = [
+            each for batch in through(one_by_one, "surveying", len(source.files)) for each in batch
+        ]
+    readable = [each for each in found if isinstance(each, Readable)]
+    return readable, [each for each in found if isinstance(each, Unreadable)]
+
+
+def _read_footer(
+    file: SourceFile, source: Source, spec: SoftSensor, converted: Path
+) -> Readable | Unreadable:
+    from pyarrow import parquet
+
+    try:
+        if file.is_csv:
+            path = str(as_parquet(file, source, spec, converted))
+            return Readable(file, path, layout(parquet.read_schema(path), spec))
+        with source.filesystem.open(file.path, "rb") as stream:
+            return Readable(file, file.path, layout(parquet.read_schema(stream), spec))
+    except (ValueError, OSError, DataError) as error:
+        return Unreadable(file.path, first_line(error))
+
+
+def first_line(error: Exception) -> str:
+    """The line of a message that names the cause."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:300]
+
+
+def _undamaged(
+    connection: duckdb.DuckDBPyConnection, files: Sequence[Readable], spec: SoftSensor
+) -> tuple[list[Readable], list[Unreadable]]:
+    """The files whose experiments can be read, and those whose footer alone is right."""
+    import duckdb
+
+    readable, damaged = [], []
+    for each in files:
+        try:
+            _counts(connection, [each], spec)
+            readable.append(each)
+        except (duckdb.Error, OSError) as error:
+            damaged.append(Unreadable(each.file.path, first_line(error)))
+    return readable, damaged
+
+
+def _counts(
+    connection: duckdb.DuckDBPyConnection, files: Sequence[Readable], spec: SoftSensor
+) -> pd.DataFrame:
+    """Rows by experiment and file; see `Survey.counts`, but with NULL for empty experiments."""
+    import pandas as pd
+
+    places = pd.DataFrame({"path": [each.path for each in files], FILE: range(len(files))})
+    connection.register("places", places)
+    query = f"""
+        SELECT "{spec.columns.experiment}", {FILE}, count(*) AS {N_ROWS}
+        FROM ({rows_of(files, [spec.columns.experiment], spec)}) JOIN places USING (path)
+        GROUP BY ALL ORDER BY ALL"""
+    counts: pd.DataFrame = (
+        connection.sql(query).to_arrow_table().to_pandas(types_mapper=exact_integers)
+    )
+    return counts
+
+
+def exact_integers(kind: pa.DataType) -> pd.Int64Dtype | None:
+    """For `to_pandas`: whole numbers stay so beside NULL."""
+    import pandas as pd
+
+    return pd.Int64Dtype() if kind == "int64" else None
+
+
+def damaged_files(source: Source, files: Sequence[Readable], spec: SoftSensor) -> list[Unreadable]:
+    """Those of some files whose footers are right, and whose rows cannot be read to their end.
+
+    Returns:
+        Each with the time of its own rows.
+    """
+    import duckdb
+
+    found = []
+    with database(source) as connection:
+        for each in files:
+            columns = ", ".join(f'max("{name}")' for name in spec.required_columns)
+            rows = rows_of([each], spec.required_columns, spec)
+            try:
+                connection.execute(f"SELECT {columns} FROM ({rows})").fetchall()
+            except (duckdb.Error, OSError) as error:
+                begin, end = _span(connection, each, spec)
+                found.append(Unreadable(each.file.path, first_line(error), (), begin, end))
+    return found
+
+
+def rows_of(files: Sequence[Readable], columns: Sequence[str], spec: SoftSensor) -> str:
+    """SQL for DuckDB: some of the required columns, and the path, of the rows of files.
+
+    Files are read together where they have the same layout; in an order that depends on them alone.
+    """
+    places = [spec.required_columns.index(name) for name in columns]
+    parts = []
+    for kind in sorted({each.layout for each in files}):
+        paths = ", ".join(literal(each.path) for each in files if each.layout == kind)
+        chosen = ", ".join(kind[place] for place in places)
+        parts.append(
+            f"SELECT {chosen}, filename AS path "
+            f"FROM read_parquet([{paths}], filename = true, hive_partitioning = false)"
+        )
+    return " UNION ALL ".join(parts)
+
+
+def _with_gap(
+    connection: duckdb.DuckDBPyConnection,
+    fault: Unreadable,
+    files: Sequence[Readable],
+    spec: SoftSensor,
+) -> Unreadable:
+    """A fault with the time in which rows may be missing: between the files beside it."""
+    before = [each for each in files if each.file.path < fault.path][-1:]
+    after = [each for each in files if each.file.path > fault.path][:1]
+    ends = [_span(connection, each, spec)[1] for each in before] or [-math.inf]
+    begins = [_span(connection, each, spec)[0] for each in after] or [math.inf]
+    beside = tuple(each.file.path for each in before + after)
+    # Files that are not in the order of time may overlap.
+    return replace(fault, beside=beside, begin=min(ends + begins), end=max(ends + begins))
+
+
+def _span(
+    connection: duckdb.DuckDBPyConnection, file: Readable, spec: SoftSensor
+) -> tuple[float, float]:
+    """First and last time stamp of a file; of all times where they cannot be read."""
+    import duckdb
+
+    stamp = f'"{spec.columns.timestamp}"'
+    query = f"""
+        SELECT min({stamp}), max({stamp})
+        FROM ({rows_of([file], [spec.columns.timestamp], spec)}) WHERE isfinite({stamp})"""
+    try:
+        first, last = connection.execute(query).fetchall()[0]
+    except duckdb.Error:
+        first = last = None
+    return (-math.inf, math.inf) if first is None else (first, last)

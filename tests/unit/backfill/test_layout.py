@@ -1,0 +1,71 @@
+"""Which columns of a Parquet file can be read as params.yaml means them."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+
+from src.components.backfill.layout import layout
+from src.soft_sensor import SoftSensor
+
+
+def _schema(spec: SoftSensor, **kinds: pa.DataType) -> pa.Schema:
+    whole = spec.columns.keys
+    usual = {n: pa.int64() if n in whole else pa.float64() for n in spec.required_columns}
+    return pa.schema([*{**usual, **kinds}.items(), ("unused", pa.string())])
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("ph", pa.float32()),
+        ("ph", pa.int16()),
+        ("ph", pa.decimal128(10, 3)),
+        ("ph", pa.null()),
+        ("waschen", pa.uint8()),
+        ("experimentnummer", pa.int32()),
+        ("timestamp", pa.timestamp("us", "UTC")),
+        ("timestamp", pa.timestamp("ms")),
+        ("timestamp", pa.int64()),
+    ],
+)
+def test_columns_may_have_any_type_that_holds_such_values(
+    spec: SoftSensor, name: str, kind: pa.DataType
+) -> None:
+    expressions = layout(_schema(spec, **{name: kind}), spec)
+    assert len(expressions) == len(spec.required_columns)
+    place = spec.required_columns.index(name)
+    assert expressions[place].endswith(f'AS "{name}"')
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "words"),
+    [
+        ("ph", pa.string(), "column ph holds string where numbers belong"),
+        ("ph", pa.bool_(), "column ph holds bool where numbers belong"),
+        ("experimentnummer", pa.float64(), "holds double where whole numbers belong"),
+        ("experimentnummer", pa.uint64(), "holds uint64 where whole numbers belong"),
+        ("timestamp", pa.string(), "column timestamp holds string where numbers belong"),
+        ("timestamp", pa.date32(), "column timestamp holds date32"),
+    ],
+)
+def test_others_are_named(spec: SoftSensor, name: str, kind: pa.DataType, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        layout(_schema(spec, **{name: kind}), spec)
+
+
+def test_a_column_must_be_there_once(spec: SoftSensor) -> None:
+    schema = _schema(spec)
+    place = schema.get_field_index("ph")
+    with pytest.raises(ValueError, match="column ph is missing"):
+        layout(schema.remove(place), spec)
+    with pytest.raises(ValueError, match="column ph is there twice"):
+        layout(schema.append(schema.field(place)), spec)
+
+
+def test_moments_without_a_zone_are_refused_where_files_have_local_times(spec: SoftSensor) -> None:
+    files = spec.files.model_copy(update={"time_zone": "Europe/Berlin"})
+    spec = spec.model_copy(update={"files": files})
+    layout(_schema(spec, timestamp=pa.timestamp("us", "UTC")), spec)
+    with pytest.raises(ValueError, match="times without a zone: convert them to UTC"):
+        layout(_schema(spec, timestamp=pa.timestamp("us")), spec)
