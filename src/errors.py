@@ -177,6 +177,7 @@ _OPERATING_SYSTEM = {
 
 # By the name of the type, so that no library is imported for it.
 _LIBRARIES = {
+    "botocore.exceptions.BotoCoreError": "check the address, and the credentials and region of AWS",
     "httpx.ConnectError": "check PREFECT_API_URL and that the server is running",
     "sqlite3.Error": "check the SQLite file of the model registry, artifacts/mlflow.db unless "
     "MLFLOW_TRACKING_URI names another: is it whole, writable, free of other users, and its disk "

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -221,7 +222,8 @@ def damaged_files(source: Source, files: Sequence[Readable], spec: SoftSensor) -
     found = []
     with database(source) as connection:
         for each in files:
-            columns = ", ".join(f'max("{name}")' for name in spec.required_columns)
+            # Hashes: lowest and highest values would be taken from the footer.
+            columns = ", ".join(f'max(hash("{name}"))' for name in spec.required_columns)
             rows = rows_of([each], spec.required_columns, spec)
             try:
                 connection.execute(f"SELECT {columns} FROM ({rows})").fetchall()
@@ -232,14 +234,14 @@ def damaged_files(source: Source, files: Sequence[Readable], spec: SoftSensor) -
 
 
 def rows_of(files: Sequence[Readable], columns: Sequence[str], spec: SoftSensor) -> str:
-    """SQL for DuckDB: some of the required columns, and the path, of the rows of files.
+    """SQL for DuckDB: some of the required columns, and the path, of the rows of files, in order.
 
-    Files are read together where they have the same layout; in an order that depends on them alone.
+    Neighbours are read together where they have the same layout.
     """
     places = [spec.required_columns.index(name) for name in columns]
     parts = []
-    for kind in sorted({each.layout for each in files}):
-        paths = ", ".join(literal(each.path) for each in files if each.layout == kind)
+    for kind, alike in groupby(files, lambda each: each.layout):
+        paths = ", ".join(literal(each.path) for each in alike)
         chosen = ", ".join(kind[place] for place in places)
         parts.append(
             f"SELECT {chosen}, filename AS path "

@@ -18,6 +18,7 @@ from src.components.backfill.source import Source, find
 from src.components.backfill.survey import survey
 from src.components.backfill.units import plan
 from src.components.ingestion.account import Account, shortened
+from src.components.predictor.scoring import MAY_LACK_ROWS
 from src.errors import DataError
 from src.soft_sensor import SoftSensor
 
@@ -123,6 +124,6 @@ def features_of_analysed(
     left_out = pd.concat(refused)
     reasons = shortened(sorted(set(left_out["reason"])))
     account.note_left_out(len(left_out), f"phases that cannot be used: {reasons}")
-    features: pd.DataFrame = pd.concat(parts, ignore_index=True)
+    features: pd.DataFrame = pd.concat(parts, ignore_index=True).drop(columns=MAY_LACK_ROWS)
     account.note(len(features), "phases of these rows")
     return features

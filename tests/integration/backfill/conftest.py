@@ -18,7 +18,7 @@ from src.settings import Settings
 from src.soft_sensor import SoftSensor
 from tests.builders.history import odd_rows, write_months
 
-UNIT_ROWS = 700  # so that the history has several units
+UNIT_ROWS = 1100  # so that the history has several units
 Score = Callable[..., Summary]
 Command = Callable[..., Result]
 

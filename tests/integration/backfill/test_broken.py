@@ -153,8 +153,9 @@ def test_numbers_of_another_type_in_one_file_change_nothing(
         column = pa.array(whole).cast(kind)
         parquet.write_table(table.set_column(place, "leitfaehigkeit", column), file)
         score(out=str(tmp_path / name))
+    # The sums of a phase that lies in two kinds of files are added up, in another order.
     pd.testing.assert_frame_equal(
-        phases(tmp_path / "floats", spec), phases(tmp_path / "integers", spec), check_exact=True
+        phases(tmp_path / "floats", spec), phases(tmp_path / "integers", spec), rtol=1e-12
     )
     nothing = pa.nulls(len(table))
     parquet.write_table(table.set_column(place, "leitfaehigkeit", nothing), file)

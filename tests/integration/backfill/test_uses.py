@@ -182,6 +182,17 @@ def test_a_data_set_without_laboratory_values_is_named(bucket: str, spec: SoftSe
             pass
 
 
+def test_missing_credentials_are_named(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+    done = command("backfill", "s3://plant/history", "out")
+    assert done.exit_code == 1
+    assert "check the address, and the credentials and region of AWS" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -102,5 +102,6 @@ def test_a_gap_concerns_the_units_whose_files_are_beside_it(spec: SoftSensor) ->
 @pytest.mark.parametrize("only", [{2}, {1, 4}])
 def test_only_some_experiments(spec: SoftSensor, only: set[int]) -> None:
     rows = {(1, 0): 10, (2, 1): 10, (3, 2): 10, (4, 3): 10}
-    (unit,) = plan(_survey(rows), spec, 10**6, only=only)
-    assert unit.only == tuple(sorted(only)) and unit.rows == 10 * len(only)
+    units = plan(_survey(rows), spec, 10**6, only=only)
+    assert [unit.only for unit in units] == [tuple(sorted(only))]
+    assert units[0].rows == 10 * len(only)

@@ -1,0 +1,197 @@
+"""What it costs to score a history, by its length, beside other ways to compute the same features.
+
+    python -m benchmarks.backfill [ROWS ...]        by default 1, 10 and 100 million
+
+Every way runs in a process of its own over the same files, which are simulated here: CPU seconds
+count, as wall time depends on what else the machine does. `units` is what `impress backfill` does,
+without scoring; `scored` is all of it, with a model that is trained here. A way that does not fit
+into the memory of this machine is left out by its limit.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.histories import write_history
+from src.components.backfill.duckdb_engine import DuckDB
+from src.components.backfill.engine import features_of
+from src.components.backfill.order import UNIT_ROWS, Order
+from src.components.backfill.source import find
+from src.components.backfill.survey import database, rows_of, survey
+from src.components.backfill.units import plan
+from src.components.ingestion.cells import literal
+from src.components.transformation.features import features_query
+from src.soft_sensor import SoftSensor, load_soft_sensor
+
+ROOT = Path(__file__).resolve().parent.parent
+SIZES = (1_000_000, 10_000_000, 100_000_000)
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to compute the features of a history.
+
+    Attributes:
+        compute: called with the folder of the files, returns the number of phases.
+        up_to: rows, at most, that it is tried with; more do not fit into 24 GB.
+    """
+
+    compute: Callable[[Path, SoftSensor], int]
+    up_to: int = 10**12
+
+
+def units(jobs: int) -> Callable[[Path, SoftSensor], int]:
+    """As `impress backfill`, so many units at a time."""
+
+    def compute(folder: Path, spec: SoftSensor) -> int:
+        source = find(str(folder))
+        planned = plan(survey(source, spec, folder.parent / "converted"), spec, UNIT_ROWS)
+        phases = 0
+        for _, table in features_of(DuckDB(source, spec), planned, jobs):
+            if isinstance(table, Exception):
+                raise table
+            phases += table.num_rows
+        return phases
+
+    return compute
+
+
+def one_query(threads: int) -> Callable[[Path, SoftSensor], int]:
+    """DuckDB over everything at once."""
+
+    def compute(folder: Path, spec: SoftSensor) -> int:
+        source = find(str(folder))
+        found = survey(source, spec, folder.parent / "converted")
+        rows = rows_of(found.files, spec.required_columns, spec)
+        with database(source) as connection:
+            connection.execute(f"SET threads = {threads}")
+            connection.execute(f"CREATE VIEW history AS {rows}")
+            table = connection.sql(features_query(spec, "history")).to_arrow_table()
+        return int(table.num_rows)
+
+    return compute
+
+
+def scan(folder: Path, spec: SoftSensor) -> int:
+    """Read the columns and add them up: the floor under every way."""
+    files = ", ".join(literal(file) for file in sorted(folder.rglob("*.parquet")))
+    sums = ", ".join(f'sum("{name}")' for name in spec.required_columns)
+    with database(find(str(folder))) as connection:
+        connection.execute("SET threads = 1")
+        connection.execute(f"SELECT {sums} FROM read_parquet([{files}])").fetchall()
+    return 0
+
+
+def plain_pandas(folder: Path, spec: SoftSensor) -> int:
+    """What a notebook would do: all rows in memory, groupby."""
+    import pandas as pd
+
+    rows = pd.concat(
+        [
+            pd.read_parquet(file, columns=spec.required_columns)
+            for file in sorted(folder.rglob("*.parquet"))
+        ]
+    )
+    for sensor in spec.sensors:
+        rows[sensor.name] = rows[sensor.name].where(
+            rows[sensor.name].between(sensor.low, sensor.high)
+        )
+    groups = rows.groupby(spec.columns.keys)[[sensor.name for sensor in spec.sensors]]
+    statistics = [groups.mean(), groups.std(), *(groups.quantile(q) for q in (0.25, 0.5, 0.75))]
+    return len(statistics[0])
+
+
+def scored(folder: Path, spec: SoftSensor) -> int:
+    """The whole of `impress backfill`, one unit at a time, with the model in production."""
+    from src.pipelines.backfill_pipeline import backfill
+    from src.settings import Settings
+
+    assert spec.name
+    with tempfile.TemporaryDirectory(dir=folder.parent) as out:
+        order = Order(str(folder), f"{out}/out")
+        return backfill(Settings(), order).counts.phases
+
+
+WAYS = {
+    "scan": Way(scan),
+    "units, 1 job": Way(units(1)),
+    "units, 2 jobs": Way(units(2)),
+    "one query, 1 thread": Way(one_query(1), up_to=20_000_000),
+    "one query, 2 threads": Way(one_query(2), up_to=20_000_000),
+    "pandas": Way(plain_pandas, up_to=20_000_000),
+    "scored, 1 job": Way(scored),
+}
+
+
+def measure(way: str, folder: Path) -> str:
+    """Run a way in a process of its own; a line of a table."""
+    began = time.monotonic()
+    process = os.fork()
+    if process == 0:
+        os.dup2(os.open(folder.parent / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
+        os.execv(sys.executable, [sys.executable, "-m", "benchmarks.backfill", way, str(folder)])
+    _, status, usage = os.wait4(process, 0)
+    wall = time.monotonic() - began
+    if status:
+        return f"| {way} | failed, see the log | | | |"
+    cpu, rows = usage.ru_utime + usage.ru_stime, _rows(folder)
+    megabytes = usage.ru_maxrss / 1024
+    return f"| {way} | {cpu:.1f} | {wall:.1f} | {megabytes:,.0f} | {rows / cpu / 1e6:.2f} |"
+
+
+def _rows(folder: Path) -> int:
+    return int(json.loads((folder.parent / "rows.json").read_text(encoding="utf-8")))
+
+
+def train(home: Path) -> None:
+    """A model in production, trained on simulated experiments with the default hyperparameters."""
+    from src import simulator
+    from src.components.backfill.training import DataSet
+    from src.components.registry.production import promote
+    from src.components.registry.versions import Registry
+    from src.components.trainer.fitting import DEFAULTS
+    from src.pipelines import train_pipeline
+    from src.settings import Settings
+
+    settings = Settings()
+    spec = load_soft_sensor(settings.impress_params)
+    simulator.simulate(home / "Dataset", experiments=50)
+    data = DataSet(home / "Dataset")
+    table, _ = train_pipeline.prepare(data, spec)
+    bundle = train_pipeline.fit(table, 0, DEFAULTS, spec)
+    version = train_pipeline.version_of(data)
+    train_pipeline.evaluate_and_register(bundle, version, settings, spec)
+    promote(Registry(settings, spec.name), "1", "benchmark")
+
+
+def main(sizes: list[int]) -> None:
+    """Print a table for each size."""
+    spec = load_soft_sensor(ROOT / "params.yaml")
+    with tempfile.TemporaryDirectory() as scratch:
+        home = Path(scratch)
+        os.environ |= {"IMPRESS_HOME": str(home), "IMPRESS_PARAMS": str(ROOT / "params.yaml")}
+        train(home)
+        for size in sizes:
+            folder = home / f"{size}"
+            rows = write_history(folder, size, spec)
+            (folder / "rows.json").write_text(json.dumps(rows), encoding="utf-8")
+            print(f"\n{rows:,} rows\n")
+            print("| way | CPU s | wall s | peak MB | million rows a CPU s |")
+            print("| --- | --- | --- | --- | --- |")
+            for name, way in WAYS.items():
+                if rows <= way.up_to:
+                    print(measure(name, folder / "rows"), flush=True)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 3 and sys.argv[1] in WAYS:
+        WAYS[sys.argv[1]].compute(Path(sys.argv[2]), load_soft_sensor(ROOT / "params.yaml"))
+    else:
+        main([int(size) for size in sys.argv[1:]] or list(SIZES))
