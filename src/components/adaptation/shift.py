@@ -141,4 +141,4 @@ def changed(shifts: Mapping[Key, list[Shift]], series: Mapping[Key, Days], dates
     for key, own in shifts.items():
         after = np.array([0.0, *(1 - shift.unchanged for shift in own)])
         chances.append(after[np.searchsorted(series[key].dates, dates, side="right")])
-    return np.max(chances, axis=0)
+    return np.asarray(np.max(chances, axis=0))
