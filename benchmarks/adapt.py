@@ -254,7 +254,11 @@ def compared(world: World, case: Case, seed: int, spec: SoftSensor) -> pd.DataFr
         lines = pd.DataFrame(figures(predicted, rows, world.bundle, spec))
         parts.append(lines.assign(adaptation=on))
     table = pd.concat(parts, ignore_index=True)
-    facts = {"case": case.name, "scenario": case.scenario, "analysed": case.analysed}
+    facts: dict[str, Any] = {
+        "case": case.name,
+        "scenario": case.scenario,
+        "analysed": case.analysed,
+    }
     return table.assign(**facts, counts=table["month"] >= case.counts)
 
 
@@ -331,8 +335,8 @@ def show(lines: pd.DataFrame, bad_days: dict[str, list[BadDay]]) -> None:
     print("relative error, adapted to alone, by month\n")
     by_month = ratios(lines[lines["target"] != ""], "relative", ["month"])["relative x"]
     print(by_month.unstack().round(2).to_string(), "\n")
-    for laundry, own in bad_days.items():
-        moves, apart = (np.array(each) for each in zip(*own))
+    for laundry, days in bad_days.items():
+        moves, apart = (np.array(each) for each in zip(*days))
         print(
             f"{laundry}: a bad day moves a bias by at most {moves.max():.2f} SD; later it is at most "
             f"{apart.max():.2f} SD (median of the worlds {np.median(apart):.2f}) from what it would be"
@@ -382,4 +386,5 @@ def main(worlds: int = 10, draws: int = 2, picture: str = "") -> None:
 
 
 if __name__ == "__main__":
-    main(*(int(word) for word in sys.argv[1:3]), *sys.argv[3:4])
+    chosen = dict(zip(("worlds", "draws", "picture"), sys.argv[1:]))
+    main(int(chosen.get("worlds", 10)), int(chosen.get("draws", 2)), chosen.get("picture", ""))

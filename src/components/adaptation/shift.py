@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from src.components.predictor.ensemble import Array
 
@@ -97,7 +98,7 @@ class Days:
 
     dates: Array
     errors: Array
-    values: Array
+    values: NDArray[np.int_]
     predicted: Array
 
 

@@ -188,7 +188,9 @@ def _laboratory(
         newest=newest,
         unmatched=unmatched,
         adaptation=adaptation,
-        retraining=adaptation and outlook(adaptation, usual_errors(bundle, spec)),
+        retraining=(
+            None if adaptation is None else outlook(adaptation, usual_errors(bundle, spec))
+        ),
     )
 
 

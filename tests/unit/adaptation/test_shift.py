@@ -67,7 +67,7 @@ def test_a_change_has_to_be_confirmed_by_a_second_day() -> None:
 
 def _days(errors: list[float], every: int = 1, first: int = 0) -> Days:
     dates = first + every * np.arange(len(errors), dtype=float)
-    return Days(dates, np.array(errors), np.ones(len(errors)), np.zeros(len(errors)))
+    return Days(dates, np.array(errors), np.ones(len(errors), dtype=int), np.zeros(len(errors)))
 
 
 SUDDEN = [0.0] * 10 + [4.0] * 10

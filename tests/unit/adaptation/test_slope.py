@@ -14,7 +14,7 @@ from src.components.predictor.ensemble import Array
 
 def _days(errors: Array, predicted: Array) -> Days:
     count = len(errors)
-    return Days(np.arange(count, dtype=float), errors, np.ones(count), predicted)
+    return Days(np.arange(count, dtype=float), errors, np.ones(count, dtype=int), predicted)
 
 
 def _proportional(slope: float, count: int = 40) -> Days:
