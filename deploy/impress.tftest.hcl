@@ -209,3 +209,14 @@ run "a_schedule_with_day_and_weekday_and_a_database_without_subnets_are_refused"
 
   expect_failures = [var.network, var.schedules]
 }
+
+run "pages_with_two_places_are_refused" {
+  command = plan
+
+  variables {
+    environment = { DB_HOSTNAME = "db.example.org", PAGE_TARGET = "s3://site" }
+    pages       = true
+  }
+
+  expect_failures = [var.environment]
+}

@@ -1,4 +1,4 @@
-# The pages on S3: one private bucket, into which the tasks may only write. How to open them: README.md.
+# The pages on S3: one private bucket, into which the tasks may only write (tasks.tf). How to open them: README.md.
 
 variable "pages" {
   description = "create a private bucket for the pages, where predict and monitor publish them"
@@ -59,20 +59,6 @@ resource "aws_s3_bucket_lifecycle_configuration" "page" {
       days_after_initiation = 1
     }
   }
-}
-
-resource "aws_iam_role_policy" "page" {
-  count = var.pages ? 1 : 0
-  name  = "write-pages"
-  role  = aws_iam_role.task.id
-  policy = jsonencode({
-    Version = "2012-10-17"
-    Statement = [{
-      Effect   = "Allow"
-      Action   = ["s3:PutObject", "s3:AbortMultipartUpload"]
-      Resource = "${aws_s3_bucket.page[0].arn}/*"
-    }]
-  })
 }
 
 output "page_bucket" {

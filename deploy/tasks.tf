@@ -148,8 +148,11 @@ locals {
     Resource  = var.kms_key_arn
     Condition = { StringEquals = { "kms:ViaService" = "ssm.${var.region}.amazonaws.com" } }
   }]
-  # s3://bucket/prefix -> bucket/prefix, null without an archive on S3.
-  raw_archive = try(regex("^(?i:s3)://(.+?)/?$", local.environment.RAW_ARCHIVE)[0], null)
+  # s3://bucket/prefix -> bucket/prefix, for what is on S3.
+  written = compact([
+    for name in ["RAW_ARCHIVE", "PAGE_TARGET"] :
+    try(regex("^(?i:s3)://(.+?)/?$", local.environment[name])[0], "")
+  ])
 }
 
 # What ECS may do to start a task.
@@ -186,22 +189,22 @@ resource "aws_iam_role_policy" "execution" {
   })
 }
 
-# What the program may do: nothing, except write its raw archive if there is one.
+# What the program may do: nothing, except write its raw archive and its pages if they are on S3.
 resource "aws_iam_role" "task" {
   name               = "${var.name}-task"
   assume_role_policy = local.by_ecs_tasks
 }
 
-resource "aws_iam_role_policy" "raw_archive" {
-  count = local.raw_archive == null ? 0 : 1
-  name  = "write-raw-archive"
+resource "aws_iam_role_policy" "write" {
+  count = length(local.written) == 0 ? 0 : 1
+  name  = "write-to-s3"
   role  = aws_iam_role.task.id
   policy = jsonencode({
     Version = "2012-10-17"
     Statement = [{
       Effect   = "Allow"
       Action   = ["s3:PutObject", "s3:AbortMultipartUpload"]
-      Resource = "arn:aws:s3:::${local.raw_archive}/*"
+      Resource = [for place in local.written : "arn:aws:s3:::${place}/*"]
     }]
   })
 }

@@ -42,6 +42,10 @@ variable "environment" {
     condition     = lookup(var.environment, "SMTP_PORT", "") != "25"
     error_message = "environment.SMTP_PORT: AWS blocks port 25; mail servers take 587, or 465 with SMTP_SECURITY = tls."
   }
+  validation {
+    condition     = !var.pages || !contains(keys(var.environment), "PAGE_TARGET")
+    error_message = "environment.PAGE_TARGET: with pages = true it is the bucket that is created; omit one of the two."
+  }
 }
 
 variable "secrets" {

@@ -6,6 +6,7 @@ characters; the lines of a traceback are indented. LOG_FORMAT=json makes it one 
 
 from __future__ import annotations
 
+import atexit
 import errno
 import json
 import logging
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TextIO, cast
 
 from src.errors import advice
-from src.process import Stopped, run_number, stop_requested, stoppable
+from src.process import Stopped, end_if_stopped, run_number, stop_requested, stoppable
 from src.safe_text import redacted, safe, safe_lines
 from src.settings import Settings
 
@@ -48,6 +49,7 @@ def job(name: str) -> Iterator[Settings]:
     any other failure shows its traceback in both. A job that is asked to stop exits with code 143.
     """
     logger = logging.getLogger(name)
+    atexit.register(end_if_stopped)
     with safe_output(), stoppable(), ExitStack() as handlers:
         console = _Console()
         console.addFilter(lambda record: not getattr(record, "file_only", False))

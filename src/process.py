@@ -11,9 +11,10 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 STOPPED = 128 + signal.SIGTERM  # the exit code: as a shell has it for a process that a signal ended
@@ -87,6 +88,19 @@ def stoppable() -> Iterator[None]:
             signal.signal(signal.SIGTERM, handler)
         signal.set_wakeup_fd(wakeup)
         sender.close()
+
+
+def end_if_stopped() -> None:
+    """End the process now if it was asked to stop; for `atexit`, where all work has ended.
+
+    To take down an interpreter with the modules of a report costs seconds, in which no thread runs
+    that could cut it short.
+    """
+    if stop_requested():
+        with suppress(OSError):  # whoever read the output has gone
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(STOPPED)
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> None:

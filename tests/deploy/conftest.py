@@ -24,9 +24,15 @@ DEPLOY = ROOT / "deploy"
 OF_THE_IMAGE = {"IMPRESS_HOME", "IMPRESS_PARAMS", "GIT_HASH"}
 OF_TRAINING = {"MODEL_SIGNING_KEY"}  # where models are trained, which is not here
 REGION = "eu-central-1"
+ACCOUNT = "123456789012"  # moto's
 VALUES = "-var-file=tests.json"
 # What Terraform looks into; any other variable is handed on as it is.
-LOOKED_INTO = {"DB_PORT": "5433", "SMTP_PORT": "2587", "RAW_ARCHIVE": "s3://bucket/raw/"}
+LOOKED_INTO = {
+    "DB_PORT": "5433",
+    "SMTP_PORT": "2587",
+    "RAW_ARCHIVE": "s3://bucket/raw/",
+}
+PAGES = f"impress-page-{ACCOUNT}"  # the bucket that Terraform makes
 
 
 @dataclass(frozen=True)
@@ -72,7 +78,11 @@ def fixture_aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     log_file = tmp_path_factory.mktemp("moto") / "log"
-    with log_file.open("wb") as log, running(command, stdout=log, stderr=log) as process:
+    recorded = {**os.environ, "MOTO_RECORDER_FILEPATH": str(log_file.with_name("recorded"))}
+    with (
+        log_file.open("wb") as log,
+        running(command, env=recorded, stdout=log, stderr=log) as process,
+    ):
         wait_for(
             lambda: answers(f"{url}/moto-api/"),
             f"an answer of moto, whose log is {log_file}",
@@ -97,7 +107,7 @@ def fixture_terraform(tmp_path_factory: pytest.TempPathFactory) -> Terraform:
         pytest.skip("there is no terraform on this machine (https://developer.hashicorp.com)")
     folder = tmp_path_factory.mktemp("terraform") / "deploy"
     shutil.copytree(DEPLOY, folder, ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*"))
-    names = plain_names() - OF_THE_IMAGE
+    names = plain_names() - OF_THE_IMAGE - {"PAGE_TARGET"}
     variables = {
         "region": REGION,
         "alarm_email": "laboratory@example.org",
@@ -105,6 +115,7 @@ def fixture_terraform(tmp_path_factory: pytest.TempPathFactory) -> Terraform:
         "database_cidr": "203.0.113.7/32",
         "github_ids": {"owner": 123456, "repository": 456789},
         "tags": {"CostCentre": "laundry"},
+        "pages": True,
         "environment": {name: LOOKED_INTO.get(name, name.lower()) for name in sorted(names)},
     }
     (folder / "tests.json").write_text(json.dumps(variables), encoding="utf-8")

@@ -12,7 +12,15 @@ import pytest
 import yaml
 from sqlalchemy import Engine
 
-from tests.deploy.conftest import DEPLOY, LOOKED_INTO, OF_THE_IMAGE, ROOT, plain_names, secret_names
+from tests.deploy.conftest import (
+    DEPLOY,
+    LOOKED_INTO,
+    OF_THE_IMAGE,
+    PAGES,
+    ROOT,
+    plain_names,
+    secret_names,
+)
 
 WORKFLOW = ROOT / ".github" / "workflows" / "test-build-push.yml"
 JOBS = yaml.safe_load(WORKFLOW.read_text(encoding="utf-8"))["jobs"]
@@ -42,7 +50,8 @@ def test_a_task_is_handed_every_secret_that_the_code_reads_and_no_other(
 def test_a_task_is_handed_every_other_variable_too(client: Any, task: str) -> None:
     handed = {part["name"]: part["value"] for part in container(client, task)["environment"]}
     names = plain_names() - OF_THE_IMAGE
-    assert handed == {name: LOOKED_INTO.get(name, name.lower()) for name in names}
+    values = {**LOOKED_INTO, "PAGE_TARGET": f"s3://{PAGES}"}
+    assert handed == {name: values.get(name, name.lower()) for name in names}
 
 
 def test_the_files_name_every_variable_that_is_not_secret() -> None:
@@ -91,7 +100,7 @@ def test_the_workflow_knows_the_secrets_of_the_original_and_no_other() -> None:
         "ECR_REGION",
     }
     outputs = (DEPLOY / "outputs.tf").read_text(encoding="utf-8")
-    for name in re.findall(r"vars\.(\w+)", text):
+    for name in set(re.findall(r"vars\.(\w+)", text)) - {"PARAMS"}:
         assert f"{name} =" in outputs, f"no output of Terraform tells {name}"
 
 
@@ -137,6 +146,7 @@ def test_an_image_has_run_locked_down_before_it_is_pushed() -> None:
     for option in ("--read-only", "--cap-drop all", "built --help"):
         assert option in steps[run]["run"]
     assert steps[build]["with"]["load"] and not steps[build]["with"].get("push")
+    assert "PARAMS=${{ vars.PARAMS || 'params.yaml' }}" in steps[build]["with"]["build-args"]
     # The same image: what was built is pushed from the cache.
     same = ("context", "file", "build-args", "platforms")
     assert [steps[build]["with"][key] for key in same] == [steps[push]["with"][key] for key in same]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 from typing import Any
 
@@ -44,6 +45,8 @@ def commands(text: str) -> list[str]:
 
 def bash(cloud: Terraform, block: str, typed: str = "") -> str:
     """Run a block in deploy/, with bash, in a shell whose region is another."""
+    if missing := [name for name in ("bash", "aws", "jq") if shutil.which(name) is None]:
+        pytest.skip(f"there is no {', '.join(missing)} on this machine (deploy/README.md needs it)")
     environment = {**cloud.environment, "AWS_DEFAULT_REGION": ELSEWHERE}
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", block],

@@ -12,10 +12,9 @@ from urllib.parse import unquote
 import boto3
 import pytest
 
-from tests.deploy.conftest import REGION, Terraform
+from tests.deploy.conftest import ACCOUNT, PAGES, REGION, Terraform
 from tests.deploy.iam import Statement, allowed, conditions_hold, like, listed
 
-ACCOUNT = "123456789012"
 GITHUB = "token.actions.githubusercontent.com"
 ROLES = ("execution", "task", "scheduler", "github")
 # AWS grants these for everything or not at all.
@@ -38,6 +37,7 @@ TO_ECS = {"iam:PassedToService": "ecs-tasks.amazonaws.com"}
 IN_CLUSTER = {"ecs:cluster": arn("ecs", "cluster/impress")}
 QUEUE = arn("sqs", "impress-not-started")
 RAW = "arn:aws:s3:::bucket/raw/1-1-abc.parquet"
+PAGE = f"arn:aws:s3:::{PAGES}/index.html"
 
 MUST = [
     ("execution", "ecr:GetAuthorizationToken", "*", {}),
@@ -49,6 +49,8 @@ MUST = [
     ("execution", "ssm:GetParameters", SECRET, {}),
     ("task", "s3:PutObject", RAW, {}),
     ("task", "s3:AbortMultipartUpload", RAW, {}),
+    ("task", "s3:PutObject", PAGE, {}),
+    ("task", "s3:AbortMultipartUpload", PAGE, {}),
     ("scheduler", "ecs:RunTask", DEFINITION, IN_CLUSTER),
     ("scheduler", "iam:PassRole", EXECUTION, TO_ECS),
     ("scheduler", "iam:PassRole", TASK, TO_ECS),
@@ -75,6 +77,8 @@ MUST_NOT = [
     ("execution", "logs:PutLogEvents", arn("logs", "log-group:/ecs/other:log-stream:run"), {}),
     ("task", "ssm:GetParameters", SECRET, {}),
     ("task", "s3:GetObject", RAW, {}),
+    ("task", "s3:GetObject", PAGE, {}),
+    ("task", "s3:PutObject", f"arn:aws:s3:::{PAGES}-2/index.html", {}),
     ("task", "s3:DeleteObject", RAW, {}),
     ("task", "s3:PutObject", "arn:aws:s3:::bucket/rawer/file", {}),
     ("task", "s3:PutObject", "arn:aws:s3:::bucket/other", {}),

@@ -78,6 +78,8 @@ def test_taking_down_leaves_nothing_behind(client: Any, cloud: Terraform) -> Non
         words = command.split()
         if words[0] == "cp":
             shutil.copy(cloud.folder / words[1], cloud.folder / words[2])
+        elif words[0] == "rm":
+            (cloud.folder / words[1]).unlink()
         else:
             assert words[0] == "terraform"
             cloud.change(words[1], *words[2:])

@@ -112,14 +112,14 @@ def fixture_base(podman: Podman) -> str:
     return podman.base()
 
 
-Build = Callable[[str, Path | None], Image]
+Build = Callable[..., Image]
 
 
 @pytest.fixture(name="build", scope="session")
 def fixture_build(podman: Podman, base: str, tmp_path_factory: pytest.TempPathFactory) -> Build:
-    """Build a task's image from what a fresh clone has, and the bundles of a folder."""
+    """Build a task's image from what a fresh clone has; with bundles of a folder, other params."""
 
-    def build(task: str, bundles: Path | None = None) -> Image:
+    def build(task: str, bundles: Path | None = None, params: Path | None = None) -> Image:
         context = tmp_path_factory.mktemp("context")
         for name in (*CONTEXT, f"Dockerfile.{task}"):
             copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
@@ -131,6 +131,10 @@ def fixture_build(podman: Podman, base: str, tmp_path_factory: pytest.TempPathFa
         if bundles:
             shutil.copytree(bundles, context / "ml_downloads", dirs_exist_ok=True)
             arguments.append("BUNDLES=ml_downloads")
+        if params:
+            (context / "rig").mkdir()
+            shutil.copy2(params, context / "rig" / "params.yaml")
+            arguments.append("PARAMS=rig/params.yaml")
         return Image(podman, task, podman.build(context, task, arguments))
 
     return build
@@ -139,7 +143,7 @@ def fixture_build(podman: Podman, base: str, tmp_path_factory: pytest.TempPathFa
 @pytest.fixture(name="images", scope="session")
 def fixture_images(build: Build) -> dict[str, Image]:
     """Image by task."""
-    return {task: build(task, None) for task in TASKS}
+    return {task: build(task) for task in TASKS}
 
 
 @pytest.fixture(name="predict")

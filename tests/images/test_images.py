@@ -7,7 +7,8 @@ import json
 import pytest
 from sqlalchemy import Engine
 
-from tests.images.conftest import GIT_HASH, HOME, Image
+from tests.conftest import ROOT
+from tests.images.conftest import GIT_HASH, HOME, TASKS, Build, Image
 
 # What `du` says of the installed Python packages, in MB. A container is pulled before it starts.
 BUDGET = {"predict": 270, "monitor": 1000}
@@ -45,6 +46,14 @@ def test_nothing_is_there_to_build_or_install_with(image: Image) -> None:
     tools = "cc gcc g++ make ld git curl wget /venv/bin/pip"
     assert not shell(image, f"for tool in {tools}; do command -v $tool; done; true")
     assert not shell(image, "find /root/.cache /tmp -type f 2>/dev/null; true")
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_params_of_another_rig_are_built_in(build: Build, task: str) -> None:
+    params = ROOT / "examples" / "hydraulics" / "params.yaml"
+    image = build(task, params=params)
+    done = image.run("params.yaml", options=("--entrypoint=cat",))
+    assert done.stdout == params.read_text(encoding="utf-8")
 
 
 @pytest.mark.usefixtures("mlflow")

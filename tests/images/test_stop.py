@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
-import time
 import uuid
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import Engine, text
@@ -13,9 +14,9 @@ from src.process import STOPPED
 from src.settings import variables
 from tests.images.conftest import HARDENED, Image
 from tests.processes import wait_for
+from tests.stopping import waits_for_a_lock
 
-IN_TIME = 2.0  # s, for the container; podman itself needs about half of one
-WAITING = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+IN_TIME = timedelta(seconds=2)  # podman's own start included
 
 
 @pytest.mark.usefixtures("mlflow")
@@ -26,17 +27,18 @@ def test_a_task_at_work_stops_in_time(image: Image, inbox: Engine, init: tuple[s
     configured = [f"--env={name}" for name in variables() if name in os.environ]
     hardened = [option for option in HARDENED if option != "--rm"]
     podman = image.podman
-    with inbox.connect() as other, inbox.connect() as watch:
+    with inbox.connect() as other:
         other.execute(text(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"))
         podman.call("run", "--detach", f"--name={name}", *init, *hardened, *configured, image.id)
         try:
-            wait_for(lambda: bool(watch.scalar(WAITING)), f"{image.task} at work")
-            asked = time.monotonic()
+            wait_for(lambda: waits_for_a_lock(inbox), f"{image.task} at work")
+            asked = datetime.now(UTC)
             podman.call("stop", "--time=10", name)
-            took = time.monotonic() - asked
-            code = podman.call("inspect", "--format={{.State.ExitCode}}", name).stdout.strip()
-            assert int(code) == STOPPED, podman.call("logs", name).stderr
-            assert took < IN_TIME, f"it took {took:.1f} s"
+            state = json.loads(podman.call("inspect", "--format={{json .State}}", name).stdout)
+            assert state["ExitCode"] == STOPPED, podman.call("logs", name).stderr
+            took = datetime.fromisoformat(state["FinishedAt"]) - asked
+            said = podman.call("logs", "--timestamps", name).stderr
+            assert took < IN_TIME, f"asked at {asked}, it took {took}: {said}"
         finally:
             podman.call("rm", "--force", "--volumes", name)
     with inbox.connect() as connection:

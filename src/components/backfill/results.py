@@ -8,6 +8,7 @@ import math
 import posixpath
 from collections import Counter
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -39,20 +40,22 @@ class Results:
 
     root: str
 
-    def marker(self) -> dict[str, Any] | None:
-        """Of what it holds the results, None when it is new."""
-        return self._read(MARKER) if self._exists(MARKER) else None
-
-    def mark(self, content: dict[str, Any]) -> None:
-        """Say of what it holds the results.
+    def claim(self, content: dict[str, Any]) -> dict[str, Any]:
+        """Say of what the folder holds the results, unless another worker has; returns what it is.
 
         Raises:
             DataError: when it holds something else.
         """
-        filesystem, path = self._place
-        if filesystem.exists(path) and filesystem.ls(path):
-            raise DataError(f"{self.root} is not empty and holds no results: name another folder")
-        self._write(MARKER, content)
+        if not self._exists(MARKER):
+            filesystem, path = self._place
+            there = filesystem.ls(path, detail=False) if filesystem.exists(path) else []
+            others = [name for name in there if not posixpath.basename(name).startswith(MARKER)]
+            if others and not self._exists(MARKER):  # it may have come in the meantime
+                raise DataError(
+                    f"{self.root} is not empty and holds no results: name another folder"
+                )
+            self._write(MARKER, content)
+        return self._read(MARKER)
 
     @property
     def units(self) -> set[str]:
@@ -185,7 +188,7 @@ class Results:
         put(self.root, name, json.dumps(content, indent=1, ensure_ascii=False).encode())
 
     def _remove(self, name: str) -> None:
-        if self._exists(name):
+        with suppress(FileNotFoundError):  # another worker may have removed it
             self._filesystem.rm_file(self._at(name))
 
 
@@ -196,13 +199,11 @@ def open_results(root: str, source: str, soft_sensor: str) -> Results:
         DataError: when it holds something else.
     """
     results = Results(root)
-    content = {"source": source, "soft_sensor": soft_sensor}
-    before = results.marker()
-    if before is None:
-        results.mark(content)
-    elif before != content:
+    wanted = {"source": source, "soft_sensor": soft_sensor}
+    there = results.claim(wanted)
+    if there != wanted:
         raise DataError(
-            f"{root} holds the results of {before['source']} for {before['soft_sensor']}: name "
+            f"{root} holds the results of {there['source']} for {there['soft_sensor']}: name "
             "another folder"
         )
     return results

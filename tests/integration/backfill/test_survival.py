@@ -6,10 +6,12 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from src.components.backfill.results import open_results
 from src.soft_sensor import SoftSensor
 from tests.integration.backfill.conftest import UNIT_ROWS, Command, Score, content
 from tests.processes import running, wait_for
@@ -121,3 +123,11 @@ def test_a_folder_with_something_else_is_refused(
         words = "holds the results of"
     with pytest.raises(DataError, match=words):
         score(source=str(tmp_path / "elsewhere") if held == "history" else str(history))
+
+
+def test_workers_that_start_at_once_share_a_folder(tmp_path: Path, spec: SoftSensor) -> None:
+    def claim(_: int) -> str:
+        return open_results(str(tmp_path / "out"), "history", spec.name).root
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(claim, range(40))) == {str(tmp_path / "out")}

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 import requests
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from tests.processes import DEADLINE, wait_for
+from tests.stopping import ends_in_time, started, waits_for_a_lock
 
 PIPELINES = Path(__file__).resolve().parents[3] / "src" / "pipelines"
 Impress = Callable[..., subprocess.CompletedProcess[str]]
@@ -138,6 +139,25 @@ def test_a_failed_flow_run_shows_no_secret_that_a_server_repeats(
         assert run["state_type"] == "FAILED" and "MLflow" in log_of(prefect, run)
         assert secrets_in(prefect, run, {**secrets, "address": address}) == []
         assert address not in str(run["state"]) + failed.stderr
+
+
+@pytest.mark.usefixtures("mlflow")
+@pytest.mark.parametrize("table", ["online_data", "archived_data"])
+def test_a_flow_run_that_is_asked_to_stop_rolls_back_in_time(
+    prefect: str, inbox: Engine, table: str
+) -> None:
+    with inbox.connect() as other:
+        other.execute(text(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"))
+        with started("predict") as process:
+            wait_for(lambda: waits_for_a_lock(inbox), "predict at work")
+            said = ends_in_time(process)
+    assert "asked to stop: what was not committed is rolled back" in said
+    assert newest_run(prefect, "predict")["state_type"] == "CRASHED"
+    with inbox.connect() as connection:
+        outcomes = connection.execute(text("SELECT outcome FROM runs WHERE pipeline = 'predict'"))
+        assert outcomes.scalars().all() == ["stopped"]
+        assert connection.scalar(text("SELECT count(*) FROM archived_data")) == 0
+        assert connection.scalar(text("SELECT count(*) FROM online_data")) > 0
 
 
 @pytest.mark.usefixtures("inbox", "mlflow")
