@@ -263,7 +263,7 @@ def compared(world: World, case: Case, seed: int, spec: SoftSensor) -> pd.DataFr
 
 
 def bad_day(world: World, seed: int, spec: SoftSensor) -> BadDay:
-    """What one laboratory day off by OFF, in the middle of months without change, does to biases."""
+    """What one laboratory day off by OFF, amid months without change, does to biases."""
     case = CASES[0]
     rows, _ = world.scenarios[case.scenario]
     alone = estimator(world, case, spec)(rows, None)
@@ -338,8 +338,8 @@ def show(lines: pd.DataFrame, bad_days: dict[str, list[BadDay]]) -> None:
     for laundry, days in bad_days.items():
         moves, apart = (np.array(each) for each in zip(*days))
         print(
-            f"{laundry}: a bad day moves a bias by at most {moves.max():.2f} SD; later it is at most "
-            f"{apart.max():.2f} SD (median of the worlds {np.median(apart):.2f}) from what it would be"
+            f"{laundry}: a bad day moves a bias by at most {moves.max():.2f} SD; later it is at "
+            f"most {apart.max():.2f} SD from what it would be, {np.median(apart):.2f} in the median"
         )
 
 
@@ -386,5 +386,5 @@ def main(worlds: int = 10, draws: int = 2, picture: str = "") -> None:
 
 
 if __name__ == "__main__":
-    chosen = dict(zip(("worlds", "draws", "picture"), sys.argv[1:]))
-    main(int(chosen.get("worlds", 10)), int(chosen.get("draws", 2)), chosen.get("picture", ""))
+    given = dict(zip(("worlds", "draws", "picture"), sys.argv[1:]))
+    main(int(given.get("worlds", 10)), int(given.get("draws", 2)), given.get("picture", ""))

@@ -36,8 +36,10 @@ KEPT = 0.2  # weight of a training error when something has surely changed
 PHASE, TARGET, USUAL, SHIFT, DEVIATION = "phase", "target", "usual", "shift", "deviation"
 UNCHANGED, WIDENING, DATE, ERROR = "unchanged", "widening", "day", "error"
 SLOPE, PIVOT, LOW, HIGH = "slope", "pivot", "low", "high"
-LEVELS = [PHASE, TARGET, USUAL, SHIFT, DEVIATION, UNCHANGED, WIDENING, VALUES]
-LEVELS += [SLOPE, PIVOT, LOW, HIGH]
+LEVELS = [
+    *(PHASE, TARGET, USUAL, SHIFT, DEVIATION, UNCHANGED, WIDENING, VALUES),
+    *(SLOPE, PIVOT, LOW, HIGH),
+]
 STEPS = [PHASE, TARGET, DATE, ERROR, VALUES, SHIFT, DEVIATION, UNCHANGED]
 
 
