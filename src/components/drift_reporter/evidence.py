@@ -109,3 +109,12 @@ class Evidence:  # pylint: disable=too-many-instance-attributes  # all that ther
     laboratory: LaboratoryEvidence
     earlier: Earlier
     left_out: int = 0
+
+    @property
+    def last_end(self) -> pd.Timestamp:
+        """End of the newest phase that is not dated into the future; else that of the period."""
+        stamps = self.month["last_timestamp"]
+        past = stamps[stamps <= self.period.until.timestamp()]
+        if past.empty:
+            return self.period.until
+        return pd.Timestamp(past.max(), unit="s", tz="UTC")

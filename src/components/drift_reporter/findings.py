@@ -73,10 +73,18 @@ class Finding:
 
     @property
     def words(self) -> dict[str, str]:
-        """Status, what and advice, as the journal keeps them; with the sizes, if there are any."""
-        sizes_of = [" ".join(filter(None, size)) for size in self.sizes]
-        sized = f" ({'; '.join(sizes_of)})" if sizes_of else ""
-        return {"status": self.status.value, "what": self.what + sized, "advice": self.advice}
+        """What the journal keeps; the sizes, if there are any, are also in `what`."""
+        sizes_of = "; ".join(
+            f"{phase} {', '.join(filter(None, amounts))}" for phase, *amounts in self.sizes
+        )
+        sized = f" ({sizes_of})" if sizes_of else ""
+        return {
+            "status": self.status.value,
+            "what": self.what + sized,
+            "advice": self.advice,
+            "sizes": sizes_of,
+            "culprit": self.culprit,
+        }
 
 
 def findings(verdict: Verdict, evidence: Evidence, spec: SoftSensor) -> list[Finding]:

@@ -99,7 +99,7 @@ def _prediction(target: Target, table: pd.DataFrame, _: Baseline) -> pd.Series:
 
 CALIBRATE = (
     "Compare the sensor with {sensor_check}, then clean, calibrate or replace it. Have the "
-    "laboratory check {accepted_phases} since then."
+    "laboratory check {accepted_phases} while it read wrongly."
 )
 PROCESS_ADVICE = (
     "The sensors agree with each other, so do not clean or calibrate them: find out what has "

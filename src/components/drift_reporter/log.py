@@ -228,6 +228,7 @@ class MonitoringLog:
         own = {
             "since": period.since.isoformat() if period.since else None,
             "until": period.until.isoformat(),
+            "last_end": evidence.last_end.isoformat(),
             "asked_for": period.requested,
             "rows": len(evidence.month),
             "sensors": verdict.sensors,

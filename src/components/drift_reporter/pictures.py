@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from io import BytesIO
 from itertools import product
 from pathlib import Path
@@ -23,6 +24,7 @@ from src.language import Language, headed
 from src.soft_sensor import Sensor, SoftSensor
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter
 
@@ -62,7 +64,7 @@ def draw(verdict: Verdict, evidence: Evidence, spec: SoftSensor, folder: Path) -
     adaptation = evidence.laboratory.adaptation
     if adaptation is not None and len(adaptation.steps):
         file = folder / "adaptation.png"
-        control_chart(adaptation, spec).savefig(file, dpi=100)
+        _save(control_chart(adaptation, spec), file)
         pictures[file] = say(
             "Laboratory minus model alone, in SD of the usual error: median of each day (points), "
             "and the bias that corrects predictions (line); the horizontal lines mark 3 SD"
@@ -77,6 +79,7 @@ def control_chart(state: State, spec: SoftSensor) -> Figure:
     """
     from matplotlib.figure import Figure
 
+    language = Language(spec.language)
     rows, columns = len(spec.targets), len(spec.phases)
     figure = Figure(figsize=(WIDTH, 1.5 * rows + 0.6), layout="constrained")
     axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
@@ -90,9 +93,11 @@ def control_chart(state: State, spec: SoftSensor) -> Figure:
         for limit in (-CONTROL_LIMIT, 0.0, CONTROL_LIMIT):
             axis.axhline(limit, color=GREY, lw=0.5)
         if row == 0:
-            axis.set_title(phase.name, fontsize="medium")
+            axis.set_title(phase.shown, fontsize="medium")
         if column == 0:
             axis.set_ylabel(f"{target.title}\n[SD]")
+        _label_days(axis, language)
+        axis.yaxis.set_major_formatter(_numbers(language))
     figure.autofmt_xdate()
     return figure
 
@@ -106,7 +111,9 @@ def draw_history(history: pd.DataFrame, spec: SoftSensor, file: Path) -> None:
     from matplotlib.figure import Figure
 
     language = Language(spec.language)
+    untils = sorted(history["until"].unique())
     drifts = history[history["kind"] == Kind.DRIFT]
+    drifts = drifts.assign(report=drifts["until"].map(untils.index))
     figure = Figure(figsize=(WIDTH, 1.2 * len(spec.sensors) + 0.6), layout="constrained")
     axes = np.atleast_1d(figure.subplots(len(spec.sensors), 1, sharex=True))
     for axis, sensor in zip(axes, spec.sensors):
@@ -116,15 +123,16 @@ def draw_history(history: pd.DataFrame, spec: SoftSensor, file: Path) -> None:
                 continue
             rows = own[own["indicator"] == indicator.name]
             line = {"color": GREY, "lw": 1, "label": language.say(indicator.name)}
-            axis.plot(rows["until"], rows["shift"], indicator.line, **line)
+            axis.plot(rows["report"], rows["shift"], indicator.line, **line)
             for status, colour in COLOURS.items():
                 points = rows[rows["status"] == status.value]
                 marker = {"color": colour, "marker": MARKERS[status], "ls": "", "ms": 6}
-                axis.plot(points["until"], points["shift"], **marker)
+                axis.plot(points["report"], points["shift"], **marker)
         for limit in (-spec.monitoring.min_shift, spec.monitoring.min_shift):
             axis.axhline(limit, color=GREY, lw=0.5, ls="-")
         axis.set_ylabel(f"{sensor.title}\n[SD]")
         axis.yaxis.set_major_formatter(_numbers(language))
+    _label_reports(axes[-1], untils, language)
     axes[0].legend(ncols=3, fontsize="small", loc="upper left")
     figure.autofmt_xdate()
     _save(figure, file)
@@ -143,7 +151,6 @@ def draw_month(
         onset: begin of the drift, None when before the month.
     """
     from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
 
     language, phase_column = Language(spec.language), spec.columns.phase
     figure = Figure(figsize=(WIDTH, 2.6), layout="constrained")
@@ -159,8 +166,7 @@ def draw_month(
         if onset is not None:
             axis.axvline(onset, color=VERMILION, lw=1.5, ls="--")
         axis.set_title(phase.shown, fontsize="medium")
-        axis.xaxis.set_major_locator(MaxNLocator(DATES, integer=True))  # whole days
-        axis.xaxis.set_major_formatter(_days(language))
+        _label_days(axis, language)
         axis.yaxis.set_major_formatter(_numbers(language))
     axes[0].set_ylabel(headed(sensor.title, sensor.unit))
     figure.autofmt_xdate()
@@ -178,15 +184,30 @@ def _save(figure: Figure, file: Path) -> None:
     few.save(file, "PNG", optimize=True)
 
 
-def _days(language: Language) -> FuncFormatter:
-    """Days of an axis, without their year."""
+def _label_days(axis: Axes, language: Language) -> None:
+    """Whole days along an axis of time, without their year."""
     from matplotlib.dates import num2date
-    from matplotlib.ticker import FuncFormatter
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    def day(value: float, _: int) -> str:
-        return language.weekday(num2date(value)).partition(" ")[2]
+    axis.xaxis.set_major_locator(MaxNLocator(DATES, integer=True))
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda day, _: _short(num2date(day), language)))
 
-    return FuncFormatter(day)
+
+def _label_reports(axis: Axes, untils: list[pd.Timestamp], language: Language) -> None:
+    """The day of each report, or of some of them, along an axis of their numbers."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    def day(number: float, _: int) -> str:
+        known = 0 <= number < len(untils)
+        return _short(untils[int(number)], language) if known else ""
+
+    axis.xaxis.set_major_locator(MaxNLocator(DATES, integer=True))
+    axis.xaxis.set_major_formatter(FuncFormatter(day))
+
+
+def _short(day: date, language: Language) -> str:
+    """A day without its year: 3 Jun, or 3.6."""
+    return language.weekday(day).partition(" ")[2]
 
 
 def _numbers(language: Language) -> FuncFormatter:

@@ -143,7 +143,7 @@ def _dates(picture: Picture, horizontal: Axis) -> list[str]:
     labels, free = [], -math.inf
     for place, label in picture.places:
         pixel = horizontal(place)
-        left = min(max(pixel, LEFT + LABEL / 2), WIDTH - LABEL / 2)
+        left = min(max(pixel, LABEL / 2), WIDTH - LABEL / 2)
         if left - LABEL / 2 < free:
             continue
         free = left + LABEL / 2

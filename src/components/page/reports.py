@@ -19,11 +19,23 @@ REPORTS = 24
 
 @dataclass(frozen=True)
 class Finding:
-    """What a report found, in its words."""
+    """What a report found, in its words.
+
+    Attributes:
+        sizes: by how much a sensor is off in each phase; empty where that is not known.
+        culprit: title of the sensor that reads wrongly; empty where none is accused.
+    """
 
     alarm: bool
     what: str
     advice: str
+    sizes: str
+    culprit: str
+
+    @property
+    def details(self) -> str:
+        """What was found, without the sizes."""
+        return self.what.removesuffix(f" ({self.sizes})")
 
 
 @dataclass(frozen=True)
@@ -32,6 +44,7 @@ class Report:
 
     Attributes:
         status: a `Status`.
+        until: end of its newest phase, which is not when it was written.
         sensors: names of those at fault.
         accepted: whether a person has accepted the month as healthy.
         page: where its file was written; empty for one that is not known.
@@ -77,7 +90,9 @@ def newest_report(source: Source) -> Report | None:
 def _report(run: Mapping[str, Any], source: Source) -> Report | None:
     """A run of the journal as a report; None where another writer has spoilt it."""
     details = run["details"]
-    until = pd.to_datetime(details.get("until"), utc=True, errors="coerce")
+    # A report of an earlier version of IMPRESS knows only until when it was looked.
+    end = details.get("last_end", details.get("until"))
+    until = pd.to_datetime(end, utc=True, errors="coerce")
     if pd.isna(until):
         return None
     known = {sensor.name for sensor in source.spec.sensors}
@@ -94,7 +109,7 @@ def _report(run: Mapping[str, Any], source: Source) -> Report | None:
 
 
 def _finding(entry: Mapping[str, Any]) -> Finding:
-    texts = [str(entry.get(name, "")) for name in ("what", "advice")]
+    texts = [str(entry.get(name, "")) for name in ("what", "advice", "sizes", "culprit")]
     return Finding(entry.get("status") == Status.ALARM, *texts)
 
 

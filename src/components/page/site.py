@@ -24,6 +24,7 @@ from src.components.page.trace import whole
 from src.components.page.week import read_week, worst
 from src.components.page.words import (
     about_sensors,
+    actions,
     ago,
     belief,
     counts,
@@ -33,6 +34,7 @@ from src.components.page.words import (
     in_week,
     outcomes,
     pipelines,
+    statistic,
     verdict_words,
     week_plots,
 )
@@ -77,6 +79,7 @@ def render_phase(detail: Detail, source: Source) -> str:
         interval_mark=_interval_mark,
         pull=_pull,
         whole=whole,
+        statistic_words=lambda name: statistic(name, source.language),
     )
 
 
@@ -146,6 +149,7 @@ def _week(source: Source) -> Values:
     return {
         "week": week,
         "headline": headline(week, source),
+        "actions": actions(week, source),
         "belief": belief(week, source),
         "plots": week_plots(week, source),
         "worst": worst,

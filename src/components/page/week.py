@@ -98,6 +98,12 @@ class Week:  # pylint: disable=too-many-instance-attributes  # all that its page
         return self.until and self.until - timedelta(days=DAYS)
 
     @property
+    def middle(self) -> datetime | None:
+        """When half of the results had ended: what the week is named after."""
+        ends = sorted(result.ended for result in self.results if result.ended)
+        return ends[len(ends) // 2] if ends else self.until
+
+    @property
     def counts(self) -> dict[Judgement, int]:
         """Results by verdict."""
         return counted(self.results)
@@ -114,6 +120,15 @@ class Week:  # pylint: disable=too-many-instance-attributes  # all that its page
             key=excess,
             reverse=True,
         )
+
+    def in_order(self, results: Sequence[Result]) -> list[Result]:
+        """Some of the results, oldest first."""
+        wanted = set(map(id, results))
+        return [result for result in self.results if id(result) in wanted]
+
+    def result(self, experiment: int | str) -> Result | None:
+        """The last result of an experiment in this week."""
+        return {each.experiment: each for each in self.results}.get(experiment)
 
     def listed_with(self, verdict: Judgement | None) -> list[Result]:
         """Those in the table, oldest first."""

@@ -36,6 +36,27 @@ def headline(week: Week, source: Source) -> str:
     return say("{what}: all {total} clean", what=what, total=total)
 
 
+def actions(week: Week, source: Source) -> list[Sentence]:
+    """What to do, in a line each: which experiments to sample, which sensors to check."""
+    say, samples = source.language.say, week.samples or ()
+    sentences = []
+    if samples:
+        listed = ", ".join(str(sample.experiment) for sample in samples)
+        sentences.append((OPEN, say("Sample next: {experiments}", experiments=listed)))
+    titles = suspects(week, source)
+    if titles:
+        listed = source.language.either(titles)
+        sentences.append((DOUBTED, say("Check: {sensors}", sensors=listed)))
+    return sentences
+
+
+def suspects(week: Week, source: Source) -> list[str]:
+    """Titles of the sensors at fault in the newest report."""
+    if week.report is None or not week.report.alarm:
+        return []
+    return [source.spec.sensor(name).title for name in week.report.sensors]
+
+
 def belief(week: Week, source: Source) -> list[Sentence]:
     """What speaks for and against the results."""
     sentences = [
@@ -56,7 +77,7 @@ def _sensors(week: Week, source: Source) -> Sentence | None:
         return BELIEVED, say("The sensors read as they did in training.")
     if not report.alarm:
         return OPEN, say("Something has changed since training, but no alarm was raised.")
-    names = [source.spec.sensor(name).title for name in report.sensors]
+    names = suspects(week, source)
     if not names:
         return DOUBTED, say("The last report is an alarm: check before you rely on a result.")
     listed = source.language.listed(names)
@@ -86,8 +107,10 @@ def _promise(week: Week, source: Source) -> Sentence | None:
             "There are too few laboratory values to promise how rarely a verdict is wrong."
         )
     budget, percent = source.spec.verdict, source.language.percent
-    return BELIEVED, source.language.say(
-        "Of 100 at most {clean} are called clean and are not, at most {not_clean} the reverse.",
+    as_trained = week.report is not None and week.report.healthy
+    return (BELIEVED if as_trained else OPEN), source.language.say(
+        "While the sensors read as in training, of 100 results at most {clean} are called clean "
+        "and are not, at most {not_clean} the reverse.",
         clean=percent(budget.wrong_clean).split()[0],
         not_clean=percent(budget.wrong_not_clean).split()[0],
     )
@@ -109,7 +132,7 @@ def _flags(week: Week, source: Source) -> Sentence | None:
     flagged = sum(bool(result.flags) for result in week.results)
     words = []
     if flagged:
-        words.append(say("{n} results have a flag (⚑).", n=flagged))
+        words.append(say("{n} results have a warning flag (⚑).", n=flagged))
     if week.waiting:
         words.append(say("{n} phases wait for their last rows.", n=week.waiting))
     if week.rejected:
@@ -216,6 +239,18 @@ def counts(language: Language) -> list[str]:
 def events(language: Language) -> dict[str, str]:
     """How a version became Production."""
     return {PROMOTED: language.say("promoted"), ROLLED_BACK: language.say("rolled back")}
+
+
+def statistic(name: str, language: Language) -> str:
+    """A statistic of params.yaml in words: percentile25 is the 25 % quantile."""
+    share = name.removeprefix("percentile")
+    if share != name:
+        return language.say("{percent} quantile", percent=language.percent(int(share) / 100))
+    return {
+        "mean": language.say("mean"),
+        "std": language.say("standard deviation"),
+        "median": language.say("median"),
+    }[name]
 
 
 def verdict_words(language: Language) -> dict[str, str]:

@@ -13,7 +13,7 @@ from src.components.database.tables import newest_predictions, tables
 from src.components.page.results import Result
 from src.components.page.source import Source
 from src.components.page.week import Week, read_week, worst
-from src.components.page.words import belief, headline
+from src.components.page.words import actions, belief, headline, suspects
 from src.components.predictor.judgement import Judgement
 from src.language import UNKNOWN
 
@@ -36,12 +36,14 @@ class Content:  # pylint: disable=too-many-instance-attributes  # all that the l
         subject: week and counts.
         headline: the answer in one line.
         dates: of the water.
+        actions: sign and sentence for what to do, in a line each.
         bad: of the worst results that are not clean: experiment, when, what breaks the limit.
         also_bad: the experiments of the others.
         older: experiments that are not clean, older than the week, and new since the last letter.
-        samples: experiments to analyse first, with the open question.
+        samples: experiments to analyse first: experiment, when, the open question.
         uncertain: the experiments without a clear verdict.
-        sensors: titles of those at fault in the newest report, and what to do.
+        sensors: titles of those at fault in the newest report.
+        advice: by how much they are off, and what to do.
         believed: sign and sentence for what speaks for and against the results.
         days: of each day, its name and its bars.
         judged: whether params.yaml judges phases.
@@ -50,10 +52,11 @@ class Content:  # pylint: disable=too-many-instance-attributes  # all that the l
     subject: str
     headline: str
     dates: str
+    actions: list[tuple[str, str]]
     bad: list[tuple[str, str, str]]
     also_bad: str
     older: str
-    samples: list[tuple[str, str]]
+    samples: list[tuple[str, str, str]]
     uncertain: str
     sensors: list[str]
     advice: list[str]
@@ -73,25 +76,18 @@ def content(source: Source, since: datetime | None) -> Content | None:
         return None
     language = source.language
     bad = week.having(Judgement.NOT_CLEAN)
-    report = week.report
-    alarm = report is not None and report.alarm
     return Content(
         subject=subject(week, source),
         headline=headline(week, source),
         dates=f"{language.day(week.since)} {UNKNOWN} {language.day(week.until)}",
+        actions=[(BELIEF[sign], sentence) for sign, sentence in actions(week, source)],
         bad=[_row(result, source) for result in bad[:ROWS]],
-        also_bad=_keys(_in_order(bad[ROWS:], week), source),
+        also_bad=_keys(_experiments(week.in_order(bad[ROWS:])), source),
         older=_keys(_older(source, week, since), source),
         samples=_samples(week, source),
-        uncertain=_keys(_in_order(week.having(Judgement.UNCERTAIN), week), source),
-        sensors=(
-            [source.spec.sensor(name).title for name in report.sensors] if report and alarm else []
-        ),
-        advice=(
-            [finding.advice for finding in report.findings if finding.alarm][:2]
-            if report and alarm
-            else []
-        ),
+        uncertain=_keys(_experiments(week.in_order(week.having(Judgement.UNCERTAIN))), source),
+        sensors=suspects(week, source),
+        advice=_advice(week),
         believed=[(BELIEF[sign], sentence) for sign, sentence in belief(week, source)],
         days=days(week, source),
         judged=week.judged,
@@ -99,14 +95,23 @@ def content(source: Source, since: datetime | None) -> Content | None:
 
 
 def subject(week: Week, source: Source) -> str:
-    """Name, week and counts."""
-    say = source.language.say
-    ends = sorted(result.ended for result in week.results if result.ended)
-    name = f"{source.spec.name}, {source.language.week(ends[len(ends) // 2])}"
-    if not week.judged:
-        return f"{name}: {say('{n} results', n=len(week.results))}"
+    """Name, week, counts, and the sensors to check."""
+    language, say = source.language, source.language.say
     counts = [f"{week.counts[verdict]} {say(verdict.short)}" for verdict in ORDER]
-    return f"{name}: {', '.join(counts)}"
+    words = ", ".join(counts) if week.judged else say("{n} results", n=len(week.results))
+    titles = suspects(week, source)
+    if titles:
+        words += say("; check {sensors}", sensors=language.either(titles))
+    name = source.spec.name
+    return f"{name}, {language.week(week.middle)}: {words}" if week.middle else f"{name}: {words}"
+
+
+def _advice(week: Week) -> list[str]:
+    """By how much sensors are off, and what to do, of the first two alarms of the newest report."""
+    if week.report is None or not week.report.alarm:
+        return []
+    alarms = [finding for finding in week.report.findings if finding.alarm][:2]
+    return [words for finding in alarms for words in (finding.sizes, finding.advice) if words]
 
 
 def _row(result: Result, source: Source) -> tuple[str, str, str]:
@@ -127,13 +132,13 @@ def _when(result: Result, source: Source) -> str:
     return f"{source.language.weekday(result.ended)} {result.ended:%H:%M}"
 
 
-def _samples(week: Week, source: Source) -> list[tuple[str, str]]:
-    """Experiments worth an analysis, and the interval that is in question."""
-    results = {result.experiment: result for result in week.results}
+def _samples(week: Week, source: Source) -> list[tuple[str, str, str]]:
+    """Experiments worth an analysis, when, and the interval that is in question."""
     rows = []
     for sample in week.samples or ():
-        result = results.get(sample.experiment)
-        rows.append((str(sample.experiment), _question(result, source) if result else ""))
+        result = week.result(sample.experiment)
+        known = (_when(result, source), _question(result, source)) if result else ("", "")
+        rows.append((str(sample.experiment), *known))
     return rows
 
 
@@ -168,10 +173,9 @@ def _older(source: Source, week: Week, since: datetime | None) -> list[int | str
         return list(connection.scalars(query))
 
 
-def _in_order(results: Sequence[Result], week: Week) -> list[int | str]:
-    """Experiments of some results of the week, oldest first, each once."""
-    wanted = set(map(id, results))
-    return list(dict.fromkeys(each.experiment for each in week.results if id(each) in wanted))
+def _experiments(results: Sequence[Result]) -> list[int | str]:
+    """Experiments of some results, each once."""
+    return list(dict.fromkeys(result.experiment for result in results))
 
 
 def _keys(experiments: Sequence[int | str], source: Source) -> str:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 import uuid
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 from sqlalchemy import Engine, text
 
+from Presentation.browser import chromium, program
 from src import simulator
 from src.components.database.connection import connect
 from src.components.ingestion import laboratory
@@ -75,10 +74,7 @@ def _month(settings: Settings, folder: Path, first: int, fault: str | None) -> N
         predict(settings)
         if fault is None:
             laboratory.load(engine, spec, folder / "lab.csv")
-        with warnings.catch_warnings():
-            # Matplotlib has no good dates for a month of four days.
-            warnings.filterwarnings("ignore", message="AutoDateLocator was unable")
-            monitor(settings)
+        monitor(settings)
 
 
 @pytest.fixture(name="site", scope="session")
@@ -107,10 +103,7 @@ def source_of(settings: Settings, language: str = "en") -> Iterator[Source]:
 @pytest.fixture(name="chromium", scope="session")
 def fixture_chromium() -> Iterator[Browser]:
     """Debian's Chromium, without a window."""
-    program = shutil.which("chromium") or shutil.which("chromium-browser")
-    if program is None:
+    if program() is None:
         pytest.skip("NO CHROMIUM: the pages were not looked at; apt-get install chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+    with chromium() as browser:
         yield browser
-        browser.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from src.components.page.publish import publish
 from src.components.page.results import page_name
 from src.components.page.site import INDEX, MENU, render
 from src.components.page.source import Source
+from src.components.page.week import read_week
+from src.components.page.words import BELIEVED, OPEN, belief
 from src.settings import Settings
 from src.soft_sensor import SoftSensor, load_soft_sensor
 from tests.builders.months import WORDS_OF_A_LAUNDRY
@@ -95,13 +98,34 @@ def test_the_figures_of_the_page_are_those_of_the_database(
     assert sorted(map(int, card.locator("a").all_inner_texts())) == sorted(bad)
 
 
-def test_the_page_names_the_probe_to_check_and_says_how(site: Path, chromium: Browser) -> None:
+def test_a_promise_about_verdicts_needs_sensors_that_read_as_in_training(
+    laundry: Settings,
+) -> None:
+    with source_of(laundry) as source:
+        week = replace(read_week(source), promised=True)
+    assert week.report is not None and week.report.alarm
+    accepted = replace(week, report=replace(week.report, accepted=True))
+    for shown, sign in ((week, OPEN), (accepted, BELIEVED)):
+        (promise,) = [each for each, words in belief(shown, source) if "of 100 results" in words]
+        assert promise == sign
+
+
+def test_the_page_names_the_probe_to_check_and_says_how(
+    laundry: Settings, site: Path, chromium: Browser
+) -> None:
     page = opened(chromium, (site / INDEX).as_uri(), viewport=DESK).page
     card = page.locator(".card", has=page.get_by_role("heading", name="Check the sensors"))
     assert "conductivity" in card.inner_text()
     assert "calibrate" in card.inner_text()
+    first, second = page.locator(".actions li").all_inner_texts()
+    assert "Sample next: " in first and "Check: conductivity" in second
     card.get_by_role("link").click()
     assert page.get_by_role("heading", level=1).inner_text() == "Check: conductivity"
+    assert " reads wrongly: washing +" in page.locator(".card").first.inner_text()
+    with source_of(laundry) as source:
+        newest = read_week(source).until
+    # It is dated by its water, and not by when it was written.
+    assert newest and f"phases until {source.language.day(newest)}:" in page.content()
     report = page.get_by_role("link", name="the whole report").get_attribute("href")
     assert report and "evidently" in (site / report).read_text(encoding="utf-8").lower()
     page.get_by_role("link", name="Week").click()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
@@ -16,7 +17,7 @@ from sqlalchemy import Engine, text
 
 from src import simulator
 from src.components.database.journal import Journal
-from src.components.emailer.letter import message_id
+from src.components.emailer.letter import compose, message_id
 from src.components.ingestion.load import load_sensor_rows
 from src.components.page.source import Source
 from src.components.weekly.content import Content, content
@@ -94,6 +95,7 @@ def test_the_letter_says_what_is_not_clean_and_what_to_sample(
     assert subject.endswith(": 3 not clean, 3 uncertain, 6 clean")
     words, page = _part(message, "plain"), _part(message, "html")
     first_lines = words[: words.index("Can it be believed?")]
+    assert re.search(r"^○ Sample next: \d+", words.split("✗ Not clean", maxsplit=1)[0], re.M)
     for experiment in (*NOT_CLEAN, *UNCERTAIN):
         assert experiment in first_lines
     assert first_lines.index("Not clean") < first_lines.index("Take laboratory samples")
@@ -260,6 +262,8 @@ def test_names_from_the_plant_do_no_harm(engine: Engine, spec: SoftSensor, score
         )
     source = Source(engine, Settings(), named)
     letter = weekly_letter(_content(engine, named), "2026-W48", source)
+    subject = str(compose(letter, Settings())["Subject"])
+    assert "; check <b" in subject and subject.isprintable()
     assert scored and letter.html is not None
     assert "<b onclick" not in letter.html and "&lt;b onclick" in letter.html
     assert not read_mail(letter.html).faults

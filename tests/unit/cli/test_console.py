@@ -38,6 +38,16 @@ def test_everything_that_is_printed_is_shown_as_it_is(
     assert "\n".join(lines).count(visible(hostile)) == 6
 
 
+def test_no_line_of_a_table_in_a_file_ends_in_blanks(capsys: pytest.CaptureFixture[str]) -> None:
+    show_table("sensors", ["name", "flags"], [["pH", "x" * 300], ["flow", ""]])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines if "pH" in line or "flow" in line] == [
+        ["pH", "x" * 300],
+        ["flow"],
+    ]
+    assert not [line for line in lines if line != line.rstrip()]
+
+
 def test_only_the_console_prints() -> None:
     """All others use its functions, so that what they print is safe."""
     calls = []

@@ -154,7 +154,7 @@ def test_the_html_says_what_the_text_says(summary: Summary) -> None:
     for sentence in (*summary.about, *summary.notes, finding.what, finding.certainty):
         assert sentence.replace("`", "") in words
     assert words.replace(BLANK, " ").count("+2.00 mN/m") == 1
-    assert {"alarm: turbidity", "turbidity reads wrongly", "laundry, December 1970"} <= set(
+    assert {"Alarm: turbidity", "turbidity reads wrongly", "laundry, December 1970"} <= set(
         mail.texts
     )
     for row in finding.sizes:
