@@ -1,6 +1,6 @@
 """What adaptation by laboratory values brings: error, coverage and wrong verdicts, month by month.
 
-python -m benchmarks.adapt [WORLDS] [DRAWS]: in WORLDS worlds (10) of each laundry of
+python -m benchmarks.adapt [WORLDS] [DRAWS] [PICTURE]: in WORLDS worlds (10) of each laundry of
 `benchmarks.worlds` a model is trained on 50 experiments with the default hyperparameters. Then
 there are 60 experiments a month, of which 10 or 3 are analysed, drawn DRAWS times (2) by chance;
 their values arrive two days later. Compared with the model alone:
@@ -10,6 +10,8 @@ their values arrive two days later. Compared with the model alone:
   to 4 count;
 - a month in which the conductivity drifts away, and monitor has not yet accused it;
 - without any change, but all values of one laboratory day are off by 5 SD of the usual error.
+
+PICTURE (.svg or .png) shows error and coverage after the recipe change, month by month.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import numpy as np
@@ -39,7 +41,16 @@ from benchmarks.worlds import (
     training_data,
 )
 from src import simulator
-from src.components.adaptation.replay import DAY, SHIFT, State, errors, replay, usual_errors
+from src.components.adaptation.replay import (
+    DAY,
+    SHIFT,
+    State,
+    errors,
+    replay,
+    usual_errors,
+    with_predicted,
+)
+from src.components.emailer.page import BLUE, GREY
 from src.components.ingestion import data_set
 from src.components.predictor import risk
 from src.components.predictor.bundle import Bundle, FoldPredictions
@@ -80,6 +91,18 @@ class Case:
     scenario: str
     analysed: int
     counts: int = 1
+
+
+class BadDay(NamedTuple):
+    """What a bad laboratory day does to the bias that it changes most, SD of the usual error.
+
+    Attributes:
+        moves: from the day before to the day after it.
+        apart: from what it would be had the day been good, at any later time.
+    """
+
+    moves: float
+    apart: float
 
 
 CASES = (
@@ -156,6 +179,13 @@ def estimator(world: World, case: Case, spec: SoftSensor) -> Estimate:
     return estimate
 
 
+def known_errors(seen: pd.DataFrame, alone: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:
+    """The errors of the model alone on analysed phases, see `replay`."""
+    predicted = alone.loc[seen.index]
+    off = with_predicted(errors(predicted, seen, spec), predicted, spec)
+    return seen[[*spec.columns.keys, "last_timestamp"]].join(off)
+
+
 def states(known: pd.DataFrame, world: World, spec: SoftSensor) -> Iterator[State]:
     """The state at the begin of each step, with the values that have arrived until then.
 
@@ -217,40 +247,47 @@ def compared(world: World, case: Case, seed: int, spec: SoftSensor) -> pd.DataFr
     rows, _ = world.scenarios[case.scenario]
     random = np.random.default_rng([seed, case.analysed])
     alone = estimator(world, case, spec)(rows, None)
-    seen = rows[drawn(rows, case.analysed, random, spec)]
-    keys = [*spec.columns.keys, "last_timestamp"]
-    known = seen[keys].join(errors(alone.loc[seen.index], seen, spec))
+    known = known_errors(rows[drawn(rows, case.analysed, random, spec)], alone, spec)
     served = adapted(world, case, known, spec)
     parts = []
     for on, predicted in ((False, alone), (True, served)):
         lines = pd.DataFrame(figures(predicted, rows, world.bundle, spec))
         parts.append(lines.assign(adaptation=on))
     table = pd.concat(parts, ignore_index=True)
-    return table.assign(case=case.name, counts=table["month"] >= case.counts)
+    facts: dict[str, Any] = {
+        "case": case.name,
+        "scenario": case.scenario,
+        "analysed": case.analysed,
+    }
+    return table.assign(**facts, counts=table["month"] >= case.counts)
 
 
-def bad_day(world: World, seed: int, spec: SoftSensor) -> float:
-    """By how much one laboratory day off by OFF moves any bias, in SD of the usual error."""
+def bad_day(world: World, seed: int, spec: SoftSensor) -> BadDay:
+    """What one laboratory day off by OFF, amid months without change, does to biases."""
     case = CASES[0]
     rows, _ = world.scenarios[case.scenario]
     alone = estimator(world, case, spec)(rows, None)
-    seen = rows[drawn(rows, case.analysed, np.random.default_rng(seed), spec)]
-    keys = [*spec.columns.keys, "last_timestamp"]
-    known = seen[keys].join(errors(alone.loc[seen.index], seen, spec))
+    chosen = drawn(rows, case.analysed, np.random.default_rng(seed), spec)
+    known = known_errors(rows[chosen], alone, spec)
     day = known["last_timestamp"] // DAY
-    middle = day == day[day >= day.median()].min()
-    off = known.copy()
-    for (phase, target), usual in usual_errors(world.bundle, spec).items():
-        off.loc[middle & (known[spec.columns.phase] == phase), target] += OFF * usual.deviation
-    moves = [
+    middle = day[day >= day.median()].min()
+    off, usual = known.copy(), usual_errors(world.bundle, spec)
+    for (phase, target), expected in usual.items():
+        of_phase = (day == middle) & (known[spec.columns.phase] == phase)
+        off.loc[of_phase, target] += OFF * expected.deviation
+    begin, end = (
+        replay(off, usual, spec, pd.Timestamp(at * DAY - 1, unit="s", tz="UTC")).levels[SHIFT]
+        for at in (middle, middle + 1)
+    )
+    apart = [
         (after.levels[SHIFT] - before.levels[SHIFT]).abs().max()
         for before, after in zip(states(known, world, spec), states(off, world, spec))
     ]
-    return float(max(moves))
+    return BadDay((end - begin).abs().max(), max(apart))
 
 
-def one_world(laundry: str, seed: int, draws: int) -> tuple[pd.DataFrame, float]:
-    """All figures of one world, and the move on its bad day."""
+def one_world(laundry: str, seed: int, draws: int) -> tuple[pd.DataFrame, BadDay]:
+    """All figures of one world, and what its bad day does."""
     spec = soft_sensor(laundry)
     world = prepared(laundry, seed)
     tables = [compared(world, case, draw, spec) for case in CASES for draw in range(draws)]
@@ -270,7 +307,7 @@ def ratios(lines: pd.DataFrame, measure: str, by: list[str]) -> pd.DataFrame:
     return pd.DataFrame({f"{measure} x": ratio.mean(), "se": ratio.sem()})
 
 
-def show(lines: pd.DataFrame, moved: dict[str, list[float]]) -> None:
+def show(lines: pd.DataFrame, bad_days: dict[str, list[BadDay]]) -> None:
     """Print the tables."""
     judged = lines[lines["counts"]]
     errors_of = judged[judged["target"] != ""]
@@ -292,25 +329,62 @@ def show(lines: pd.DataFrame, moved: dict[str, list[float]]) -> None:
     shares = verdict.groupby([*keys, "adaptation"], sort=False)[
         ["wrong clean", "wrong not clean", "uncertain"]
     ]
-    print("verdicts, percent of the judged phases\n")
+    budget = 100 * soft_sensor(LAUNDRIES[0]).verdict.wrong_clean
+    print(f"verdicts, percent of the judged phases; {budget:g} % may be wrong clean\n")
     print((100 * shares.mean()).round(1).to_string(), "\n")
     print("relative error, adapted to alone, by month\n")
     by_month = ratios(lines[lines["target"] != ""], "relative", ["month"])["relative x"]
     print(by_month.unstack().round(2).to_string(), "\n")
-    for laundry, moves in moved.items():
-        print(f"{laundry}: a bad day moves a bias by at most {max(moves):.2f} SD")
+    for laundry, days in bad_days.items():
+        moves, apart = (np.array(each) for each in zip(*days))
+        print(
+            f"{laundry}: a bad day moves a bias by at most {moves.max():.2f} SD; later it is at "
+            f"most {apart.max():.2f} SD from what it would be, {np.median(apart):.2f} in the median"
+        )
 
 
-def main(worlds: int = 10, draws: int = 2) -> None:
-    """Print the tables of both laundries."""
+def draw_curve(lines: pd.DataFrame, file: Path) -> None:
+    """Draw error and coverage after the recipe change by month: alone, and adapted."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.2, 4.4), layout="constrained")
+    axes = figure.subplots(2, len(LAUNDRIES), sharex=True, sharey="row", squeeze=False)
+    changed = lines[(lines["scenario"] == "recipe") & (lines["target"] != "")]
+    for column, laundry in enumerate(LAUNDRIES):
+        of_laundry = changed[changed["laundry"] == laundry]
+        for (on, analysed), own in of_laundry.groupby(["adaptation", "analysed"]):
+            if not on and analysed != CASES[0].analysed:
+                continue  # the model alone is the same
+            label = f"{analysed} analysed a month" if on else "model alone"
+            style = {"color": BLUE if on else GREY, "ls": "-" if analysed == 10 else "--"}
+            months = own.groupby("month")[["relative", "coverage"]].mean()
+            for row, measure in enumerate(("relative", "coverage")):
+                axes[row][column].plot(months.index - 1, months[measure], label=label, **style)
+        axes[0][column].set_title(laundry, fontsize="medium")
+        axes[1][column].axhline(0.9, color=GREY, lw=0.5)
+        axes[1][column].set_xlabel("months since the recipe changed")
+        axes[1][column].set_xticks(range(5))
+    axes[0][0].set_ylabel("error, relative to that of\nthe usual value as a guess")
+    axes[1][0].set_ylabel("laboratory values\ninside their intervals")
+    axes[0][0].set_ylim(bottom=0)
+    axes[0][0].legend(fontsize="small")
+    figure.savefig(file, metadata={"Date": None})
+
+
+def main(worlds: int = 10, draws: int = 2, picture: str = "") -> None:
+    """Print the tables of both laundries, and draw the curve."""
     warnings.simplefilter("ignore")  # means of nothing
-    tables, moved = list[pd.DataFrame](), dict[str, list[float]]()
+    tables, bad_days = list[pd.DataFrame](), dict[str, list[BadDay]]()
     for laundry, seed in product(LAUNDRIES, range(FIRST_SEED, FIRST_SEED + worlds)):
-        lines, move = one_world(laundry, seed, draws)
+        lines, bad = one_world(laundry, seed, draws)
         tables.append(lines)
-        moved.setdefault(laundry, []).append(move)
-    show(pd.concat(tables, ignore_index=True), moved)
+        bad_days.setdefault(laundry, []).append(bad)
+    lines = pd.concat(tables, ignore_index=True)
+    show(lines, bad_days)
+    if picture:
+        draw_curve(lines, Path(picture))
 
 
 if __name__ == "__main__":
-    main(*(int(word) for word in sys.argv[1:3]))
+    given = dict(zip(("worlds", "draws", "picture"), sys.argv[1:]))
+    main(int(given.get("worlds", 10)), int(given.get("draws", 2)), given.get("picture", ""))

@@ -80,11 +80,12 @@ def show_state(state: State, version: str, spec: SoftSensor) -> None:
                 spec.phase(line[replay.PHASE]).name,
                 bias_words(line[replay.SHIFT] * line[replay.USUAL], target),
                 f"{line[replay.SHIFT]:+.2f} ± {line[replay.DEVIATION]:.2f}",
+                f"{line[replay.SLOPE]:+.2f}",
                 f"{1 - line[replay.UNCHANGED]:.0%}",
                 f"x {line[replay.WIDENING]:.2f}",
             ]
         )
-    headers = ["target", "phase", "correction", "in SD", "changed", "interval"]
+    headers = ["target", "phase", "correction", "in SD", "slope", "changed", "interval"]
     title = (
         f"version {version} as of {state.as_of:%Y-%m-%d %H:%M} UTC; x is of 1 + value, SD of the "
         "usual error"

@@ -22,9 +22,9 @@ def known_errors(
     """Errors as `replay` takes them: both phases of one experiment on each of some days.
 
     Args:
-        shift: of all of them, in SD of the usual error.
+        shift: of all of them, in SD of the usual error; the predictions are any of the usual ones.
     """
-    random = np.random.default_rng(seed)
+    random, draw = np.random.default_rng(seed), np.random.default_rng([seed, 1])
     lines = []
     for day in range(days):
         for phase in spec.phases:
@@ -33,8 +33,9 @@ def known_errors(
                 spec.columns.phase: phase.value,
                 "last_timestamp": START + day * DAY,
             }
-            for target in spec.target_names:
-                deviation = usual[phase.value, target].deviation
-                line[target] = deviation * (shift + random.normal())
+            for target in spec.targets:
+                expected = usual[phase.value, target.name]
+                line[target.name] = expected.deviation * (shift + random.normal())
+                line[target.alone] = draw.uniform(expected.low, expected.high)
             lines.append(line)
     return pd.DataFrame(lines)

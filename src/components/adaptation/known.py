@@ -5,7 +5,13 @@ from __future__ import annotations
 import pandas as pd
 from sqlalchemy import Engine, func, select
 
-from src.components.adaptation.replay import State, errors, replay, usual_errors
+from src.components.adaptation.replay import (
+    State,
+    errors,
+    replay,
+    usual_errors,
+    with_predicted,
+)
 from src.components.ingestion.analysed import analysed
 from src.components.ingestion.faulty_phases import is_faulty
 from src.components.predictor.bundle import Bundle
@@ -95,4 +101,5 @@ def known_errors(rows: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:
     alone = pd.DataFrame(
         {target.name: rows[target.alone].fillna(rows[target.name]) for target in spec.targets}
     )
-    return rows[[*spec.columns.keys, "last_timestamp"]].join(errors(alone, rows, spec))
+    off = with_predicted(errors(alone, rows, spec), alone, spec)
+    return rows[[*spec.columns.keys, "last_timestamp"]].join(off)

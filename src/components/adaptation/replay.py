@@ -8,14 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from statistics import median
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from src.components.adaptation.shift import Shift
+from src.components.adaptation.shift import Days, Shift, changed, followed
+from src.components.adaptation.slope import fitted
 from src.components.predictor.bundle import Bundle
-from src.components.predictor.correction import FROM, TO, VALUES, Correction
+from src.components.predictor.correction import FROM, TO, VALUES, Correction, Slopes
 from src.components.predictor.ensemble import Array, to_scale
 from src.components.predictor.intervals import group_weights
 from src.components.transformation import censoring
@@ -33,7 +35,11 @@ KEPT = 0.2  # weight of a training error when something has surely changed
 # Columns of `State.levels` (one row for each target and phase) and `State.steps` (for each day).
 PHASE, TARGET, USUAL, SHIFT, DEVIATION = "phase", "target", "usual", "shift", "deviation"
 UNCHANGED, WIDENING, DATE, ERROR = "unchanged", "widening", "day", "error"
-LEVELS = [PHASE, TARGET, USUAL, SHIFT, DEVIATION, UNCHANGED, WIDENING, VALUES]
+SLOPE, PIVOT, LOW, HIGH = "slope", "pivot", "low", "high"
+LEVELS = [
+    *(PHASE, TARGET, USUAL, SHIFT, DEVIATION, UNCHANGED, WIDENING, VALUES),
+    *(SLOPE, PIVOT, LOW, HIGH),
+]
 STEPS = [PHASE, TARGET, DATE, ERROR, VALUES, SHIFT, DEVIATION, UNCHANGED]
 
 
@@ -46,7 +52,8 @@ class State:
         levels: for each PHASE (its value) and TARGET (its name) the USUAL error on the working
             scale, the present SHIFT of the errors and its uncertainty (DEVIATION), both in units of
             the usual error, the chance that nothing is shifted (UNCHANGED), the factor of the
-            interval's width (WIDENING) and the number of laboratory VALUES.
+            interval's width (WIDENING), the number of laboratory VALUES, and how the bias depends
+            on the prediction (SLOPE, PIVOT, LOW, HIGH, see `Slopes`).
         steps: after each laboratory day (DATE) the median ERROR of the day, the number of VALUES,
             SHIFT, DEVIATION and UNCHANGED; oldest first.
         shifts: the shift of each phase value and target.
@@ -62,10 +69,12 @@ class State:
     def correction(self, spec: SoftSensor) -> Correction:
         """What it changes about predictions."""
         levels = self.levels.assign(bias=self.levels[SHIFT] * self.levels[USUAL])
-        bias = levels.pivot(index=PHASE, columns=TARGET, values="bias")
-        widening = levels.pivot(index=PHASE, columns=TARGET, values=WIDENING)
-        targets = spec.target_names
-        return Correction(bias[targets], widening[targets], self.evidence)
+
+        def of_each(column: str) -> pd.DataFrame:
+            return levels.pivot(index=PHASE, columns=TARGET, values=column)[spec.target_names]
+
+        slopes = Slopes(*(of_each(column) for column in (SLOPE, PIVOT, LOW, HIGH)))
+        return Correction(of_each("bias"), of_each(WIDENING), self.evidence, slopes)
 
 
 @dataclass(frozen=True)
@@ -76,11 +85,14 @@ class Usual:
         deviation: their standard deviation on the working scale; 0 where it is not known.
         sizes: the errors in units of it, without their signs.
         weights: each group counts as one, see `group_weights`.
+        low, high: the ends of the predictions on the working scale; NaN without any.
     """
 
     deviation: float
     sizes: Array
     weights: Array
+    low: float = np.nan
+    high: float = np.nan
 
 
 UsualErrors = dict[tuple[int | str, str], Usual]
@@ -104,16 +116,29 @@ def errors(predicted: pd.DataFrame, measured: pd.DataFrame, spec: SoftSensor) ->
     return pd.DataFrame(columns, index=predicted.index)
 
 
+def with_predicted(off: pd.DataFrame, alone: pd.DataFrame, spec: SoftSensor) -> pd.DataFrame:
+    """Errors, and as `Target.alone` the predictions that they belong to, on the working scale.
+
+    Args:
+        off: see `errors`.
+        alone: targets in their units as the model alone predicts them.
+    """
+    columns = {each.alone: to_scale(alone[each.name], each) for each in spec.targets}
+    return off.join(pd.DataFrame(columns, index=alone.index))
+
+
 def usual_errors(bundle: Bundle, spec: SoftSensor) -> UsualErrors:
     """How large the errors of a bundle are without any change, by phase value and target."""
     usual, rows = {}, bundle.reference
     off = errors(rows, rows, spec)
-    for phase, target in product(spec.phases, spec.target_names):
-        own = off.loc[rows[spec.columns.phase] == phase.value, target].dropna()
+    for phase, target in product(spec.phases, spec.targets):
+        own = off.loc[rows[spec.columns.phase] == phase.value, target.name].dropna()
         deviation = float(own.std()) if len(own) >= LEAST else 0.0
         sizes = (own.abs() / deviation).to_numpy() if deviation > 0 else np.empty(0)
         weights = group_weights(rows.loc[own.index, GROUP])
-        usual[phase.value, target] = Usual(deviation, sizes, weights)
+        predicted = to_scale(rows.loc[own.index, target.name], target)
+        ends = float(predicted.min()), float(predicted.max())
+        usual[phase.value, target.name] = Usual(deviation, sizes, weights, *ends)
     return usual
 
 
@@ -121,31 +146,35 @@ def replay(known: pd.DataFrame, usual: UsualErrors, spec: SoftSensor, as_of: pd.
     """The state as of a moment.
 
     Args:
-        known: keys, last_timestamp and for each target the error on the working scale of phases
-            that were analysed, NaN where it was not measured; in any order.
+        known: keys, last_timestamp and for each target what `with_predicted` gives of phases that
+            were analysed, NaN where it was not measured; in any order.
     """
     age = as_of.timestamp() - known["last_timestamp"]
     counted = known[age.between(0, OLDEST * DAY)]
     counted = counted.sort_values(["last_timestamp", *spec.columns.keys], kind="stable")
+    values = {key: _values(counted, *key, expected, spec) for key, expected in usual.items()}
+    series = {key: _days(own) for key, own in values.items()}
+    after = followed(series)
     levels, steps, shifts = list[dict[str, Any]](), list[dict[str, Any]](), {}
-    for phase, target in product(spec.phases, spec.target_names):
-        own = counted.loc[counted[spec.columns.phase] == phase.value, ["last_timestamp", target]]
-        times, values = own.dropna().to_numpy(dtype=float).T
-        expected = usual[phase.value, target]
-        if expected.deviation == 0:
-            times, values = np.empty((2, 0))
-        names = {PHASE: phase.value, TARGET: target}
-        shift, sizes = Shift(), [np.empty(0)]
-        for day, error in _days(times, values / (expected.deviation or 1.0)):
-            sizes.append(np.abs(error - shift.mean) / (1 + shift.variance) ** 0.5)
-            shift = shift.after(float(np.median(error)), len(error))
-            steps.append({**names, DATE: day, ERROR: np.median(error), **_told(shift, error)})
-        weights = 0.5 ** ((as_of.timestamp() - times) / DAY / HALF_LIFE)
-        recent = Usual(1.0, np.concatenate(sizes), weights)
-        widening = _widening(shift, recent, expected, spec.training.coverage)
-        wide = {USUAL: expected.deviation, WIDENING: widening}
-        levels.append({**names, **wide, **_told(shift, values)})
-        shifts[phase.value, target] = shift
+    for (phase, target), expected in usual.items():
+        key, days = (phase, target), series[phase, target]
+        shifts[key] = after[key][-1] if after[key] else Shift()
+        slope = fitted(days, shifts[key].mean, changed(after, series, days.dates))
+        recent = _recent(values[key], days, after[key], as_of)
+        levels.append(
+            {
+                PHASE: phase,
+                TARGET: target,
+                USUAL: expected.deviation,
+                **_told(shifts[key], len(recent.sizes)),
+                WIDENING: _widening(shifts[key], recent, expected, spec.training.coverage),
+                SLOPE: slope.slope,
+                PIVOT: slope.pivot * expected.deviation,
+                LOW: expected.low,
+                HIGH: expected.high,
+            }
+        )
+        steps += _steps(key, days, after[key])
     return State(
         as_of=as_of,
         levels=pd.DataFrame(levels)[LEVELS],
@@ -155,16 +184,59 @@ def replay(known: pd.DataFrame, usual: UsualErrors, spec: SoftSensor, as_of: pd.
     )
 
 
-def _days(times: Array, errors_of: Array) -> Iterator[tuple[pd.Timestamp, Array]]:
-    """The errors of each laboratory day: of the phases that ended on one day, UTC."""
-    days = np.floor(times / DAY)
-    for day in np.unique(days):
-        yield pd.Timestamp(day * DAY, unit="s", tz="UTC"), errors_of[days == day]
+class _Values(NamedTuple):
+    """Values of one target in one phase, oldest first, (values,) each.
+
+    Errors and predictions are in SD of the usual error.
+    """
+
+    times: Array
+    errors: Array
+    predicted: Array
 
 
-def _told(shift: Shift, values: Array) -> dict[str, float]:
+def _values(
+    counted: pd.DataFrame, phase: int | str, target: str, usual: Usual, spec: SoftSensor
+) -> _Values:
+    of_phase = counted[spec.columns.phase] == phase
+    columns = ["last_timestamp", target, spec.target(target).alone]
+    rows = counted.loc[of_phase, columns].to_numpy(dtype=float)
+    known = ~np.isnan(rows).any(axis=1) & (usual.deviation > 0)
+    times, errors_of, predicted = rows[known].T
+    unit = usual.deviation or 1.0
+    return _Values(times, errors_of / unit, np.clip(predicted, usual.low, usual.high) / unit)
+
+
+def _days(values: _Values) -> Days:
+    """The laboratory days: the phases that ended on one day, UTC, count as one, by their median."""
+    dates, starts, counts = np.unique(
+        np.floor(values.times / DAY), return_index=True, return_counts=True
+    )
+    middles = [
+        [median(part.tolist()) for part in np.split(column, starts[1:])] if len(dates) else []
+        for column in (values.errors, values.predicted)
+    ]
+    return Days(dates, np.array(middles[0]), counts, np.array(middles[1]))
+
+
+def _recent(values: _Values, days: Days, after: list[Shift], as_of: pd.Timestamp) -> Usual:
+    """How large errors have been, in units of what was expected before their day."""
+    before = [Shift(), *after][: len(after)]
+    mean = np.repeat([shift.mean for shift in before], days.values)
+    expected = np.repeat([1 + shift.variance for shift in before], days.values) ** 0.5
+    age = (as_of.timestamp() - values.times) / DAY
+    return Usual(1.0, np.abs(values.errors - mean) / expected, 0.5 ** (age / HALF_LIFE))
+
+
+def _steps(key: tuple[int | str, str], days: Days, shifts: list[Shift]) -> Iterator[dict[str, Any]]:
+    for date, error, count, shift in zip(days.dates, days.errors, days.values, shifts):
+        day = pd.Timestamp(date * DAY, unit="s", tz="UTC")
+        yield {PHASE: key[0], TARGET: key[1], DATE: day, ERROR: error, **_told(shift, count)}
+
+
+def _told(shift: Shift, values: int) -> dict[str, float]:
     known = {SHIFT: shift.mean, DEVIATION: shift.variance**0.5, UNCHANGED: shift.unchanged}
-    return {**known, VALUES: len(values)}
+    return {**known, VALUES: values}
 
 
 def _widening(shift: Shift, recent: Usual, usual: Usual, coverage: float) -> float:

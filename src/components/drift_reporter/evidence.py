@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from src.components.adaptation.outlook import Outlook
 from src.components.adaptation.replay import State
 
 
@@ -70,6 +71,7 @@ class LaboratoryEvidence:
         newest: when the last laboratory value arrived; None before the first.
         unmatched: number of laboratory values whose phase is not in the ledger.
         adaptation: how they correct predictions at the end of the period; None if it is off.
+        retraining: what one could bring; None if adaptation is off.
     """
 
     recent: pd.DataFrame
@@ -77,6 +79,7 @@ class LaboratoryEvidence:
     newest: pd.Timestamp | None = None
     unmatched: int = 0
     adaptation: State | None = None
+    retraining: Outlook | None = None
 
 
 @dataclass(frozen=True)

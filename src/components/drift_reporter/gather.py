@@ -8,7 +8,8 @@ import pandas as pd
 from sqlalchemy import Connection, Engine, case, exists, func, select
 
 from src.components.adaptation import known
-from src.components.adaptation.replay import State
+from src.components.adaptation.outlook import outlook
+from src.components.adaptation.replay import State, usual_errors
 from src.components.database.journal import BACKFILL
 from src.components.database.schema import require_fit
 from src.components.database.tables import newest_predictions, tables
@@ -187,6 +188,9 @@ def _laboratory(
         newest=newest,
         unmatched=unmatched,
         adaptation=adaptation,
+        retraining=(
+            None if adaptation is None else outlook(adaptation, usual_errors(bundle, spec))
+        ),
     )
 
 

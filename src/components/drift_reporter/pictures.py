@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from src.components.adaptation.replay import DATE, ERROR, PHASE, SHIFT, TARGET, State
+from src.components.adaptation.shift import FARTHEST
 from src.components.drift_reporter.evidence import Evidence
 from src.components.drift_reporter.indicators import SENSOR_INDICATORS
 from src.components.drift_reporter.kinds import Kind
@@ -63,7 +64,7 @@ def draw(verdict: Verdict, evidence: Evidence, spec: SoftSensor, folder: Path) -
     adaptation = evidence.laboratory.adaptation
     if adaptation is not None and len(adaptation.steps):
         file = folder / "adaptation.png"
-        draw_adaptation(adaptation, spec, file)
+        _save(control_chart(adaptation, spec), file)
         pictures[file] = say(
             "Laboratory minus model alone, in SD of the usual error: median of each day (points), "
             "and the bias that corrects predictions (line); the horizontal lines mark 3 SD"
@@ -71,8 +72,11 @@ def draw(verdict: Verdict, evidence: Evidence, spec: SoftSensor, folder: Path) -
     return pictures
 
 
-def draw_adaptation(state: State, spec: SoftSensor, file: Path) -> None:
-    """Draw one control chart for each target and phase: errors by day, and the bias."""
+def control_chart(state: State, spec: SoftSensor) -> Figure:
+    """One chart for each target and phase: errors by day, the bias, and its control limits.
+
+    An error beyond the largest shift that is distinguished is drawn there.
+    """
     from matplotlib.figure import Figure
 
     language = Language(spec.language)
@@ -83,7 +87,8 @@ def draw_adaptation(state: State, spec: SoftSensor, file: Path) -> None:
         axis, phase, target = axes[row][column], spec.phases[column], spec.targets[row]
         of_phase = state.steps[state.steps[PHASE] == phase.value]
         steps = of_phase[of_phase[TARGET] == target.name]
-        axis.plot(steps[DATE], steps[ERROR], ".", color=GREY, ms=4)
+        errors = steps[ERROR].clip(-FARTHEST, FARTHEST)
+        axis.plot(steps[DATE], errors, ".", color=GREY, ms=4)
         axis.step(steps[DATE], steps[SHIFT], where="post", color=BLUE, lw=1.5)
         for limit in (-CONTROL_LIMIT, 0.0, CONTROL_LIMIT):
             axis.axhline(limit, color=GREY, lw=0.5)
@@ -94,7 +99,7 @@ def draw_adaptation(state: State, spec: SoftSensor, file: Path) -> None:
         _label_days(axis, language)
         axis.yaxis.set_major_formatter(_numbers(language))
     figure.autofmt_xdate()
-    _save(figure, file)
+    return figure
 
 
 def draw_history(history: pd.DataFrame, spec: SoftSensor, file: Path) -> None:

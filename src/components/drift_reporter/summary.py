@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from src.components.adaptation.outlook import DAYS
 from src.components.drift_reporter import performance
 from src.components.drift_reporter.drift_tests import covers_months
 from src.components.drift_reporter.evidence import Evidence
@@ -130,6 +131,7 @@ def summarise(
             *short_time(evidence.reference, spec),
             backtested(backtested_months, spec),
             compared_with_laboratory(evidence, verdict, spec),
+            *retraining(evidence, spec),
         ],
         performance=performance.figures(laboratory.recent, laboratory.expected, spec),
     )
@@ -317,3 +319,28 @@ def compared_with_laboratory(evidence: Evidence, verdict: Verdict, spec: SoftSen
             say("{n} values belong to phases that are not archived.", n=laboratory.unmatched)
         )
     return " ".join(sentences)
+
+
+def retraining(evidence: Evidence, spec: SoftSensor) -> list[str]:
+    """How many phases a training could add, and how much there is to gain."""
+    say, prospect = Language(spec.language).say, evidence.laboratory.retraining
+    if prospect is None or not prospect.phases:
+        return []
+    line = say(
+        "Retraining: {phases} phases analysed since version {version} was trained can be added "
+        "to its data (`impress collect`, `impress train`); the gate compares the candidate with "
+        "version {version}.",
+        phases=prospect.phases,
+        version=evidence.version,
+    )
+    if pd.isna(prospect.alone):
+        return [line]
+    gain = say(
+        "In the last {days} days the error of the model alone was {alone:.1f} times that of its "
+        "training, with correction by laboratory values {adapted:.1f} times: a retraining can "
+        "hardly bring it below 1.",
+        days=DAYS,
+        alone=prospect.alone,
+        adapted=prospect.adapted,
+    )
+    return [f"{line} {gain}"]

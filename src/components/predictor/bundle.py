@@ -179,8 +179,9 @@ class Bundle:  # pylint: disable=too-many-instance-attributes  # all that a pred
         predicted = self._mean_over_folds(centres, spec)
         if correction is not None:
             alone = predicted.set_axis([target.alone for target in spec.targets], axis=1)
+            bias = correction.bias_of(predicted, phase, spec)
             predicted = correction.applied(predicted, phase, spec).join(alone)
-            centres = [centre + correction.bias_of(phase) for centre in centres]
+            centres = [centre + bias for centre in centres]
             spreads = [spread * correction.widening_of(phase) for spread in spreads]
         for target in spec.targets:
             centre = np.stack([fold[target.name].to_numpy() for fold in centres])

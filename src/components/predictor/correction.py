@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -14,6 +15,20 @@ VALUES, FROM, TO = "laboratory_values", "laboratory_from", "laboratory_to"
 MODE = "adaptation"  # column of the ledger: what params.yaml said, see `SoftSensor.adaptation`
 
 
+class Slopes(NamedTuple):
+    """How the bias depends on the prediction of the model alone: phase values by targets each.
+
+    On the working scale, `slope` is added to the bias for each unit by which the prediction is
+    above `pivot`. A prediction beyond `low` or `high`, the ends of those in training, counts as
+    that.
+    """
+
+    slope: pd.DataFrame
+    pivot: pd.DataFrame
+    low: pd.DataFrame
+    high: pd.DataFrame
+
+
 @dataclass(frozen=True)
 class Correction:
     """A bias and a factor of the spread for each target in each phase.
@@ -23,15 +38,30 @@ class Correction:
         widening: factor of their spread, phase values by targets.
         evidence: phase values by VALUES (number of analysed phases that bias and widening are made
             from), FROM and TO (when the first and the last of them ended, UTC; NaT without any).
+        slopes: how the bias depends on the prediction; None where it does not.
     """
 
     bias: pd.DataFrame
     widening: pd.DataFrame
     evidence: pd.DataFrame
+    slopes: Slopes | None = None
 
-    def bias_of(self, phase: pd.Series) -> pd.DataFrame:
-        """The bias of rows, rows by targets; 0 for an unknown phase."""
-        return self.bias.reindex(phase).fillna(0.0).set_axis(phase.index)
+    def bias_of(self, alone: pd.DataFrame, phase: pd.Series, spec: SoftSensor) -> pd.DataFrame:
+        """The bias of rows, rows by targets; 0 for an unknown phase.
+
+        Args:
+            alone: targets in their units as the model alone predicts them.
+        """
+        bias = self.bias.reindex(phase).set_axis(phase.index)
+        if self.slopes is not None:
+            values = pd.DataFrame(
+                {each.name: to_scale(alone[each.name], each) for each in spec.targets}
+            )
+            slope, pivot, low, high = (
+                each.reindex(phase).set_axis(phase.index) for each in self.slopes
+            )
+            bias = bias + slope * (values.clip(low, high) - pivot)
+        return bias.fillna(0.0)
 
     def widening_of(self, phase: pd.Series) -> pd.DataFrame:
         """The factor of the spread of rows, rows by targets; 1 for an unknown phase."""
@@ -45,7 +75,7 @@ class Correction:
         Args:
             alone: targets in their units as the model alone predicts them.
         """
-        bias, corrected = self.bias_of(phase), {}
+        bias, corrected = self.bias_of(alone, phase, spec), {}
         for target in spec.targets:
             value = alone[target.name]
             moved = to_scale(value, target) + bias[target.name]
@@ -60,20 +90,20 @@ class Correction:
         Args:
             predicted: what `Bundle.predict` returns, with or without this correction.
         """
-        names = {target.alone: target.name for target in spec.targets}
-        served = {target.alone: predicted[target.name] for target in spec.targets}
-        alone = pd.DataFrame({name: predicted.get(name, served[name]) for name in names})
-        corrected = self.applied(alone.rename(columns=names), phase, spec)
-        bias, widening = self.bias_of(phase), self.widening_of(phase)
+        alone = pd.DataFrame(
+            {each.name: predicted.get(each.alone, predicted[each.name]) for each in spec.targets}
+        )
+        corrected = self.applied(alone, phase, spec)
+        bias, widening = self.bias_of(alone, phase, spec), self.widening_of(phase)
         columns = {}
         for target in spec.targets:
-            columns[target.alone] = alone[target.alone]
+            columns[target.alone] = alone[target.name]
             columns[target.adapted] = corrected[target.name]
             columns[target.bias] = bias[target.name]
             columns[target.widening] = widening[target.name]
         evidence = self.evidence.reindex(phase).set_axis(phase.index)
         count = evidence[VALUES].fillna(0).astype(int)
-        plain = predicted.drop(columns=list(names), errors="ignore")
+        plain = predicted.drop(columns=[each.alone for each in spec.targets], errors="ignore")
         return pd.concat([plain, pd.DataFrame(columns)], axis=1).assign(
             **{MODE: spec.adaptation, VALUES: count, FROM: evidence[FROM], TO: evidence[TO]}
         )

@@ -21,6 +21,7 @@ from src.components.adaptation.replay import (
 )
 from src.components.predictor.bundle import Bundle
 from src.components.predictor.correction import FROM, TO, VALUES
+from src.components.predictor.ensemble import from_scale
 from src.soft_sensor import SoftSensor
 from tests.builders.laboratory import START, known_errors, moment
 from tests.builders.training import made_from, phase_table
@@ -117,10 +118,30 @@ def test_intervals_widen_at_once_and_narrow_when_the_laboratory_agrees(
     change["last_timestamp"] += 10 * 86_400
     change[spec.columns.experiment] += 10
     both = pd.concat([known, change], ignore_index=True)
-    surprised = replay(both, usual, spec, moment(11.5)).levels[WIDENING]
+    surprised = replay(both, usual, spec, moment(12.5)).levels[WIDENING]
     assert (surprised > 1.2 * quiet).all()
     settled = replay(both, usual, spec, moment(49)).levels[WIDENING]
     assert (settled < surprised).all()
+
+
+def test_a_bias_grows_with_the_prediction_where_the_errors_do(
+    usual: UsualErrors, spec: SoftSensor
+) -> None:
+    known = known_errors(40, usual, spec, shift=3.0)
+    target, phase = spec.targets[1], spec.phases[0]
+    expected = usual[phase.value, target.name]
+    middle = (expected.low + expected.high) / 2
+    own = known[spec.columns.phase] == phase.value
+    known.loc[own, target.name] += 0.5 * (known.loc[own, target.alone] - middle)
+    correction = replay(known, usual, spec, moment(40)).correction(spec)
+    ends = from_scale(np.array([expected.low, middle, expected.high]), target)
+    alone = pd.DataFrame({name: ends for name in spec.target_names})
+    bias = correction.bias_of(alone, pd.Series([phase.value] * 3), spec)[target.name]
+    assert bias[0] < bias[1] < bias[2]
+    assert bias[1] == pytest.approx(3 * expected.deviation, rel=0.35)
+    beyond = alone.assign(**{target.name: from_scale(ends * 2, target)})
+    far = correction.bias_of(beyond, pd.Series([phase.value] * 3), spec)[target.name]
+    assert far[2] == pytest.approx(bias[2])
 
 
 def test_errors_that_are_only_more_scattered_widen_intervals(

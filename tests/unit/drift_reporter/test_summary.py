@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from src.components.adaptation.outlook import Outlook
 from src.components.drift_reporter import summary
 from src.components.drift_reporter.evidence import Earlier, Evidence, Period
 from src.components.drift_reporter.status import Status
@@ -95,6 +96,28 @@ def test_the_summary_says_how_much_the_laboratory_can_reveal(
     assert summary.compared_with_laboratory(unmatched, found, spec) == (
         f"{note} 2 values belong to phases that are not archived."
     )
+
+
+def test_the_summary_says_what_a_retraining_could_bring(
+    evidence: Evidence, spec: SoftSensor
+) -> None:
+    def after(prospect: Outlook | None) -> list[str]:
+        laboratory = replace(evidence.laboratory, retraining=prospect)
+        return summary.retraining(replace(evidence, laboratory=laboratory), spec)
+
+    assert after(None) == after(Outlook(0, np.nan, np.nan)) == []
+    version = evidence.version
+    added = (
+        f"Retraining: 12 phases analysed since version {version} was trained can be added to its "
+        "data (`impress collect`, `impress train`); the gate compares the candidate with version "
+        f"{version}."
+    )
+    assert after(Outlook(12, np.nan, np.nan)) == [added]
+    assert after(Outlook(12, 2.14, 1.26)) == [
+        f"{added} In the last 90 days the error of the model alone was 2.1 times that of its "
+        "training, with correction by laboratory values 1.3 times: a retraining can hardly bring "
+        "it below 1."
+    ]
 
 
 def test_nothing_was_compared_where_nothing_was_tested(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from src.components.database.tables import tables
 from src.components.predictor.bundle import Bundle
-from src.components.predictor.correction import FROM, MODE, TO, VALUES, Correction
+from src.components.predictor.correction import FROM, MODE, TO, VALUES, Correction, Slopes
 from src.components.predictor.ensemble import from_scale, to_scale
 from src.components.predictor.reasons import Reason
 from src.components.predictor.scoring import CLOCK_AHEAD, Served, score
@@ -111,6 +111,37 @@ def test_a_correction_moves_predictions_and_intervals_and_keeps_what_the_model_a
         width, before = served[target.upper] - served[target.lower], alone[target.upper]
         assert (width > before - alone[target.lower]).mean() > 0.5
     assert (served[VALUES] == 7).all() and (served[MODE] == "on").all()
+
+
+def _sloping(spec: SoftSensor) -> Correction:
+    """The bias grows with the prediction."""
+    plain = _correction(spec)
+    frames = [plain.bias * 0 + value for value in (0.3, 4.0, 0.0, 60.0)]
+    return replace(plain, slopes=Slopes(*frames))
+
+
+def test_a_bias_may_grow_with_the_prediction(
+    table: pd.DataFrame, model: Served, spec: SoftSensor
+) -> None:
+    served = score(table, model, spec, _sloping(spec)).ledger
+    for target in spec.targets:
+        alone = to_scale(served[target.alone], target)
+        bias = 0.5 + 0.3 * (alone.clip(0, 60) - 4)
+        assert served[target.bias].to_numpy() == pytest.approx(bias)
+        moved = pd.Series(from_scale((alone + bias).to_numpy(), target))
+        assert served[target.name].to_numpy() == pytest.approx(
+            moved.clip(target.low, target.high).to_numpy()
+        )
+
+
+def test_a_prediction_is_the_same_again_from_what_the_ledger_records_of_it(
+    table: pd.DataFrame, model: Served, spec: SoftSensor
+) -> None:
+    served = score(table, model, spec, _sloping(spec)).ledger.head(6)
+    again = model.bundle.estimate_recorded(served, spec)
+    for target in spec.targets:
+        for column in (target.name, target.lower, target.upper):
+            assert again[column].to_numpy() == pytest.approx(served[column].to_numpy())
 
 
 def test_in_shadow_a_correction_is_recorded_and_changes_nothing(
