@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+LEAST = 1e-300  # nothing can be divided by much less
 STEPS = (1, 2, 5, 10)  # times a power of ten: what the marks of an axis lie apart
 
 
@@ -77,5 +78,7 @@ def spanning(
             end,
             log,
         )
-    room = margin * (high - low) or 0.5 * (abs(high) or 1.0)
+    room = margin * (high - low) or 0.5 * abs(high)
+    if room < LEAST:
+        room = 0.5
     return Axis(low - room, high + room, start, end)
