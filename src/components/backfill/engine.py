@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
 from src.components.backfill.units import Unit
@@ -11,6 +13,8 @@ from src.process import interrupted_by
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+AHEAD = 2  # units whose features wait for whoever asked for them
 
 
 class Engine(Protocol):
@@ -25,17 +29,23 @@ class Engine(Protocol):
 
 def features_of(
     engine: Engine, units: Sequence[Unit], jobs: int
-) -> Iterator[tuple[Unit, pa.Table | Exception]]:
+) -> Generator[tuple[Unit, pa.Table | Exception]]:
     """The features of each unit, in order, or the error that it ended with.
 
     Args:
         jobs: units at a time.
     """
     pool = ThreadPoolExecutor(jobs)
+    to_come = iter(units)
+    waiting: deque[tuple[Unit, Future[pa.Table]]] = deque()
     try:
         with interrupted_by(engine.interrupt):
-            waiting = [pool.submit(engine.features, unit) for unit in units]
-            for unit, future in zip(units, waiting):
+            while True:
+                for unit in islice(to_come, jobs + AHEAD - len(waiting)):
+                    waiting.append((unit, pool.submit(engine.features, unit)))
+                if not waiting:
+                    return
+                unit, future = waiting.popleft()
                 yield unit, _result(future)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
