@@ -75,7 +75,7 @@ def test_the_bias_leaves_its_limits_after_a_change(state: State, spec: SoftSenso
 def test_an_error_that_is_far_off_does_not_flatten_the_chart(
     state: State, spec: SoftSensor
 ) -> None:
-    for axis in control_chart(state, spec).axes:
+    for axis in _panels(control_chart(state, spec), spec).values():
         assert axis.get_ylim()[1] < 10
 
 
