@@ -32,8 +32,14 @@ def started(*words: str, init: bool = True) -> Iterator[subprocess.Popen[bytes]]
     command = [sys.executable, "-m", "src.cli", *words]
     if not init:
         command = ["unshare", "--pid", "--fork", "--kill-child", "--", *command]
-    with running(command, stderr=subprocess.PIPE) as process:
-        yield process
+    # Python does without Ctrl-C where it is ignored, as in what a shell runs in the background.
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        with running(command, stderr=subprocess.PIPE) as process:
+            signal.signal(signal.SIGINT, before)
+            yield process
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def first_process(parent: subprocess.Popen[bytes]) -> int:

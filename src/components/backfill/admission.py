@@ -31,7 +31,9 @@ def admit(table: pa.Table, unit: Unit, spec: SoftSensor) -> tuple[pd.DataFrame, 
     reason = _reasons(features, spec)
     keys = spec.columns.keys
     refused = features[[*keys, "n_samples"]].assign(reason=reason)[reason != ""]
-    admitted = features[reason == ""].astype({**spec.key_types, "n_samples": "int64"})
+    counts = ["n_samples", *(sensor.out_of_bounds for sensor in spec.sensors)]
+    exact = {**spec.key_types, **dict.fromkeys(counts, "int64")}
+    admitted = features[reason == ""].astype(exact)
     admitted = typed_features(admitted, spec)
     return admitted.assign(**{MAY_LACK_ROWS: _beside_gaps(admitted, unit, spec)}), refused
 

@@ -22,6 +22,7 @@ class Engine(Protocol):
 
     def features(self, unit: Unit) -> pa.Table:
         """What `features_query` gives for the rows of a unit, with phases that are empty."""
+        raise NotImplementedError
 
     def interrupt(self) -> None:
         """End what it is computing, from another thread."""

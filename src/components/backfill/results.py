@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MARKER = "history.json"  # says of what the folder holds the results
 MANIFEST = "manifest.json"  # written at the end: the units that count
-SUMMED = ("rows", "scored_rows", "refused_rows", "phases")  # of the records
+SUMMED = ("rows", "scored_rows", "refused_rows", "unread_rows", "phases")  # of the records
 UNITS, FAILED, PHASES, REFUSED = "units", "failed", "phases", "refused"  # folders
 
 

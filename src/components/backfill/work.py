@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from src.components.backfill.admission import admit
 from src.components.backfill.engine import Engine, features_of
-from src.components.backfill.survey import Survey, damaged_files, first_line
+from src.components.backfill.survey import FILE, N_ROWS, Survey, damaged_files, first_line
 from src.components.backfill.units import Unit
 from src.components.predictor.scoring import MAY_LACK_ROWS, Scored, Served, score
 from src.errors import DataError
@@ -49,8 +49,9 @@ class Counts:
     """What became of the rows of units.
 
     Attributes:
-        rows: all; those of phases that were scored (`scored_rows`) and refused (`refused_rows`),
-            and the others, which the rig has marked as invalid.
+        rows: all: those of phases that were scored (`scored_rows`) and refused (`refused_rows`),
+            those in damaged files (`unread_rows`), and the others, which the rig has marked as
+            invalid.
         phases: scored ones.
         refused: phases without a prediction, by reason.
     """
@@ -58,14 +59,16 @@ class Counts:
     rows: int = 0
     scored_rows: int = 0
     refused_rows: int = 0
+    unread_rows: int = 0
     phases: int = 0
     refused: dict[str, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        invalid = self.rows - self.scored_rows - self.refused_rows
+        invalid = self.rows - self.scored_rows - self.refused_rows - self.unread_rows
+        unread = f"{self.unread_rows:,} in damaged files + " if self.unread_rows else ""
         return (
             f"{self.rows:,} rows = {self.scored_rows:,} scored + {self.refused_rows:,} refused + "
-            f"{invalid:,} invalid; {self.phases:,} phases scored"
+            f"{unread}{invalid:,} invalid; {self.phases:,} phases scored"
         )
 
     def __add__(self, other: Counts) -> Counts:
@@ -73,6 +76,7 @@ class Counts:
             rows=self.rows + other.rows,
             scored_rows=self.scored_rows + other.scored_rows,
             refused_rows=self.refused_rows + other.refused_rows,
+            unread_rows=self.unread_rows + other.unread_rows,
             phases=self.phases + other.phases,
             refused=dict(Counter(self.refused) + Counter(other.refused)),
         )
@@ -148,8 +152,14 @@ class Work:
         """
         import pandas as pd
 
+        rows = unit.rows
         if isinstance(table, Exception):
-            unit, table = self._without_damaged(unit, table)
+            unit = self._without_damaged(unit, table)
+            if not unit.files:
+                nothing = pd.DataFrame(columns=[*self.spec.columns.keys, "reason"])
+                scored = Scored(self.model.version, nothing, nothing)
+                return scored, nothing, Counts(rows=rows, unread_rows=rows)
+            table = self.engine.features(unit)
         features, refused = admit(table, unit, self.spec)
         if not self.skip_unreadable and features[MAY_LACK_ROWS].any():
             raise DataError(f"{_words(unit)}: repair it, or use --skip-unreadable")
@@ -158,7 +168,8 @@ class Work:
         unsound = scored.refused.merge(sizes, on=self.spec.columns.keys)
         refused = pd.concat([refused, unsound[refused.columns]], ignore_index=True)
         counts = Counts(
-            rows=unit.rows,
+            rows=rows,
+            unread_rows=rows - unit.rows,
             scored_rows=int(scored.ledger["n_samples"].sum()) if len(scored.ledger) else 0,
             refused_rows=int(refused["n_samples"].sum()),
             phases=len(scored.ledger),
@@ -166,7 +177,7 @@ class Work:
         )
         return scored, refused, counts
 
-    def _without_damaged(self, unit: Unit, error: Exception) -> tuple[Unit, pa.Table]:
+    def _without_damaged(self, unit: Unit, error: Exception) -> Unit:
         """A unit that failed, without those of its files that cannot be read to their end.
 
         Raises:
@@ -181,8 +192,11 @@ class Work:
             raise DataError(f"{_words(beside)}: repair it, or use --skip-unreadable") from error
         paths = {each.path for each in broken}
         files = tuple(each for each in unit.files if each.file.path not in paths)
-        rest = replace(beside, files=files)
-        return rest, self.engine.features(rest)
+        counts = self.history.counts
+        places = [place for place, each in enumerate(self.history.files) if each in files]
+        inside = counts[self.spec.columns.experiment].between(unit.first, unit.last)
+        rows = int(counts.loc[inside & counts[FILE].isin(places), N_ROWS].sum())
+        return replace(beside, files=files, rows=rows)
 
 
 def _words(unit: Unit) -> str:
