@@ -47,6 +47,16 @@ JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:-UsePerfData"
 Backfill = Callable[..., AbstractContextManager[Popen[str]]]
 
 
+@pytest.fixture(autouse=True)
+def fixture_environment() -> Iterator[None]:
+    """PySpark notes in the environment that a session is one of Connect; then no other begins."""
+    before = dict(os.environ)
+    yield
+    for name in set(os.environ) - set(before):
+        del os.environ[name]
+    os.environ.update(before)
+
+
 @dataclass
 class Cluster:
     """A master, two workers and a Spark Connect server, each a JVM.
