@@ -91,7 +91,9 @@ def _laboratory(week: Week, source: Source) -> Sentence | None:
     if not record.all:
         return OPEN, say("No laboratory value has confirmed a result yet.")
     words = say(
-        "{inside} of {all} laboratory values lay inside their interval ({promised} are promised).",
+        "{inside} of {all} laboratory values ({share}) lay inside their interval ({promised} are "
+        "promised).",
+        share=source.language.percent(record.inside / record.all),
         inside=record.inside,
         all=record.all,
         promised=source.language.percent(record.promised),

@@ -16,6 +16,7 @@ from src.components.page.week import Week, read_week, worst
 from src.components.page.words import actions, belief, headline, suspects
 from src.components.predictor.judgement import Judgement
 from src.language import UNKNOWN
+from src.soft_sensor import Target
 
 ROWS = 8  # results that are not clean and listed with their values, the worst
 KEYS = 120  # results that are listed with their number only
@@ -117,13 +118,22 @@ def _advice(week: Week) -> list[str]:
 def _row(result: Result, source: Source) -> tuple[str, str, str]:
     """A result that is not clean, and its worst target."""
     language, estimate = source.language, worst(result)
-    target, limit = estimate.target, estimate.target.limit
-    value = language.quantity(estimate.value, target.unit)
-    bound = language.figure(limit.bound, 1) if limit else UNKNOWN
-    words = language.say(
-        "{target} {value}, limit {bound}", target=target.title, value=value, bound=bound
-    )
+    value = language.quantity(estimate.value, estimate.target.unit)
+    words = _beside_limit(estimate.target, value, source)
     return str(result.experiment), _when(result, source), words
+
+
+def _beside_limit(target: Target, value: str, source: Source) -> str:
+    """A value of a target, in words, and what is required of it."""
+    limit, say = target.limit, source.language.say
+    if limit is None:
+        return f"{target.title} {value}"
+    bound = source.language.figure(limit.bound, 1)
+    if limit.side > 0:
+        return say(
+            "{target} {value} (at most {bound})", target=target.title, value=value, bound=bound
+        )
+    return say("{target} {value} (at least {bound})", target=target.title, value=value, bound=bound)
 
 
 def _when(result: Result, source: Source) -> str:
@@ -144,18 +154,9 @@ def _samples(week: Week, source: Source) -> list[tuple[str, str, str]]:
 
 def _question(result: Result, source: Source) -> str:
     estimate, language = worst(result), source.language
-    target, limit = estimate.target, estimate.target.limit
-    interval = f"{language.figure(estimate.lower)} {UNKNOWN} " + language.quantity(
-        estimate.upper, target.unit
-    )
-    if limit is None:
-        return f"{target.title} {interval}"
-    return language.say(
-        "{target} {value}, limit {bound}",
-        target=target.title,
-        value=interval,
-        bound=language.figure(limit.bound, 1),
-    )
+    upper = language.quantity(estimate.upper, estimate.target.unit)
+    interval = f"{language.figure(estimate.lower)} {UNKNOWN} {upper}"
+    return _beside_limit(estimate.target, interval, source)
 
 
 def _older(source: Source, week: Week, since: datetime | None) -> list[int | str]:
