@@ -23,8 +23,9 @@ from benchmarks.histories import write_history
 from src.components.backfill.duckdb_engine import DuckDB
 from src.components.backfill.engine import features_of
 from src.components.backfill.order import UNIT_ROWS, Order
+from src.components.backfill.rows import database, rows_of
 from src.components.backfill.source import find
-from src.components.backfill.survey import database, rows_of, survey
+from src.components.backfill.survey import survey
 from src.components.backfill.units import plan
 from src.components.ingestion.cells import literal
 from src.components.transformation.features import features_query

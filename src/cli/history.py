@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +62,7 @@ def figures(summary: Summary, comparison: Comparison | None) -> dict[str, Any]:
     return {
         **summary.figures(),
         "comparison": {
-            **vars(replace(comparison)),
+            **vars(comparison),
             "changed": comparison.changed,
             "verdicts": verdicts,
             "moves": moves,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from src.components.backfill.survey import exact_integers
+from src.components.backfill.rows import exact_integers
 from src.components.backfill.units import Unit
 from src.components.predictor.flags import number_reused
 from src.components.predictor.reasons import Reason

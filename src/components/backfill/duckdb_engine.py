@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from src.components.backfill.rows import database, rows_of
 from src.components.backfill.source import Source
-from src.components.backfill.survey import database, rows_of
 from src.components.backfill.units import Unit
 from src.components.ingestion.cells import literal
 from src.components.transformation.features import features_query

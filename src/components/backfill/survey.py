@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from src.components.backfill.convert import as_parquet
-from src.components.backfill.layout import SECONDS, Layout, layout
+from src.components.backfill.layout import layout
+from src.components.backfill.rows import (
+    Readable,
+    Unreadable,
+    database,
+    exact_integers,
+    first_line,
+    rows_of,
+    span,
+)
 from src.components.backfill.source import Source, SourceFile
-from src.components.ingestion.cells import literal
 from src.errors import DataError
 from src.progress import through
 from src.soft_sensor import SoftSensor
@@ -27,43 +33,8 @@ if TYPE_CHECKING:
 
 READERS = 8  # files whose footers are read at the same time
 
-# The least and greatest value in a footer take no account of NaN; by default DuckDB concludes from
-# them that there is none, and that a condition holds for all rows (duckdb/duckdb issue 25521).
-READ = "filename = true, hive_partitioning = false, can_have_nan = true"
 
 FILE, N_ROWS = "impress_file", "impress_rows"  # columns of the counts
-
-
-@dataclass(frozen=True)
-class Readable:
-    """A file whose footer is right.
-
-    Attributes:
-        path: where its rows are: itself, or a copy of a CSV file as Parquet.
-    """
-
-    file: SourceFile
-    path: str
-    layout: Layout
-
-
-@dataclass(frozen=True)
-class Unreadable:
-    """A file that cannot be read, and when its rows may have been recorded.
-
-    Attributes:
-        beside: paths of the readable files before and after it.
-        begin, end: Unix seconds: between the rows of those.
-    """
-
-    path: str
-    why: str
-    beside: tuple[str, ...] = ()
-    begin: float = -math.inf
-    end: float = math.inf
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.why}"
 
 
 @dataclass(frozen=True)
@@ -128,19 +99,6 @@ def survey(source: Source, spec: SoftSensor, converted: Path) -> Survey:
     )
 
 
-@contextmanager
-def database(source: Source) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A DuckDB database that can read the files of a history."""
-    import duckdb
-
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        connection.execute(f"CREATE MACRO {SECONDS}(moment) AS epoch(moment)")
-        if source.is_remote:
-            connection.register_filesystem(source.filesystem)
-        yield connection
-
-
 def _read_footers(
     source: Source, spec: SoftSensor, converted: Path
 ) -> tuple[list[Readable], list[Unreadable]]:
@@ -167,11 +125,6 @@ def _read_footer(
             return Readable(file, file.path, layout(parquet.read_schema(stream), spec))
     except (ValueError, OSError, DataError) as error:
         return Unreadable(file.path, first_line(error))
-
-
-def first_line(error: Exception) -> str:
-    """The line of a message that names the cause."""
-    return (str(error).splitlines() or [type(error).__name__])[0][:300]
 
 
 def _undamaged(
@@ -208,49 +161,6 @@ def _counts(
     return counts
 
 
-def exact_integers(kind: pa.DataType) -> pd.Int64Dtype | None:
-    """For `to_pandas`: whole numbers stay so beside NULL."""
-    import pandas as pd
-
-    return pd.Int64Dtype() if kind == "int64" else None
-
-
-def damaged_files(source: Source, files: Sequence[Readable], spec: SoftSensor) -> list[Unreadable]:
-    """Those of some files whose footers are right, and whose rows cannot be read to their end.
-
-    Returns:
-        Each with the time of its own rows.
-    """
-    import duckdb
-
-    found = []
-    with database(source) as connection:
-        for each in files:
-            # Hashes: lowest and highest values would be taken from the footer.
-            columns = ", ".join(f'max(hash("{name}"))' for name in spec.required_columns)
-            rows = rows_of([each], spec.required_columns, spec)
-            try:
-                connection.execute(f"SELECT {columns} FROM ({rows})").fetchall()
-            except (duckdb.Error, OSError) as error:
-                begin, end = _span(connection, each, spec)
-                found.append(Unreadable(each.file.path, first_line(error), (), begin, end))
-    return found
-
-
-def rows_of(files: Sequence[Readable], columns: Sequence[str], spec: SoftSensor) -> str:
-    """SQL for DuckDB: some of the required columns, and the path, of the rows of files, in order.
-
-    Neighbours are read together where they have the same layout.
-    """
-    places = [spec.required_columns.index(name) for name in columns]
-    parts = []
-    for kind, alike in groupby(files, lambda each: each.layout):
-        paths = ", ".join(literal(each.path) for each in alike)
-        chosen = ", ".join(kind[place].expression for place in places)
-        parts.append(f"SELECT {chosen}, filename AS path FROM read_parquet([{paths}], {READ})")
-    return " UNION ALL ".join(parts)
-
-
 def _with_gap(
     connection: duckdb.DuckDBPyConnection,
     fault: Unreadable,
@@ -260,25 +170,8 @@ def _with_gap(
     """A fault with the time in which rows may be missing: between the files beside it."""
     before = [each for each in files if each.file.path < fault.path][-1:]
     after = [each for each in files if each.file.path > fault.path][:1]
-    ends = [_span(connection, each, spec)[1] for each in before] or [-math.inf]
-    begins = [_span(connection, each, spec)[0] for each in after] or [math.inf]
+    ends = [span(connection, each, spec)[1] for each in before] or [-math.inf]
+    begins = [span(connection, each, spec)[0] for each in after] or [math.inf]
     beside = tuple(each.file.path for each in before + after)
     # Files that are not in the order of time may overlap.
     return replace(fault, beside=beside, begin=min(ends + begins), end=max(ends + begins))
-
-
-def _span(
-    connection: duckdb.DuckDBPyConnection, file: Readable, spec: SoftSensor
-) -> tuple[float, float]:
-    """First and last time stamp of a file; of all times where they cannot be read."""
-    import duckdb
-
-    stamp = f'"{spec.columns.timestamp}"'
-    query = f"""
-        SELECT min({stamp}), max({stamp})
-        FROM ({rows_of([file], [spec.columns.timestamp], spec)}) WHERE isfinite({stamp})"""
-    try:
-        first, last = connection.execute(query).fetchall()[0]
-    except duckdb.Error:
-        first = last = None
-    return (-math.inf, math.inf) if first is None else (first, last)

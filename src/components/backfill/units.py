@@ -8,7 +8,8 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from src.components.backfill.survey import FILE, N_ROWS, Readable, Survey, Unreadable
+from src.components.backfill.rows import Readable, Unreadable
+from src.components.backfill.survey import FILE, N_ROWS, Survey
 from src.components.predictor.scoring import Served
 from src.components.transformation.features import feature_definition
 from src.soft_sensor import SoftSensor

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from src.components.backfill.admission import admit
 from src.components.backfill.engine import Engine, features_of
-from src.components.backfill.survey import FILE, N_ROWS, Survey, damaged_files, first_line
+from src.components.backfill.rows import damaged_files, first_line
+from src.components.backfill.survey import FILE, N_ROWS, Survey
 from src.components.backfill.units import Unit
 from src.components.predictor.scoring import MAY_LACK_ROWS, Scored, Served, score
 from src.errors import DataError

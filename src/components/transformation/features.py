@@ -18,7 +18,7 @@ ROUNDING = 1e-9  # relative, far more than that of sums and far less than any in
 def features_query(spec: SoftSensor, table: str) -> str:
     """The one definition of the features: a standard SQL statement.
 
-    It runs unchanged on PostgreSQL and DuckDB. A value that is NaN, infinite or outside its
+    It runs unchanged on PostgreSQL, DuckDB and Spark. A value that is NaN, infinite or outside its
     instrument's range counts as missing, and unless it is NaN it is counted as out of bounds; the
     sample standard deviation of one value is 0; percentiles are interpolated linearly (type 7 of
     Hyndman and Fan, The American Statistician 50, 1996).

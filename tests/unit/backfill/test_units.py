@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from src.components.backfill.rows import Readable, Unreadable
 from src.components.backfill.source import Source, SourceFile
-from src.components.backfill.survey import FILE, N_ROWS, Readable, Survey, Unreadable
+from src.components.backfill.survey import FILE, N_ROWS, Survey
 from src.components.backfill.units import Share, Unit, for_model, plan
 from src.components.predictor.scoring import Served
 from src.soft_sensor import SoftSensor
