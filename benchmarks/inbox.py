@@ -46,6 +46,7 @@ class Cost:
 
     seconds: float
     megabytes: float  # peak resident memory
+    cpu: float  # seconds
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,8 @@ def run(command: list[str]) -> Cost:
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"{' '.join(command)[:200]} failed:\n{words}")
-    return Cost(time.perf_counter() - start, usage.ru_maxrss / 1000)
+    wall = time.perf_counter() - start
+    return Cost(wall, usage.ru_maxrss / 1000, usage.ru_utime + usage.ru_stime)
 
 
 def best(measure: Callable[[], Cost], times: int) -> Cost:
@@ -254,14 +256,11 @@ def draw(results: dict[int, dict[str, Cost]], file: Path) -> None:
     figure.savefig(file, dpi=90)
 
 
-def main() -> None:
-    """Measure all sizes, print the table, draw the curves."""
-    sizes = [int(word) for word in sys.argv[1:]] or list(SIZES)
-    out = ROOT / "artifacts" / "benchmark"
-    out.mkdir(parents=True, exist_ok=True)
+@contextmanager
+def started(spec: SoftSensor) -> Iterator[Bench]:
+    """Servers with a trained model in production and, in the folder `base`, rows to load."""
     for name in variables():
         os.environ.pop(name, None)
-    spec = load_soft_sensor(ROOT / "params.yaml")
     with tempfile.TemporaryDirectory(prefix="impress-benchmark-") as scratch:
         folder = Path(scratch)
         os.environ |= {"IMPRESS_HOME": scratch, "IMPRESS_PARAMS": str(ROOT / "params.yaml")}
@@ -273,16 +272,24 @@ def main() -> None:
             run([*IMPRESS, "promote"])
             host = create_engine(server.get_uri(driver="psycopg2")).url.query["host"]
             os.environ["DB_HOSTNAME"] = str(host)
-            bench = Bench(server, spec, folder)
-            bench.fill(0)
-            imports = "import sklearn, xgboost, sqlalchemy, psycopg2"
-            empty = best(lambda: run([*IMPRESS, "predict"]), 5)
-            imported = best(lambda: run([sys.executable, "-c", imports]), 5)
-            nothing = (
-                f'Empty inbox: {empty.seconds:.2f} s; `python -c "{imports}"`: '
-                f"{imported.seconds:.2f} s; ratio {empty.seconds / imported.seconds:.2f}\n\n"
-            )
-            results = {rows: compare(bench, rows) for rows in sizes}
+            yield Bench(server, spec, folder)
+
+
+def main() -> None:
+    """Measure all sizes, print the table, draw the curves."""
+    sizes = [int(word) for word in sys.argv[1:]] or list(SIZES)
+    out = ROOT / "artifacts" / "benchmark"
+    out.mkdir(parents=True, exist_ok=True)
+    with started(load_soft_sensor(ROOT / "params.yaml")) as bench:
+        bench.fill(0)
+        imports = "import sklearn, xgboost, sqlalchemy, psycopg2"
+        empty = best(lambda: run([*IMPRESS, "predict"]), 5)
+        imported = best(lambda: run([sys.executable, "-c", imports]), 5)
+        nothing = (
+            f'Empty inbox: {empty.seconds:.2f} s; `python -c "{imports}"`: '
+            f"{imported.seconds:.2f} s; ratio {empty.seconds / imported.seconds:.2f}\n\n"
+        )
+        results = {rows: compare(bench, rows) for rows in sizes}
     table = nothing + report(results)
     print(table)
     (out / "inbox.md").write_text(table + "\n", encoding="utf-8")

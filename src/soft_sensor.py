@@ -481,6 +481,7 @@ class Prediction(_Record):
 
     settle_minutes: Annotated[float, Field(ge=0)] = 60
     retention_days: Annotated[float, Field(ge=0)] = 30
+    retention: Literal["rows", "partitions"] = "rows"
     clock_limit_hours: Annotated[float, Field(ge=0)] = 24
     max_phase_minutes: Annotated[float, Field(gt=0)] | None = None
     reused_after_hours: Annotated[float, Field(gt=0)] | None = None

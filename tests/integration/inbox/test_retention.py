@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from sqlalchemy import text
 
-from src.components.inbox import rejected, retention
+from src.components.inbox import purge_plan, rejected, retention
 from src.components.inbox.hold import hold
 from src.components.inbox.states import Inbox, Window
 from src.components.ingestion import data_set
@@ -68,7 +68,7 @@ def test_a_phase_with_late_rows_is_scored_before_its_rows_go(bench: Workbench) -
 def test_many_phases_go_in_batches_of_whole_ones(
     bench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retention, "BATCH", 25)
+    monkeypatch.setattr(purge_plan, "BATCH", 25)
     bench.set(retention_days=0)
     for experiment in range(9):
         bench.add(experiment, 1, 10)
@@ -82,7 +82,7 @@ def test_many_phases_go_in_batches_of_whole_ones(
 def test_phases_that_lie_apart_in_the_table_go_too(
     bench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retention, "BATCH", 25)
+    monkeypatch.setattr(purge_plan, "BATCH", 25)
     bench.set(retention_days=0)
     for _ in range(3):
         for experiment in range(9):
@@ -99,8 +99,8 @@ def test_rows_that_changed_since_they_were_counted_stay(
     bench.add(1, 1, 100)
     plan = retention._plan  # pylint: disable=protected-access  # the moment in between
 
-    def plan_late(inbox: Inbox) -> list[retention.Batch]:
-        batches = plan(inbox)
+    def plan_late(inbox: Inbox, phases: str) -> list[purge_plan.Batch]:
+        batches = plan(inbox, phases)
         bench.execute("DELETE FROM online_data WHERE ctid = '(0,7)'")
         return batches
 
@@ -116,7 +116,7 @@ def test_rows_that_changed_since_they_were_counted_stay(
 def test_the_table_does_not_grow_with_the_weeks(
     bench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retention, "BATCH", 2000)
+    monkeypatch.setattr(purge_plan, "BATCH", 2000)
     bench.set(retention_days=0)
     sizes = []
     for week in range(6):

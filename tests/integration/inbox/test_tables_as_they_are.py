@@ -18,7 +18,7 @@ from sqlalchemy.pool import NullPool
 
 from src.components.database.connection import connect
 from src.components.database.schema import initialise, misfits
-from src.components.inbox import rejected, retention
+from src.components.inbox import purge_plan, rejected
 from src.components.inbox.hold import hold
 from src.components.inbox.states import Inbox, Window
 from src.components.inbox.transaction import Outcome
@@ -301,7 +301,7 @@ def test_tables_of_any_build_give_the_same_ledger(
 def test_two_experiments_in_the_same_place_of_two_partitions_go_each_on_its_own(
     bench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retention, "BATCH", 25)
+    monkeypatch.setattr(purge_plan, "BATCH", 25)
     for statement in BY_EXPERIMENT:
         bench.execute(statement)
     bench.set(retention_days=0)
