@@ -16,6 +16,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -108,9 +109,7 @@ class Plant:
         sample = self.number("SELECT count(*) FROM sample")
         experiments = self.number("SELECT count(DISTINCT place) FROM sample")
         columns = self.bench.spec.columns.online
-        names, others = (
-            ", ".join(f'"{name}"' for name in some) for some in (columns, columns[2:])
-        )
+        names, others = (", ".join(f'"{name}"' for name in some) for some in (columns, columns[2:]))
         copies = -(-self.per_week // sample)
         apart = WEEK / (copies * experiments)
         for copy in range(copies):
@@ -156,7 +155,9 @@ class Plant:
 
     def size(self, name: str) -> int:
         """Bytes of a table or index with all of its partitions."""
-        tree = f"SELECT '{name}'::regclass AS id UNION SELECT relid FROM pg_partition_tree('{name}')"
+        tree = (
+            f"SELECT '{name}'::regclass AS id UNION SELECT relid FROM pg_partition_tree('{name}')"
+        )
         return self.number(f"SELECT sum(pg_relation_size(id)) FROM ({tree}) AS tree")
 
     def _dead(self) -> int:
@@ -171,12 +172,12 @@ class Plant:
         """CPU seconds of the server: of the processes that it has, and of those that ended."""
         pid_file = self.bench.folder / "pgdata" / "postmaster.pid"
         postmaster = psutil.Process(int(pid_file.read_text(encoding="utf-8").split()[0]))
-        ended = postmaster.cpu_times()
-        seconds = ended.children_user + ended.children_system
-        for process in (postmaster, *postmaster.children()):
-            own = process.cpu_times()
-            seconds += own.user + own.system
-        return float(seconds)
+        while True:
+            with suppress(psutil.NoSuchProcess):  # one that ends meanwhile would count nowhere
+                ended = postmaster.cpu_times()
+                own = [process.cpu_times() for process in (postmaster, *postmaster.children())]
+                seconds = sum(times.user + times.system for times in own)
+                return float(seconds + ended.children_user + ended.children_system)
 
 
 def predict() -> Cost:
@@ -210,7 +211,9 @@ def compare(bench: Bench, rows: int, layout: str) -> dict[str, Step]:
     step("VACUUM", lambda: bench.execute("VACUUM online_data"))
     step("load the next week", lambda: plant.load(WEEKS))
     for title, columns in INDEXES.items():
-        step(title, lambda columns=columns: bench.execute(f"CREATE INDEX i ON online_data {columns}"))
+        step(
+            title, lambda columns=columns: bench.execute(f"CREATE INDEX i ON online_data {columns}")
+        )
         print(rows, layout, title, plant.size("i"), flush=True)
         bench.execute("DROP INDEX i")
     bench.execute_on("postgres", "DROP DATABASE rows_0 WITH (FORCE)")

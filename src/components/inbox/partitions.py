@@ -1,9 +1,9 @@
 """Whole partitions leave the inbox at once, when all of their phases are past their retention time.
 
-To drop a partition costs next to nothing, whatever it holds, and leaves no dead rows. For a moment
-it needs the whole table for itself, and writers wait behind it; so it asks only briefly, several
-times. What a partition holds is counted before that, under a lock that keeps writers out of this
-one partition.
+To drop a partition costs next to nothing, whatever it holds, and leaves no dead rows. What it holds
+is counted under a lock that keeps writers out of this one partition. Then the whole table is needed
+for a moment: it is taken when nobody uses it, and never waited for, as writers would have to wait
+behind this run, or it and a writer for each other.
 """
 
 from __future__ import annotations
@@ -23,12 +23,9 @@ from src.components.inbox.stock import N_HERE, N_ROWS, PARTITION_PHASES, PURGE_P
 
 logger = logging.getLogger(__name__)
 
-PARTITION_WAIT = "10s"  # for the lock on an old partition, which hardly anybody writes to
-# For the lock on the table. Less than the usual deadlock_timeout (1 s), so that of two sessions
-# that wait for each other this one gives up first, and never the rig's.
-TABLE_WAIT = "500ms"
-ATTEMPTS = 10
-PAUSE = 1.0  # s between two attempts
+PARTITION_WAIT = "10s"  # for an old partition, which hardly anybody writes to
+ATTEMPTS = 100  # to find the table unused
+PAUSE = 0.1  # s between two of them
 
 NONE = (
     "not partitioned by range, or without a default partition, so rows are deleted: see "
@@ -142,8 +139,8 @@ def _drop(inbox: Inbox, name: str, run_id: int, archive: str | None) -> int:
             return 0
         whole = _together(batches)
         purge_plan.note(inbox, whole, run_id)
-        connection.execute(text(f"SET LOCAL lock_timeout = '{TABLE_WAIT}'"))
-        _drop_table(connection, name)
+        _lock(connection, inbox.names.online.name)
+        connection.execute(text(f"DROP TABLE {name}"))
     logger.info("dropped %s: %d rows", name, whole["n_rows"])
     return int(whole["n_rows"])
 
@@ -196,21 +193,26 @@ def _delete_straddling(inbox: Inbox) -> bool:
     return inbox.connection.execute(text(delete)).rowcount == n_rows
 
 
-def _drop_table(connection: Connection, name: str) -> None:
-    """Drop a table, in the transaction that is open.
+def _lock(connection: Connection, table: str) -> None:
+    """Take a table and its partitions for this transaction alone.
 
     Raises:
         OperationalError: when others use it whenever it is tried.
     """
-    for attempt in range(ATTEMPTS):
+    for _ in range(ATTEMPTS - 1):
         try:
             with connection.begin_nested():
-                connection.execute(text(f"DROP TABLE {name}"))
+                _lock_at_once(connection, table)
             return
         except OperationalError as error:
-            if not _is_locked(error) or attempt == ATTEMPTS - 1:
+            if not _is_locked(error):
                 raise
         time.sleep(PAUSE)
+    _lock_at_once(connection, table)
+
+
+def _lock_at_once(connection: Connection, table: str) -> None:
+    connection.execute(text(f'LOCK TABLE "{table}" IN ACCESS EXCLUSIVE MODE NOWAIT'))
 
 
 def _is_locked(error: Exception) -> bool:
