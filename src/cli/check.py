@@ -15,7 +15,7 @@ from src.cli.console import stamp
 from src.components.database import schema
 from src.components.database.connection import connect, database_exists
 from src.components.emailer import outbox
-from src.components.inbox import raw_archive
+from src.components.inbox import partitions, raw_archive
 from src.components.inbox.states import Inbox
 from src.components.registry import cache
 from src.components.registry.production import production
@@ -130,6 +130,7 @@ def _tables(engine: Engine, spec: SoftSensor) -> Findings:
         inbox = Inbox(connection, spec)
         counts = inbox.counts()
         ahead = inbox.doubtful_clocks()
+        doubts = partitions.doubts(inbox)
     rows = sum(counts.values()) - counts["rejected"] - counts["predictions"]
     yield Grade.OK, f"all tables fit; {rows} rows in the inbox, {counts['predictions']} predictions"
     if ahead:
@@ -139,6 +140,7 @@ def _tables(engine: Engine, spec: SoftSensor) -> Findings:
         )
     if counts["rejected"]:
         yield Grade.WARNING, f"{counts['rejected']} rows are rejected: see `impress rejected`"
+    yield from ((Grade.WARNING, doubt) for doubt in doubts)
 
 
 def _registry(settings: Settings, spec: SoftSensor) -> Findings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -94,6 +95,45 @@ def test_a_run_that_is_killed_loses_and_doubles_nothing(
     raw = pd.concat([pd.read_parquet(file) for file in (tmp_path / "raw").glob("*.parquet")])
     kept = set(rig.table("rejected_data")[NUMBER].astype(int))
     assert set(raw[NUMBER].astype(int)) == rig.arrived.keys() - kept
+
+
+PARTITION_POINTS = {
+    "before it is counted": "purge_plan",
+    "when it was counted": "partition_phases",
+    "with the rows in the raw archive": "BEFORE DELETE ON online_data",
+    "when it was dropped": "COMMIT AFTER UPDATE ON archived_data",
+}
+
+
+def _partition(rig: Rig) -> None:
+    """An inbox of two partitions, whose border every phase crosses."""
+    params = rig.folder / "params.yaml"
+    words = params.read_text(encoding="utf-8")
+    assert "retention: rows " in words
+    words = words.replace("retention: rows ", "retention: partitions ")
+    params.write_text(words, encoding="utf-8")
+    now = int(time.time())
+    rig.execute("ALTER TABLE online_data RENAME TO before")
+    rig.execute(
+        "CREATE TABLE online_data (LIKE before INCLUDING DEFAULTS) "
+        'PARTITION BY RANGE ("timestamp")'
+    )
+    rig.execute("DROP TABLE before")
+    borders = ("MINVALUE", str(now - 7205), str(now - 3600))
+    for name, first, last in zip(("older", "newer"), borders, borders[1:]):
+        rig.execute(
+            f"CREATE TABLE {name} PARTITION OF online_data FOR VALUES FROM ({first}) TO ({last})"
+        )
+    rig.execute("CREATE TABLE others PARTITION OF online_data DEFAULT")
+
+
+@pytest.mark.parametrize("point", PARTITION_POINTS.values(), ids=PARTITION_POINTS)
+def test_a_run_that_is_killed_while_it_drops_partitions_loses_nothing(
+    rig: Rig, point: str, tmp_path: Path
+) -> None:
+    _partition(rig)
+    test_a_run_that_is_killed_loses_and_doubles_nothing(rig, point, tmp_path)
+    assert "older" not in set(rig.table("pg_class")["relname"])
 
 
 def test_rows_that_come_after_the_stock_was_taken_are_not_removed(rig: Rig) -> None:

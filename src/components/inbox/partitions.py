@@ -1,35 +1,18 @@
-"""Whole partitions leave the inbox at once, when all of their phases are past their retention time.
-
-To drop a partition costs next to nothing, whatever it holds, and leaves no dead rows. What it holds
-is counted under a lock that keeps writers out of this one partition. Then the whole table is needed
-for a moment: it is taken when nobody uses it, and never waited for, as writers would have to wait
-behind this run, or it and a writer for each other.
-"""
+"""The partitions of the inbox, and which of them `retention: partitions` may drop."""
 
 from __future__ import annotations
 
-import logging
-import time
 from dataclasses import dataclass
 
-from psycopg2.errorcodes import LOCK_NOT_AVAILABLE
-from sqlalchemy import Connection, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import text
 
 from src.components.inbox import purge_plan
-from src.components.inbox.purge_plan import EXPIRED, Batch
+from src.components.inbox.purge_plan import EXPIRED
 from src.components.inbox.states import Inbox
-from src.components.inbox.stock import N_HERE, N_ROWS, PARTITION_PHASES, PURGE_PLAN
-
-logger = logging.getLogger(__name__)
-
-PARTITION_WAIT = "10s"  # for an old partition, which hardly anybody writes to
-ATTEMPTS = 100  # to find the table unused
-PAUSE = 0.1  # s between two of them
 
 NONE = (
-    "not partitioned by range, or without a default partition, so rows are deleted: see "
-    "Documentation/large-inbox.md, or choose `retention: rows` in params.yaml"
+    "`retention: partitions` needs a table that is partitioned by range and has a default "
+    "partition; rows are deleted instead: see Documentation/large-inbox.md"
 )
 
 
@@ -40,7 +23,7 @@ class Partitions:
     Attributes:
         default: for rows that have no other; it is never dropped.
         ranges: the others, in the order in which they were made.
-        owned: whether the role that is logged in may drop these.
+        owned: whether the role that is logged in may use and drop all of them.
     """
 
     default: str
@@ -70,7 +53,7 @@ def find(inbox: Inbox) -> Partitions | None:
     names = {each.name.replace(":", "\\:"): each for each in found}
     (default,) = (name for name, each in names.items() if each.is_default)
     ranges = [name for name in names if name != default]
-    return Partitions(default, ranges, owned=all(names[name].owned for name in ranges))
+    return Partitions(default, ranges, owned=all(each.owned for each in found))
 
 
 def of_no_range(inbox: Inbox, partitions: Partitions) -> str:
@@ -79,143 +62,18 @@ def of_no_range(inbox: Inbox, partitions: Partitions) -> str:
     return f"SELECT * FROM ({EXPIRED}) AS s WHERE EXISTS ({there})"
 
 
-def drop_expired(
-    inbox: Inbox, partitions: Partitions, run_id: int, archive: str | None
-) -> tuple[int, list[Exception]]:
-    """Drop the partitions that hold nothing but rows of expired phases.
-
-    Args:
-        inbox, run_id, archive: as for `retention.purge`.
-
-    Returns:
-        The number of rows removed, and the errors of partitions that could not be dropped. One
-        that others are using stays for the next run, and is no error.
-    """
-    removed = 0
-    failures: list[Exception] = []
-    for name in partitions.ranges:
-        try:
-            if _holds_expired_only(inbox, name):
-                removed += _drop(inbox, name, run_id, archive)
-        except Exception as error:  # pylint: disable=broad-exception-caught  # the caller raises it
-            if inbox.connection.invalidated:
-                raise
-            cause = str(error).split("\n", maxsplit=1)[0]
-            logger.warning("%s stays: %s", name, cause)
-            if not _is_locked(error):
-                failures.append(error)
-    return removed, failures
-
-
-def _holds_expired_only(inbox: Inbox, name: str) -> bool:
-    """Whether a partition has rows, and all of them are of expired phases.
-
-    Of one that must stay hardly anything is read: the first row of another phase decides.
-    """
-    known = f"SELECT FROM ({EXPIRED}) AS s WHERE {purge_plan.same_phase(inbox)}"
-    query = f"""
-        SELECT EXISTS (SELECT FROM {name})
-          AND NOT EXISTS (SELECT FROM {name} AS t WHERE NOT EXISTS ({known}))"""
-    with inbox.connection.begin():
-        # For a first row the planner would compare each row with each phase.
-        inbox.connection.execute(text("SET LOCAL enable_nestloop = off"))
-        return bool(inbox.connection.scalar(text(query), purge_plan.binds(inbox)))
-
-
-def _drop(inbox: Inbox, name: str, run_id: int, archive: str | None) -> int:
-    """Remove the phases of a partition in one transaction; returns the number of their rows."""
-    connection = inbox.connection
-    with connection.begin() as transaction:
-        # Before the first query: its snapshot then has every row of the partition.
-        connection.execute(text(f"SET LOCAL lock_timeout = '{PARTITION_WAIT}'"))
-        connection.execute(text(f"LOCK TABLE {name} IN SHARE MODE"))
-        batches = _plan(inbox, name)
-        if archive:
-            for batch in batches:
-                purge_plan.store(inbox, batch, archive)
-        if not (batches and _delete_straddling(inbox)):
-            transaction.rollback()
-            logger.warning("%s stays: its rows have changed since they were counted", name)
-            return 0
-        whole = _together(batches)
-        purge_plan.note(inbox, whole, run_id)
-        _lock(connection, inbox.names.online.name)
-        connection.execute(text(f"DROP TABLE {name}"))
-    logger.info("dropped %s: %d rows", name, whole["n_rows"])
-    return int(whole["n_rows"])
-
-
-def _plan(inbox: Inbox, name: str) -> list[Batch]:
-    """Plan the removal of a partition's phases; no batches if one of them is not expired."""
-    keys = inbox.spec.columns.keys
-    own = ", ".join(f'{inbox.online.read(key, "t")} AS "{key}"' for key in keys)
-    count = f"""
-        CREATE TEMP TABLE {PARTITION_PHASES} ON COMMIT DROP AS
-        SELECT {own}, count(*) AS {N_HERE} FROM {name} AS t GROUP BY 1, 2"""
-    inbox.connection.execute(text(count))
-    join = f"JOIN {PARTITION_PHASES} AS p USING ({', '.join(inbox.keys)})"
-    batches = purge_plan.create(inbox, f"SELECT * FROM ({EXPIRED}) AS s {join}")
-    there = inbox.connection.scalar(text(f"SELECT count(*) FROM {PARTITION_PHASES}"))
-    return batches if there == sum(batch["n_phases"] for batch in batches) else []
-
-
-def _together(batches: list[Batch]) -> Batch:
-    """All batches of a plan as one."""
-    first, last = batches[0]["first"], batches[-1]["last"]
-    return {"first": first, "last": last, "n_rows": sum(batch["n_rows"] for batch in batches)}
-
-
-def _delete_straddling(inbox: Inbox) -> bool:
-    """Delete the rows of phases that lie in other partitions, too.
-
-    Returns:
-        Whether all rows of the plan are those that were counted when stock was taken.
-    """
-    straddles = f"{N_HERE} <> {N_ROWS}"
-    expected = text(f"SELECT coalesce(sum({N_ROWS}), 0) FROM {PURGE_PLAN} WHERE {straddles}")
-    n_rows = int(inbox.connection.scalar(expected) or 0)
-    if not n_rows:
-        return True
-    timestamp = inbox.spec.columns.timestamp
-    kind = inbox.online.columns[timestamp].type
-
-    def bound(seconds: str) -> str:
-        """A time as the column has it, so that only the partitions around it are read."""
-        value = f"CAST({inbox.online.write(timestamp)} AS {kind})"
-        phases = f'SELECT {seconds} AS "{timestamp}" FROM {PURGE_PLAN} WHERE {straddles}'
-        return f"(SELECT {value} FROM ({phases}) AS phases)"
-
-    first, last = bound("min(first_timestamp) - 1"), bound("max(last_timestamp) + 1")
-    delete = f"""
-        DELETE FROM "{inbox.names.online.name}" AS t USING {PURGE_PLAN} AS s
-        WHERE {purge_plan.same_phase(inbox)} AND s.{straddles}
-          AND (t."{timestamp}" BETWEEN {first} AND {last} OR t."{timestamp}" IS NULL)"""
-    return inbox.connection.execute(text(delete)).rowcount == n_rows
-
-
-def _lock(connection: Connection, table: str) -> None:
-    """Take a table and its partitions for this transaction alone.
-
-    Raises:
-        OperationalError: when others use it whenever it is tried.
-    """
-    for _ in range(ATTEMPTS - 1):
-        try:
-            with connection.begin_nested():
-                _lock_at_once(connection, table)
-            return
-        except OperationalError as error:
-            if not _is_locked(error):
-                raise
-        time.sleep(PAUSE)
-    _lock_at_once(connection, table)
-
-
-def _lock_at_once(connection: Connection, table: str) -> None:
-    connection.execute(text(f'LOCK TABLE "{table}" IN ACCESS EXCLUSIVE MODE NOWAIT'))
-
-
-def _is_locked(error: Exception) -> bool:
-    """Whether PostgreSQL gave up waiting for a lock."""
-    cause = error.orig if isinstance(error, OperationalError) else None
-    return getattr(cause, "pgcode", None) == LOCK_NOT_AVAILABLE
+def doubts(inbox: Inbox) -> list[str]:
+    """Why rows will not go with their partitions, and what to do: sentences for people."""
+    if inbox.spec.prediction.retention != "partitions":
+        return []
+    table, found = inbox.names.online.name, find(inbox)
+    if found is None:
+        return [f"{table}: {NONE}"]
+    if not found.owned:
+        return [f"DB_USERNAME may not drop partitions of {table}: grant it the role of their owner"]
+    if inbox.connection.scalar(text(f"SELECT EXISTS (SELECT FROM {found.default})")):
+        return [
+            f"rows lie in {found.default}, which is never dropped: make partitions before their "
+            "time comes, see Documentation/large-inbox.md"
+        ]
+    return []

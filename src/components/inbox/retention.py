@@ -11,7 +11,7 @@ from collections import deque
 
 from sqlalchemy import text
 
-from src.components.inbox import partitions, purge_plan, raw_archive
+from src.components.inbox import partition_drop, partitions, purge_plan
 from src.components.inbox.purge_plan import EXPIRED, Batch
 from src.components.inbox.states import Inbox
 from src.components.inbox.stock import PLACE, PURGE_PLAN
@@ -43,7 +43,7 @@ def purge(inbox: Inbox, run_id: int, archive: str | None) -> int:
     removed, phases = 0, EXPIRED
     failures: list[Exception] = []
     if inbox.spec.prediction.retention == "partitions" and (found := _partitions(inbox)):
-        removed, failures = partitions.drop_expired(inbox, found, run_id, archive)
+        removed, failures = partition_drop.drop_expired(inbox, found, run_id, archive)
         phases = partitions.of_no_range(inbox, found)
     deleted, others = _delete_phases(inbox, phases, run_id, archive)
     if failures := [*failures, *others]:

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, text
 
-from src.components.inbox import partitions
+from src.components.inbox import partition_drop, partitions
 from src.components.inbox.states import Inbox
 from src.components.inbox.transaction import Outcome
 from tests.integration.workbench import Workbench
@@ -142,21 +142,23 @@ def test_a_phase_that_lies_across_a_border_goes_as_a_whole(bench: Workbench, kin
     assert bench.score().rows == 100
 
 
-def test_what_may_not_go_keeps_its_partition(parted: Workbench) -> None:
-    late, waits, young = (
-        lambda: parted.add(1, 1, 1, age=FIRST),
-        lambda: (parted.add(5, 1, 1, age=FIRST), parted.add(5, 1, 1, age=0)),
-        lambda: parted.add(6, 1, 1, age=FIRST),
-    )
-    for add, rows in ((late, 1), (waits, 2), (young, 1)):
-        parted.execute("TRUNCATE online_data, archived_data, runs")
-        parted.add(1, 1, 100, age=FIRST)
-        parted.score()
-        _expire(parted)
-        add()
-        assert parted.score().rows == 100 + rows
-        assert (parted.purged, len(parted.table("online_data"))) == (0, 100 + rows)
-        assert len(_there(parted)) == 3 and not _purged(parted)
+@pytest.mark.parametrize(
+    ("experiment", "ages"),
+    [(1, [FIRST]), (5, [FIRST, 0]), (6, [FIRST])],
+    ids=["late row", "waiting phase", "phase without prediction"],
+)
+def test_what_may_not_go_keeps_its_partition(
+    parted: Workbench, experiment: int, ages: list[float]
+) -> None:
+    parted.add(1, 1, 100, age=FIRST)
+    parted.score()
+    _expire(parted)
+    for age in ages:
+        parted.add(experiment, 1, 1, age=age)
+    rows = 100 + len(ages)
+    assert parted.score().rows == rows
+    assert (parted.purged, len(parted.table("online_data"))) == (0, rows)
+    assert len(_there(parted)) == 3 and not _purged(parted)
 
 
 def test_rows_that_are_set_aside_do_not_keep_it(parted: Workbench) -> None:
@@ -207,8 +209,35 @@ def test_rows_are_deleted_where_no_partition_may_be_dropped(
     _expire(bench)
     bench.score()
     assert bench.purged == 100
-    assert "or without a default partition, so rows are deleted" in caplog.text
+    assert "rows are deleted instead" in caplog.text
     assert len(_there(bench)) == (3 if build == "no default" else 0)
+
+
+def _doubts(bench: Workbench) -> str:
+    with bench.engine.connect() as connection:
+        return "; ".join(partitions.doubts(Inbox(connection, bench.spec)))
+
+
+def test_the_check_says_what_keeps_partitions_from_going(bench: Workbench) -> None:
+    assert not _doubts(bench)
+    bench.set(retention="partitions")
+    assert "needs a table that is partitioned by range" in _doubts(bench)
+    _partition(bench)
+    assert not _doubts(bench)
+    bench.add(1, 1, 10, age=20 * DAY)
+    assert "rows lie in others, which is never dropped" in _doubts(bench)
+    bench.execute("CREATE ROLE keeper")
+    bench.execute("ALTER TABLE second OWNER TO keeper")
+    bench.execute("CREATE ROLE tasks")
+    try:
+        with bench.engine.connect() as connection:
+            connection.execute(text("GRANT ALL ON ALL TABLES IN SCHEMA public TO tasks"))
+            connection.execute(text("SET ROLE tasks"))
+            (doubt,) = partitions.doubts(Inbox(connection, bench.spec))
+            assert "grant it the role of their owner" in doubt
+    finally:
+        bench.execute("DROP TABLE second")
+        bench.execute("DROP ROLE keeper, tasks")
 
 
 def test_twins_have_partitions_of_their_own(parted: Workbench) -> None:
@@ -255,18 +284,18 @@ def test_a_partition_that_cannot_be_dropped_does_not_keep_the_others(parted: Wor
 
 
 @contextmanager
-def _writer(bench: Workbench, age: float) -> Iterator[Connection]:
+def _writer(bench: Workbench, age: float, experiment: int = 1) -> Iterator[Connection]:
     """A rig that has inserted a row so many seconds old, and not committed yet."""
     with bench.engine.connect() as connection:
-        _insert(connection, age)
+        _insert(connection, age, experiment)
         yield connection
 
 
-def _insert(connection: Connection, age: float) -> None:
+def _insert(connection: Connection, age: float, experiment: int = 1) -> None:
     connection.execute(
         text(
             "INSERT INTO online_data (experimentnummer, waschen, ph, timestamp) "
-            f"VALUES (1, 1, 5, extract(epoch FROM now()) - {age})"
+            f"VALUES ({experiment}, 1, 5, extract(epoch FROM now()) - {age})"
         )
     )
 
@@ -290,16 +319,19 @@ def _holds(bench: Workbench, mode: str) -> bool:
     return mode in set(locks.loc[locks["granted"].astype(bool), "mode"])
 
 
-def test_a_late_row_that_is_being_inserted_keeps_its_partition(parted: Workbench) -> None:
+@pytest.mark.parametrize("experiment", [1, 7], ids=["of the phase", "of another one"])
+def test_a_late_row_that_is_being_inserted_keeps_its_partition(
+    parted: Workbench, experiment: int
+) -> None:
     parted.add(1, 1, 100, age=FIRST)
     parted.score()
     _expire(parted)
-    with _writer(parted, FIRST) as rig, _scoring(parted) as run:
+    with _writer(parted, FIRST, experiment) as rig, _scoring(parted) as run:
         wait_for(lambda: _waits(parted, "ShareLock"), "the run waits", lambda: not run.done())
         rig.commit()
         assert run.result().kept == 100
-    assert (parted.purged, _rows(parted)) == (0, {1: 101})
-    assert parted.score().scored == 101
+    assert (parted.purged, len(parted.table("online_data"))) == (0, 101)
+    assert parted.score().scored == (101 if experiment == 1 else 1)
 
 
 def test_a_run_takes_the_table_when_the_rig_has_committed(parted: Workbench) -> None:
@@ -317,7 +349,7 @@ def test_a_run_takes_the_table_when_the_rig_has_committed(parted: Workbench) -> 
 def test_a_table_that_is_always_in_use_keeps_its_partitions(
     parted: Workbench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(partitions, "ATTEMPTS", 3)
+    monkeypatch.setattr(partition_drop, "ATTEMPTS", 3)
     parted.add(2, 1, 100, age=FIRST)
     parted.score()
     _expire(parted)
@@ -334,7 +366,7 @@ def test_a_rig_that_waits_for_the_run_is_never_the_one_that_loses(
     parted: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It has the table, and wants the partition, which the run has, which wants the table."""
-    monkeypatch.setattr(partitions, "ATTEMPTS", 30)  # 3 s: deadlocks are found after one
+    monkeypatch.setattr(partition_drop, "ATTEMPTS", 30)  # 3 s: deadlocks are found after one
     parted.add(2, 1, 100, age=FIRST)
     parted.score()
     _expire(parted)
