@@ -19,7 +19,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 
 import psutil
 from sqlalchemy import text
@@ -225,8 +224,25 @@ def compare(bench: Bench, rows: int, layout: str) -> dict[str, Step]:
     return steps
 
 
+def report(rows: int, results: dict[str, dict[str, Step]]) -> str:
+    """The table of one size, in Markdown: of each figure a column for each layout."""
+    figures: dict[str, Callable[[Step], str]] = {
+        "CPU s": lambda step: f"{step.cpu:.1f}",
+        "wall s": lambda step: f"{step.wall:.1f}",
+        "WAL MB": lambda step: f"{step.wal / 1e6:,.0f}",
+        "inbox GB after": lambda step: f"{step.table / 1e9:.1f}",
+        "dead rows after": lambda step: f"{step.dead:,}",
+    }
+    titles = [f"{figure}, {layout}" for figure in figures for layout in results]
+    lines = [f"| {rows:,} rows | {' | '.join(titles)} |", "| --- " + "| ---: " * len(titles) + "|"]
+    for name in next(iter(results.values())):
+        cells = [figure(results[layout][name]) for figure in figures.values() for layout in results]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
-    """Measure all sizes, print the table."""
+    """Measure all sizes, print the tables."""
     sizes = [int(word) for word in sys.argv[1:]] or list(SIZES)
     with started(load_soft_sensor(ROOT / "params.yaml")) as bench:
         bench.execute_on("postgres", "ALTER SYSTEM SET autovacuum = off")
@@ -234,8 +250,8 @@ def main() -> None:
         bench.execute_on("postgres", "ALTER SYSTEM SET synchronize_seqscans = off")
         bench.execute_on("postgres", "SELECT pg_reload_conf()")
         for rows in sizes:
-            for layout in RETENTION:
-                compare(bench, rows, layout)
+            results = {layout: compare(bench, rows, layout) for layout in RETENTION}
+            print(f"\n{report(rows, results)}\n", flush=True)
 
 
 if __name__ == "__main__":

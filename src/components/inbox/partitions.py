@@ -57,7 +57,7 @@ def find(inbox: Inbox) -> Partitions | None:
 
 
 def of_no_range(inbox: Inbox, partitions: Partitions) -> str:
-    """SQL of those phases of EXPIRED that no partition will take along: with rows in the default."""
+    """SQL of those phases of EXPIRED that go with no partition: with rows in the default one."""
     there = f"SELECT FROM {partitions.default} AS t WHERE {purge_plan.same_phase(inbox)}"
     return f"SELECT * FROM ({EXPIRED}) AS s WHERE EXISTS ({there})"
 

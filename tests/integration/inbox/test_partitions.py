@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
@@ -15,9 +17,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, text
 
+from src.components.database.schema import initialise, misfits
 from src.components.inbox import partition_drop, partitions
 from src.components.inbox.states import Inbox
 from src.components.inbox.transaction import Outcome
+from tests.conftest import ROOT
 from tests.integration.workbench import Workbench
 from tests.processes import wait_for
 
@@ -211,6 +215,38 @@ def test_rows_are_deleted_where_no_partition_may_be_dropped(
     assert bench.purged == 100
     assert "rows are deleted instead" in caplog.text
     assert len(_there(bench)) == (3 if build == "no default" else 0)
+
+
+def test_the_page_partitions_a_table_that_is_there(bench: Workbench) -> None:
+    page = (ROOT / "Documentation" / "large-inbox.md").read_text(encoding="utf-8")
+    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    monday = today + timedelta(days=7 - today.weekday())
+    border = int(monday.timestamp())
+    page = page.replace("20260309", f"{monday:%Y%m%d}")
+    page = page.replace("1773014400", str(border)).replace("1773619200", str(border + 7 * DAY))
+    check, cut, weeks, move, show = re.findall("```sql\n(.*?)```", page, re.DOTALL)
+
+    bench.add(1, 1, 100)
+    with bench.engine.connect() as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT")
+        psql = connection.connection.cursor()
+        psql.execute(check)
+        psql.execute(cut)
+        bench.add(2, 1, 3, age=time.time() - border - 60)
+        psql.execute(move)
+        psql.execute(weeks)
+        psql.execute(weeks)
+        psql.execute(show)
+        names = [row[0] for row in psql.fetchall()]
+    assert len(names) == 10 and names[:2] == ["online_data_before", "online_data_default"]
+    assert not initialise(bench.engine, bench.spec) and not misfits(bench.engine, bench.spec)
+    bench.set(retention="partitions")
+    assert not _doubts(bench)
+    outcome = bench.score()
+    assert (outcome.scored, outcome.waiting) == (100, 3)
+    _expire(bench)
+    bench.score()
+    assert (bench.purged, _rows(bench), len(_there(bench))) == (100, {2: 3}, 9)
 
 
 def _doubts(bench: Workbench) -> str:
