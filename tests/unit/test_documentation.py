@@ -95,6 +95,7 @@ POSTGRESQL = {
     *("pg_stat_activity", "pid", "usename", "state", "xact_start", "query"),
     *("pg_stat_user_tables", "n_live_tup", "n_dead_tup", "last_autovacuum", "relname"),
     *("pg_locks", "locktype", "query_start", "autovacuum_vacuum_scale_factor", "ctid"),
+    *("bigint", "epoch", "pg_class", "oid", "relid", "relpartbound", "isleaf"),
 }
 
 # Beginnings of quoted messages that a library prints, and which one; or that are assembled.
@@ -563,6 +564,9 @@ def test_every_table_and_column_of_a_statement_exists(
     document: Path, columns: dict[str, list[str]]
 ) -> None:
     known = {*columns, *POSTGRESQL, *(name for names in columns.values() for name in names)}
+    statements = "\n".join(each.text for each in blocks(document) if each.language == "sql")
+    known |= set(re.findall(r"(?:CREATE TABLE|RENAME TO|ADD CONSTRAINT|WITH) (\w+)", statements))
+    known |= set(re.findall(r"^  (\w+) \w+;$", statements, re.MULTILINE))  # variables
     modules = {file.stem for file in (ROOT / "src").rglob("*.py")}
     spans = {span for span in code_spans(prose(document)) if re.fullmatch(r"\w+_data", span)}
     faults = sorted(spans - modules - set(columns))

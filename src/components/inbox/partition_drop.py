@@ -49,10 +49,12 @@ def drop_expired(
         except Exception as error:  # pylint: disable=broad-exception-caught  # the caller raises it
             if inbox.connection.invalidated:
                 raise
+            if _is_locked(error):
+                logger.warning("%s stays for the next run: others are using the table", name)
+                continue
             cause = str(error).split("\n", maxsplit=1)[0]
             logger.warning("%s stays: %s", name, cause)
-            if not _is_locked(error):
-                failures.append(error)
+            failures.append(error)
     return removed, failures
 
 
