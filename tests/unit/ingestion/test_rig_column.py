@@ -9,9 +9,10 @@ import pytest
 
 from src.components.ingestion import table_file
 from src.components.ingestion.cells import Column, Kind
+from src.components.ingestion.data_set import read_groups, read_laboratory
 from src.components.ingestion.table_file import TableFile
 from src.errors import DataError
-from src.soft_sensor import Dialect, rig_of
+from src.soft_sensor import Dialect, Group, SoftSensor, rig_of
 
 COLUMNS = [
     Column("number", Kind.TEXT, filled=True, of="machine"),
@@ -73,3 +74,17 @@ def test_a_file_must_have_the_column_of_the_rig_once(tmp_path: Path) -> None:
     file.write_text("machine;machine;number;value\na;b;1;2\n", encoding="utf-8")
     with pytest.raises(DataError, match="there is more than one column machine"):
         _read(file)
+
+
+def test_rigs_are_groups_by_the_laboratory_file(tmp_path: Path, spec: SoftSensor) -> None:
+    columns = spec.columns.model_copy(update={"rig": "machine", "experiment_type": "text"})
+    training = spec.training.model_copy(update={"group": Group(column="machine", file="lab.csv")})
+    of_rigs = spec.model_copy(update={"columns": columns, "training": training})
+    header = ";".join(["machine", "experimentnummer", "bemerkungen", *spec.target_names])
+    rows = "north;1;W1;60;1;1\nnorth;1;S1;61;1;1\nsouth;1;W1;62;1;1\n"
+    (tmp_path / "lab.csv").write_text(f"{header}\n{rows}", encoding="utf-8")
+    groups = read_groups(tmp_path, of_rigs)
+    assert groups is not None
+    assert groups.to_dict() == {"north/1": "north", "south/1": "south"}
+    laboratory = read_laboratory(tmp_path / "lab.csv", of_rigs)
+    assert laboratory["experimentnummer"].tolist() == ["north/1", "north/1", "south/1"]
