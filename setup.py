@@ -20,7 +20,7 @@ PREDICT = [
 FLOWS = ["prefect-client"]
 # Raw rows are stored as Parquet before they are purged (RAW_ARCHIVE).
 ARCHIVE = ["pyarrow"]
-MONITOR = [*PREDICT, "evidently", "matplotlib", "pillow", "scipy", "statsmodels"]
+MONITOR = [*PREDICT, "evidently", "matplotlib", "pillow", "scipy"]
 TRAIN = [
     *MONITOR,
     *ARCHIVE,

@@ -7,7 +7,6 @@ Kolmogorov-Smirnov test of every column, an alarm when any p is below 0.05.
 
 from __future__ import annotations
 
-import gc
 import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -218,7 +217,6 @@ def usual_rule(month: pd.DataFrame, reference: pd.DataFrame) -> bool:
 
 def _trials(job: tuple[int, int, int]) -> dict[str, object]:
     case, size, months = CASES[job[0]], *job[1:]
-    gc.freeze()  # multipletests collects garbage at each call: leave it little to look through
     trials = pd.DataFrame([trial(case, size, seed) for seed in range(months)])
     share = trials.mean() * 100
     if "first" in trials:

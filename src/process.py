@@ -1,4 +1,4 @@
-"""The number of this process's run, and whether the process was asked to stop.
+"""The number of this process's run, its cores, and whether it was asked to stop.
 
 Platforms send SIGTERM, and kill some seconds later. An exception in the main thread rolls back what
 is open. While that thread waits in C code, as for an answer of PostgreSQL, it would not notice;
@@ -33,6 +33,11 @@ class Stopped(SystemExit):
 
     def __str__(self) -> str:
         return "the process was asked to stop"
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def stop_requested() -> bool:

@@ -67,6 +67,8 @@ _STATISTIC = re.compile(r"mean|std|median|percentile(\d{1,2})")
 FARTHEST_STAMP = 30 * 365.25 * 86400
 # A longer key would not fit into the name of a file, or into an entry of an index.
 KEY_BYTES = 200
+# Between a rig and its experiment in the name of an experiment, see `Columns.rig`.
+OF_RIG = "/"
 
 
 def usable_key(text: str) -> bool:
@@ -77,6 +79,11 @@ def usable_key(text: str) -> bool:
     if any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
         return False  # Cs: half of a surrogate pair, which UTF-8 cannot encode
     return len(text.encode()) <= KEY_BYTES
+
+
+def rig_of(experiment: str) -> str:
+    """The rig that an experiment has run on, see `Columns.rig`."""
+    return experiment.partition(OF_RIG)[0]
 
 
 def _identifier(name: str) -> str:
@@ -153,8 +160,13 @@ class _Record(BaseModel):
 
 
 class Columns(_Record):
-    """Key columns, and all columns of the sensor table in their order."""
+    """Key columns, and all columns of the sensor table in their order.
 
+    Where `rig` is given, it is the column of files that names one of several rigs. Experiments are
+    then called RIG/EXPERIMENT everywhere: each rig may count its own from 1.
+    """
+
+    rig: Identifier | None = None
     experiment: Identifier
     experiment_type: Literal["integer", "text"] = "integer"
     phase: Identifier
@@ -165,6 +177,23 @@ class Columns(_Record):
     def keys(self) -> list[str]:
         """What identifies one phase of one experiment."""
         return [self.experiment, self.phase]
+
+    @model_validator(mode="after")
+    def _experiments_of_rigs_have_names(self) -> Self:
+        if self.rig is None:
+            return self
+        if self.experiment_type != "text":
+            raise Misplaced(
+                "experiments of several rigs are called RIG/EXPERIMENT: set experiment_type: text",
+                ("experiment_type",),
+            )
+        if self.rig in self.online:
+            raise Misplaced(
+                "the sensor table has no column of the rig, which is in the names of experiments: "
+                "remove it here",
+                ("online", self.online.index(self.rig)),
+            )
+        return self
 
 
 class Dialect(_Record):
@@ -695,7 +724,8 @@ class SoftSensor(_Record):
             )
         roles: list[tuple[str, Place]] = [
             (getattr(self.columns, role), ("columns", role))
-            for role in ("experiment", "phase", "timestamp")
+            for role in ("rig", "experiment", "phase", "timestamp")
+            if getattr(self.columns, role)
         ]
         sensors = enumerate(self.sensors)
         roles += [(sensor.name, ("sensors", number, "name")) for number, sensor in sensors]
@@ -706,6 +736,8 @@ class SoftSensor(_Record):
     def _laboratory_files_have_their_columns(self) -> Self:
         experiment = self.columns.experiment
         columns: list[tuple[str, Place]] = [(experiment, ("columns", "experiment"))]
+        if self.columns.rig:
+            columns.append((self.columns.rig, ("columns", "rig")))
         for number, target in enumerate(self.targets):
             columns.append((target.name, ("targets", number, "name")))
         label = (self.laboratory.phase_column, ("laboratory", "phase_column"))

@@ -526,6 +526,7 @@ def backfill(  # pylint: disable=too-many-arguments,too-many-positional-argument
     """
     from src.cli import console, history
     from src.components.backfill.order import Order
+    from src.process import cores
 
     if (out is None) == (into is None):
         raise typer.BadParameter("name either OUT or --into database")
@@ -540,7 +541,7 @@ def backfill(  # pylint: disable=too-many-arguments,too-many-positional-argument
         master=master,
         spark=history.spark_settings(spark or []),
         unit_rows=unit_rows,
-        jobs=jobs or history.cores(),
+        jobs=jobs or cores(),
         share=history.share(share),
         skip_unreadable=skip_unreadable,
     )
@@ -617,6 +618,9 @@ def monitor(  # pylint: disable=too-many-arguments,too-many-positional-arguments
         str | None,
         typer.Option(metavar="OUT", help="report on phases that `backfill` has scored, by --since"),
     ] = None,
+    rig: Annotated[
+        str | None, typer.Option(help="report on this one of several rigs; needs --history")
+    ] = None,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
@@ -627,7 +631,7 @@ def monitor(  # pylint: disable=too-many-arguments,too-many-positional-arguments
     what later months are compared with.
     """
     from src.cli import console
-    from src.cli.history import address
+    from src.cli import history as reports
     from src.components.database.connection import connect
     from src.components.drift_reporter.log import PIPELINE, MonitoringLog
 
@@ -637,23 +641,23 @@ def monitor(  # pylint: disable=too-many-arguments,too-many-positional-arguments
         raise typer.BadParameter("--accept makes no report, so it excludes --dry-run and --json")
     if history is not None and (accept is not None or always_mail or dry_run):
         raise typer.BadParameter("--history only writes a report, which nobody can accept")
+    if rig is not None and history is None:
+        raise typer.BadParameter("--rig needs --history")
     with command("monitor") as settings:
         if accept is not None:
             with connect(settings) as engine:
                 line = MonitoringLog(engine, contract(settings)).accept(report, accept)
             console.show_line(line)
             return
-        from src.pipelines import monitor_pipeline
-
         start = since.isoformat() if since else None
         end = until.isoformat() if until else None
         if history is not None:
-            results = address(history)
-            written = monitor_pipeline.monitor_history(settings, results, start, end)
-            console.show_preview(written.summary, as_json)
-            if not as_json:
-                console.show_line(f"the report is {written.page}")
+            reports.report_on_history(
+                settings, contract(settings), history, start, end, rig, as_json
+            )
             return
+        from src.pipelines import monitor_pipeline
+
         if dry_run:
             console.show_preview(monitor_pipeline.preview(settings, start, end), as_json)
             return

@@ -1,21 +1,26 @@
-"""What `impress backfill` takes and prints."""
+"""What `impress backfill` and `impress monitor --history` take and print."""
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from src.cli.console import show_line, show_table
+from src.cli.console import show_json, show_line, show_preview, show_table
 from src.components.backfill.comparison import Comparison, compare
 from src.components.backfill.order import Summary
 from src.components.backfill.results import Results
 from src.components.backfill.units import Share
+from src.errors import DataError
 from src.files import S3
+from src.process import cores
+from src.settings import Settings
 from src.soft_sensor import SoftSensor
+
+if TYPE_CHECKING:
+    from src.components.drift_reporter.report import Report
 
 SHOWN = 20  # lines of a list
 
@@ -23,11 +28,6 @@ SHOWN = 20  # lines of a list
 def address(text: str) -> str:
     """A folder for results, absolute or on S3."""
     return text.rstrip("/") if text.startswith(S3) else str(Path(text).expanduser().absolute())
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def share(text: str) -> Share:
@@ -87,6 +87,54 @@ def show(summary: Summary, comparison: Comparison | None) -> None:
     show_line(f"{there} of {summary.units} units of {len(history.files)} files are there")
     if comparison is not None:
         _show_comparison(comparison)
+
+
+def report_on_history(  # pylint: disable=too-many-arguments,too-many-positional-arguments  # options
+    settings: Settings,
+    spec: SoftSensor,
+    history: str,
+    since: str | None,
+    until: str | None,
+    rig: str | None,
+    as_json: bool,
+) -> None:
+    """Report on a window of what was scored: of all rigs, of one of them, or of the only one.
+
+    Args:
+        rig: None for all of them.
+
+    Raises:
+        DataError: when it cannot be told what to compare with what.
+    """
+    from src.pipelines import monitor_history_pipeline as pipeline
+
+    results = address(history)
+    if spec.columns.rig is None:
+        if rig is not None:
+            raise DataError("params.yaml names no column of the rig: set columns.rig")
+        _show_report(pipeline.monitor_history(settings, results, since, until), as_json)
+        return
+    if since is None:
+        raise DataError("a rig is compared with what it did before --since: name a time")
+    if rig is not None:
+        _show_report(pipeline.monitor_rig(settings, results, rig, since, until), as_json)
+        return
+    report, page = pipeline.monitor_rigs(settings, results, since, until, cores())
+    if as_json:
+        show_json(report.figures())
+        return
+    show_table(
+        report.headline,
+        ["rig", "result"],
+        [[each.rig, report.outcome(each)] for each in report.rigs[:SHOWN]],
+    )
+    show_line(f"the report on all {len(report.rigs):,} rigs is {page}")
+
+
+def _show_report(written: Report, as_json: bool) -> None:
+    show_preview(written.summary, as_json)
+    if not as_json:
+        show_line(f"the report is {written.page}")
 
 
 def _show_comparison(comparison: Comparison) -> None:

@@ -6,20 +6,21 @@ Run from a checkout: `python src/pipelines/monitor_pipeline.py`, or `impress mon
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
-from src.components.backfill.results import Results
 from src.components.database.connection import connect
 from src.components.database.journal import SKIPPED
 from src.components.drift_reporter import gather, report
 from src.components.drift_reporter.evidence import Evidence, Period
 from src.components.drift_reporter.log import PIPELINE, MonitoringLog
 from src.components.drift_reporter.report import Report
+from src.components.drift_reporter.rigs import judge_rigs
+from src.components.drift_reporter.rigs_page import RigsReport
 from src.components.drift_reporter.status import Status
 from src.components.drift_reporter.summary import Summary, summarise
-from src.components.drift_reporter.verdict import backtest, judge
+from src.components.drift_reporter.verdict import Verdict, backtest, judge
 from src.components.emailer import outbox
 from src.components.emailer.letter import Letter, compose, message_id, picture_source
-from src.components.ingestion.analysed import BEGINNING
 from src.components.lineage import code_version
 from src.components.predictor.scoring import Served
 from src.components.registry import cache
@@ -28,6 +29,7 @@ from src.logger import job
 from src.metrics import publish_figures
 from src.orchestration import flow, task
 from src.pipelines.page_pipeline import publish_site
+from src.process import cores
 from src.settings import Settings
 from src.soft_sensor import SoftSensor, load_soft_sensor
 
@@ -67,9 +69,9 @@ def monitor(
                 log.journal.note_sent(run_id, deliver_kept(settings))
                 period = log.period(since, until)
                 evidence = gather_for(period, log, settings)
-                verdict = judge(evidence, spec)
+                verdict, rigs = judge_month(evidence, log)
                 written = write_report(
-                    verdict, evidence, spec, settings.artifacts / "reports", settings.page_url
+                    verdict, evidence, spec, settings.artifacts / "reports", settings.page_url, rigs
                 )
                 details = {"report": str(written.page)}
                 if always_mail or (verdict.status == Status.ALARM and not period.requested):
@@ -93,32 +95,8 @@ def preview(settings: Settings, since: str | None = None, until: str | None = No
     with connect(settings) as engine:
         log = MonitoringLog(engine, spec)
         evidence = gather_for(log.period(since, until), log, settings)
-    tested = backtest(evidence.reference, spec)
-    return summarise(judge(evidence, spec), evidence, spec, tested)
-
-
-def monitor_history(
-    settings: Settings, history: str, since: str | None, until: str | None
-) -> Report:
-    """Report on a window of what `impress backfill` has scored; only the report is written.
-
-    Args:
-        history: its folder, local or on S3.
-        since, until: of the ends of phases (ISO 8601, UTC).
-
-    Raises:
-        DataError: when no phase of the history ended in the window.
-    """
-    spec = load_soft_sensor(settings.impress_params)
-    with connect(settings) as engine:
-        log = MonitoringLog(engine, spec)
-        period = log.period(since or BEGINNING.isoformat(), until)
-        model = fetch_production(settings, spec)
-        window = Results(history).window(period.since, period.until)
-        evidence = gather_evidence(log, period, window, model)
-    verdict = judge(evidence, spec)
-    folder = settings.artifacts / "reports" / "history"
-    return write_report(verdict, evidence, spec, folder, settings.page_url)
+        verdict, _ = judge_month(evidence, log)
+    return summarise(verdict, evidence, spec, backtest(evidence.reference, spec))
 
 
 def gather_for(period: Period, log: MonitoringLog, settings: Settings) -> Evidence:
@@ -126,6 +104,23 @@ def gather_for(period: Period, log: MonitoringLog, settings: Settings) -> Eviden
     month = gather.archived(log.engine, log.spec, period)
     model = fetch_production(settings, log.spec)
     return gather_evidence(log, period, month, model)
+
+
+@task()
+def judge_month(evidence: Evidence, log: MonitoringLog) -> tuple[Verdict, RigsReport | None]:
+    """The verdict on a month, and where there are several rigs, that on each of them.
+
+    An alarm of one rig is an alarm of the month.
+    """
+    verdict = judge(evidence, log.spec)
+    if log.spec.columns.rig is None:
+        return verdict, None
+    month, period = evidence.month, evidence.period
+    reference = gather.before_month(log.engine, log.spec, period, month)
+    rigs = RigsReport(
+        period, judge_rigs(month, reference, period, log.spec, jobs=cores()), log.spec
+    )
+    return (replace(verdict, status=Status.ALARM) if rigs.alarms else verdict), rigs
 
 
 @task(retries=2)

@@ -8,6 +8,7 @@ from scipy.stats import norm
 
 from src.components.drift_reporter import performance
 from src.components.drift_reporter.evidence import (
+    NO_TESTS,
     Earlier,
     Evidence,
     LaboratoryEvidence,
@@ -25,10 +26,6 @@ WORDS_OF_A_LAUNDRY = (
     *("rinse", "rinsing", "washing", "textile", "recipe", "water", "detergent"),
     *("programme", "laundry"),
 )
-# What a test needs to know of earlier reports: when they ended, and what they found.
-NO_REPORTS = pd.DataFrame(
-    columns=["until", "kind", "part", "indicator", "shift", "status", "p_holm"]
-).astype({"until": "datetime64[us, UTC]"})
 
 
 def plant(spec: SoftSensor, seed: int) -> Plant:
@@ -58,7 +55,7 @@ def compared(month: pd.DataFrame, reference: pd.DataFrame, spec: SoftSensor) -> 
         reference=pd.concat([reference, unflagged], axis=1),
         past=Past(),
         laboratory=unanalysed(spec),
-        earlier=Earlier(accepted=[], tests=NO_REPORTS),
+        earlier=Earlier(accepted=[], tests=NO_TESTS),
     )
 
 

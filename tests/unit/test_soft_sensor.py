@@ -113,6 +113,27 @@ def test_parts_that_contradict_each_other_are_refused(
     )
 
 
+@pytest.mark.parametrize(
+    ("rig", "kind", "place", "complaint"),
+    [
+        ("maschine", "integer", "experiment_type", "are called RIG/EXPERIMENT: set experiment_ty"),
+        ("csbeq", "text", "online: [", "the sensor table has no column of the rig"),
+        ("bemerkungen", "text", "phase_column:", "a laboratory file has two columns called"),
+        ("EXPERIMENTNUMMER", "text", "experiment: ", "two of key, time stamp and sensors are"),
+    ],
+)
+def test_a_rig_is_a_column_of_its_own(
+    home: Path, rig: str, kind: str, place: str, complaint: str
+) -> None:
+    with_kind = _changed(home, "experiment_type: integer", f"experiment_type: {kind}")
+    text = with_kind.read_text(encoding="utf-8")
+    text = text.replace("columns:\n", f"columns:\n  rig: {rig}\n", 1)
+    with_kind.write_text(text, encoding="utf-8")
+    with pytest.raises(ParamsError, match=complaint) as caught:
+        load_soft_sensor(with_kind)
+    assert f"line {_line(with_kind, place)}: " in str(caught.value)
+
+
 SURPRISES = [
     ("high: 14,", "high: .inf,", ".inf is not a finite number"),
     ("high: 14,", "high: -.INF,", "-.INF is not a finite number"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from pathlib import Path
@@ -13,13 +14,23 @@ from src.components.ingestion.data_set import sensor_columns
 from src.soft_sensor import SoftSensor
 
 
+def without_rig(spec: SoftSensor) -> SoftSensor:
+    """For files that we have written: their experiments are RIG/EXPERIMENT already."""
+    columns = spec.columns.model_copy(update={"rig": None})
+    return spec.model_copy(update={"columns": columns})
+
+
 def as_parquet(file: SourceFile, source: Source, spec: SoftSensor, folder: Path) -> Path:
-    """The rows of a CSV file, whose every line was checked; converted once for each content.
+    """The rows of a CSV file, whose every line was checked.
+
+    It is converted once for each content and for each way in which params.yaml reads it.
 
     Raises:
         DataError: naming the line and the column that is wrong.
     """
-    converted = folder / f"{file.digest}.parquet"
+    read_as = spec.model_dump_json(include={"columns": True, "files": True, "phases": True})
+    name = hashlib.sha256(f"{file.digest} {read_as}".encode()).hexdigest()
+    converted = folder / f"{name}.parquet"
     if converted.is_file():
         return converted
     folder.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from src.soft_sensor import SoftSensor
+from src.soft_sensor import OF_RIG, SoftSensor
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -37,11 +37,24 @@ def layout(schema: pa.Schema, spec: SoftSensor) -> Layout:
     Raises:
         ValueError: naming the column that is missing, doubled or of another type.
     """
-    kinds = [_kind(name, schema) for name in spec.required_columns]
-    return tuple(
-        Column(_expression(name, kind, spec), str(kind))
-        for name, kind in zip(spec.required_columns, kinds)
-    )
+    return tuple(_column(name, schema, spec) for name in spec.required_columns)
+
+
+def _column(name: str, schema: pa.Schema, spec: SoftSensor) -> Column:
+    kind, rig = _kind(name, schema), spec.columns.rig
+    if name != spec.columns.experiment or rig is None:
+        return Column(_expression(name, kind, spec), str(kind))
+    of_rig = _kind(rig, schema)
+    return Column(_of_rig(rig, of_rig, name, kind), f"{of_rig}, {kind}")
+
+
+def _of_rig(rig: str, of_rig: pa.DataType, name: str, kind: pa.DataType) -> str:
+    """RIG/EXPERIMENT, see `Columns.rig`; NULL where one of them is."""
+    for column, its in ((rig, of_rig), (name, kind)):
+        if not (_is(its, int) or _is(its, str)):
+            raise ValueError(f"column {column} holds {its} where whole numbers or text belong")
+    texts = [f'trim(CAST("{column}" AS STRING))' for column in (rig, name)]
+    return f""" {texts[0]} || '{OF_RIG}' || {texts[1]} AS "{name}" """.strip()
 
 
 def _kind(name: str, schema: pa.Schema) -> pa.DataType:

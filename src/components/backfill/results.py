@@ -131,18 +131,29 @@ class Results:
         """
         return self._phases(columns=columns)
 
-    def window(self, since: pd.Timestamp | None, until: pd.Timestamp) -> pd.DataFrame:
+    def window(
+        self, since: pd.Timestamp | None, until: pd.Timestamp, columns: list[str] | None = None
+    ) -> pd.DataFrame:
         """The scored phases that ended after `since` and by `until`.
+
+        Args:
+            columns: only these, by default all.
 
         Raises:
             DataError: when there are none, or the results are not complete.
         """
-        begin = -math.inf if since is None else since.timestamp()
-        ended = [("last_timestamp", ">", begin), ("last_timestamp", "<=", until.timestamp())]
-        phases = self._phases(filters=ended)
+        phases = self.between(since, until, columns)
         if phases.empty:
             raise DataError(f"no phase of {self.root} ended in this time: see --since and --until")
         return phases
+
+    def between(
+        self, since: pd.Timestamp | None, until: pd.Timestamp, columns: list[str] | None = None
+    ) -> pd.DataFrame:
+        """As `window`, but there need be none."""
+        begin = -math.inf if since is None else since.timestamp()
+        ended = [("last_timestamp", ">", begin), ("last_timestamp", "<=", until.timestamp())]
+        return self._phases(columns=columns, filters=ended)
 
     def _phases(self, **options: Any) -> pd.DataFrame:
         import pandas as pd

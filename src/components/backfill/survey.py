@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from src.components.backfill.convert import as_parquet
+from src.components.backfill.convert import as_parquet, without_rig
 from src.components.backfill.layout import layout
 from src.components.backfill.rows import (
     Readable,
@@ -22,9 +22,10 @@ from src.components.backfill.rows import (
     span,
 )
 from src.components.backfill.source import Source, SourceFile
+from src.components.ingestion.cells import NAMED
 from src.errors import DataError
 from src.progress import through
-from src.soft_sensor import SoftSensor
+from src.soft_sensor import OF_RIG, SoftSensor
 
 if TYPE_CHECKING:
     import duckdb
@@ -90,6 +91,7 @@ def survey(source: Source, spec: SoftSensor, converted: Path) -> Survey:
     empty = counts[experiment].isna()
     if empty.all():
         raise DataError(f"{source.address} holds no row that names an experiment")
+    _refuse_unclear_rigs(counts.loc[~empty, experiment], spec)
     return Survey(
         source=source,
         files=tuple(files),
@@ -97,6 +99,22 @@ def survey(source: Source, spec: SoftSensor, converted: Path) -> Survey:
         unreadable=tuple(unreadable),
         without_experiment=int(counts.loc[empty, N_ROWS].sum()),
     )
+
+
+def _refuse_unclear_rigs(experiments: pd.Series, spec: SoftSensor) -> None:
+    """Refuse names of which nobody can tell what is the rig and what the experiment.
+
+    Raises:
+        DataError: naming one of them.
+    """
+    if spec.columns.rig is None:
+        return
+    unclear = experiments[~experiments.str.fullmatch(NAMED)]
+    if not unclear.empty:
+        raise DataError(
+            f"{unclear.iloc[0]!r} is not {spec.columns.rig}{OF_RIG}{spec.columns.experiment}: one "
+            f"of them is empty or holds {OF_RIG}, which must not be in either"
+        )
 
 
 def _read_footers(
@@ -120,7 +138,7 @@ def _read_footer(
     try:
         if file.is_csv:
             path = str(as_parquet(file, source, spec, converted))
-            return Readable(file, path, layout(parquet.read_schema(path), spec))
+            return Readable(file, path, layout(parquet.read_schema(path), without_rig(spec)))
         with source.filesystem.open(file.path, "rb") as stream:
             return Readable(file, file.path, layout(parquet.read_schema(stream), spec))
     except (ValueError, OSError, DataError) as error:

@@ -1,5 +1,7 @@
 """The checks: changes of a month other than sensor drift, each reported as what it is.
 
+For each kind of check, the chance of a false finding in a healthy month is `monitoring.alarm`.
+
 To add one, write a function of the evidence that returns its results, and give it an entry in
 `CHECKS`.
 """
@@ -12,16 +14,15 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from scipy.stats import binomtest, chi2_contingency, fisher_exact
-from statsmodels.stats.multitest import multipletests
 
 from src.components.drift_reporter.evidence import Evidence
 from src.components.drift_reporter.kinds import Entry
+from src.components.drift_reporter.rank_tests import holm
 from src.components.drift_reporter.status import Status
 from src.components.predictor.flags import Flag, has_flag
 from src.components.predictor.judgement import Judgement
 from src.soft_sensor import SoftSensor
 
-RISK = 0.01  # chance of a false finding in a healthy month, for each kind of check
 # The least changes of a share that are reported.
 MORE_MISSING, MORE_STUCK = 0.05, 0.05
 OTHER_MIX, MORE_UNSEEN, MORE_UNCERTAIN = 0.10, 0.10, 0.10
@@ -106,7 +107,9 @@ class Frequency:
         return self.count / self.rows
 
 
-def _more_often(pairs: dict[str, tuple[Frequency, Frequency]], least: float) -> list[Result]:
+def _more_often(
+    pairs: dict[str, tuple[Frequency, Frequency]], least: float, spec: SoftSensor
+) -> list[Result]:
     """Is a share larger in the month than in the reference? Fisher's exact test, one-sided.
 
     Args:
@@ -120,11 +123,11 @@ def _more_often(pairs: dict[str, tuple[Frequency, Frequency]], least: float) -> 
             [reference.count, reference.rows - reference.count],
         ]
         p_values.append(float(fisher_exact(counts, alternative="greater").pvalue))
-    corrected = multipletests(p_values, method="holm")[1]
+    corrected = holm(p_values)
     results = []
     for (part, (month, reference)), p, p_holm in zip(pairs.items(), p_values, corrected):
         increase = month.share - reference.share
-        significant = bool(p_holm <= RISK and increase >= least)
+        significant = bool(p_holm <= spec.monitoring.alarm and increase >= least)
         results.append(Result(part, reference.rows, month.rows, increase, p, p_holm, significant))
     return results
 
@@ -145,7 +148,7 @@ def mix(evidence: Evidence, spec: SoftSensor) -> list[Result]:
     if kinds >= 2:
         test = fisher_exact if kinds == 2 else chi2_contingency
         p = float(test(occurring).pvalue)
-    significant = bool(p <= RISK and np.abs(change).max() >= OTHER_MIX)
+    significant = bool(p <= spec.monitoring.alarm and np.abs(change).max() >= OTHER_MIX)
     shift = float(change[0])
     return [Result("", sum(reference), sum(month), shift, p, p, significant)]
 
@@ -161,7 +164,7 @@ def missing(evidence: Evidence, spec: SoftSensor) -> list[Result]:
         month = Frequency.of(evidence.month[sensor.level].isna())
         reference = Frequency.of(evidence.reference[sensor.level].isna())
         pairs[sensor.name] = month, reference
-    return _more_often(pairs, MORE_MISSING)
+    return _more_often(pairs, MORE_MISSING, spec)
 
 
 def out_of_bounds(evidence: Evidence, spec: SoftSensor) -> list[Result]:
@@ -183,7 +186,7 @@ def _flagged_more_often(
         month = Frequency.of(has_flag(evidence.month["flags"], code))
         reference = Frequency.of(evidence.reference[code] > 0)
         pairs[sensor.name] = month, reference
-    return _more_often(pairs, least)
+    return _more_often(pairs, least, spec)
 
 
 def stuck(evidence: Evidence, spec: SoftSensor) -> list[Result]:
@@ -222,11 +225,11 @@ def experiments(evidence: Evidence, spec: SoftSensor) -> list[Result]:
     total = count + past.experiments
     p = float(binomtest(count, total, share_of_time, alternative="less").pvalue)
     rate = count / days / (past.experiments / past.days)
-    significant = bool(p <= RISK and rate <= FEWER)
+    significant = bool(p <= spec.monitoring.alarm and rate <= FEWER)
     return [Result("", past.experiments, count, rate - 1, p, p, significant)]
 
 
-def uncertain(evidence: Evidence, _: SoftSensor) -> list[Result]:
+def uncertain(evidence: Evidence, spec: SoftSensor) -> list[Result]:
     """Are more verdicts uncertain than before?"""
     verdict = evidence.month["verdict"].fillna("")
     judged = verdict[verdict != ""]
@@ -235,7 +238,7 @@ def uncertain(evidence: Evidence, _: SoftSensor) -> list[Result]:
         return []
     month = Frequency.of(judged == Judgement.UNCERTAIN)
     before = Frequency(past.uncertain, past.judged)
-    return _more_often({"": (month, before)}, MORE_UNCERTAIN)
+    return _more_often({"": (month, before)}, MORE_UNCERTAIN, spec)
 
 
 CHECKS = (

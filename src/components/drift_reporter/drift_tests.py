@@ -15,7 +15,6 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from scipy.stats import norm
-from statsmodels.stats.multitest import multipletests
 
 from src.components.drift_reporter.indicators import (
     LEVEL,
@@ -27,7 +26,7 @@ from src.components.drift_reporter.indicators import (
 )
 from src.components.drift_reporter.joint_test import PEER, Joint, Levels, given_level_tests
 from src.components.drift_reporter.precedents import precedents
-from src.components.drift_reporter.rank_tests import NUMBERS, shift_tests
+from src.components.drift_reporter.rank_tests import NUMBERS, holm, shift_tests
 from src.components.drift_reporter.sample import Columns, Sample
 from src.components.drift_reporter.status import Status
 from src.components.drift_reporter.variation import MONTHS
@@ -129,7 +128,7 @@ def drift(month: pd.DataFrame, reference: pd.DataFrame, spec: SoftSensor) -> pd.
     if len(comparison.levels.scores) > 1 and rest:
         tests = pd.concat([tests, _process_test(rest, own_tests, comparison, spec)])
     tests = tests.reset_index(drop=True)
-    tests["p_holm"] = multipletests(tests["p"], method="holm")[1] if len(tests) else []
+    tests["p_holm"] = holm(tests["p"])
     ranks: dict[str, int] = {}
     for rank, each in enumerate(accused, start=1):
         for name in (each.sensor, *each.rivals):

@@ -46,6 +46,12 @@ class Past:
     uncertain: int = 0
 
 
+# Of no report: what a verdict looks at.
+NO_TESTS = pd.DataFrame(
+    columns=["until", "kind", "part", "indicator", "shift", "status", "p_holm"]
+).astype({"until": "datetime64[us, UTC]"})
+
+
 @dataclass(frozen=True)
 class Earlier:
     """Earlier reports.

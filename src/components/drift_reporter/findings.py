@@ -105,7 +105,7 @@ def findings(verdict: Verdict, evidence: Evidence, spec: SoftSensor) -> list[Fin
             Finding(
                 status=Status.ALARM if alarm else Status.WATCH,
                 what=what,
-                certainty=_certainty(strongest["p_holm"], language),
+                certainty=certainty(strongest["p_holm"], language),
                 advice=_advice(strongest, verdict, spec),
                 sizes=_sizes(rows, verdict, evidence, spec),
                 culprit=_culprit(rows, verdict, spec),
@@ -265,7 +265,7 @@ def _advice(test: pd.Series, verdict: Verdict, spec: SoftSensor) -> str:
     return both + say(advice, **wording)
 
 
-def _certainty(p: float, language: Language) -> str:
+def certainty(p: float, language: Language) -> str:
     if pd.isna(p):
         return language.say("a fixed rule, not a statistical test")
     if p >= 0.001:

@@ -13,7 +13,7 @@ from src.components.adaptation.replay import State, usual_errors
 from src.components.database.journal import BACKFILL
 from src.components.database.schema import require_fit
 from src.components.database.tables import newest_predictions, tables
-from src.components.drift_reporter import performance
+from src.components.drift_reporter import performance, rigs
 from src.components.drift_reporter.evidence import (
     Earlier,
     Evidence,
@@ -48,6 +48,25 @@ def archived(engine: Engine, spec: SoftSensor, period: Period) -> pd.DataFrame:
     if month.empty:
         raise DataError(f"nothing was archived {period}: run `impress predict`")
     return month
+
+
+def before_month(
+    engine: Engine, spec: SoftSensor, period: Period, month: pd.DataFrame
+) -> pd.DataFrame:
+    """What the rigs of a month are compared with: rows of the ledger that are not in it."""
+    begin, end = rigs.before(period)
+    ledger = tables(spec).archived
+    ended = ledger.c.last_timestamp
+    query = newest_predictions(ledger, spec).where(
+        ended > begin.timestamp(), ended <= end.timestamp()
+    )
+    with engine.connect() as connection:
+        rows = ledger_rows(connection, query)
+    keys = spec.columns.keys
+    known = pd.MultiIndex.from_frame(month[keys])
+    of_month = pd.MultiIndex.from_frame(rows[keys]).isin(known)
+    before: pd.DataFrame = rows[possible(rows, spec) & ~of_month].reset_index(drop=True)
+    return before
 
 
 def gather(log: MonitoringLog, period: Period, month: pd.DataFrame, model: Served) -> Evidence:
@@ -136,6 +155,8 @@ def _reference(
     own = [*keys, "last_timestamp", *spec.features, *spec.target_names]
     columns = [*own, *flags, ACCEPTED_ALARM]
     training = bundle.reference
+    if spec.columns.experiment_type == "text":  # it may be of one rig whose experiments had numbers
+        training = training.astype({spec.columns.experiment: str})
     outside = {
         Flag.OUTSIDE_TRAINING.of(sensor): extremes(training, spec.features_of(sensor), spec)
         for sensor in spec.sensors

@@ -13,10 +13,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 from scipy.stats import binomtest, norm
-from statsmodels.stats.multitest import multipletests
 
 from src.components.drift_reporter.kinds import Entry
-from src.components.drift_reporter.rank_tests import shift_of
+from src.components.drift_reporter.rank_tests import holm, shift_of
 from src.components.drift_reporter.sample import Sample, enough
 from src.components.drift_reporter.status import Status
 from src.components.predictor.bundle import Bundle
@@ -270,13 +269,13 @@ def tests(recent: pd.DataFrame, expected: pd.DataFrame, spec: SoftSensor) -> pd.
     rules = spec.monitoring
     pair = ErrorPair.of(recent, expected, spec)
     rows = []
-    for target in spec.targets:
+    for target in spec.targets if len(recent) else ():
         for loss in LOSSES:
             result = loss.result(target, pair, spec)
             if result is not None:
                 rows.append({"part": target.name, "indicator": loss.name, **vars(result)})
     table = pd.DataFrame(rows, columns=COLUMNS).astype(dict.fromkeys(NUMBERS, float))
-    table["p_holm"] = multipletests(table["p"], method="holm")[1] if len(table) else []
+    table["p_holm"] = holm(table["p"])
     any_size = table["indicator"].isin([loss.name for loss in LOSSES if loss.any_size])
     large = any_size | (table["shift"].abs() >= rules.min_shift)
     alarm = large & (table["p_holm"] <= rules.alarm)

@@ -6,7 +6,7 @@ import logging
 import math
 import warnings
 from base64 import b64encode
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +15,7 @@ from src.components.drift_reporter import pictures
 from src.components.drift_reporter.evidence import Evidence, Period
 from src.components.drift_reporter.indicators import Baseline, own_values, peer_values
 from src.components.drift_reporter.kinds import Kind
+from src.components.drift_reporter.rigs_page import RigsReport
 from src.components.drift_reporter.status import Status
 from src.components.drift_reporter.summary import Summary, summarise
 from src.components.drift_reporter.verdict import Verdict, backtest
@@ -61,19 +62,25 @@ def write_report(
     spec: SoftSensor,
     reports: Path,
     link: str | None = None,
+    rigs: RigsReport | None = None,
 ) -> Report:
     """Put a verdict into words and pictures, in a new folder under `reports`.
 
     Args:
         link: where people open the pages.
+        rigs: each rig by itself, where there are several.
     """
     tested = backtest(evidence.reference, spec)
     summary = summarise(verdict, evidence, spec, tested)
+    if rigs is not None and (finding := rigs.finding()):
+        summary = replace(summary, findings=[finding, *summary.findings])
     in_english = spec.model_copy(update={"language": "en"})
     for line in summarise(verdict, evidence, in_english, tested).text().splitlines():
         if line:
             logger.info("%s", line)
     folder = reports / f"drift-{evidence.period.until:%Y%m%dT%H%M%S}"
+    if rigs is not None:
+        rigs.write(folder)
     drawn = pictures.draw(verdict, evidence, spec, folder)
     charts = write_charts(drift_outcomes(verdict), evidence, spec, folder / CHARTS)
     page = folder / "report.html"

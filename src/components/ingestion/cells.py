@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from enum import StrEnum
 
-from src.soft_sensor import FARTHEST_STAMP, KEY_BYTES, Dialect, PhaseValue
+from src.soft_sensor import FARTHEST_STAMP, KEY_BYTES, OF_RIG, Dialect, PhaseValue
 
 BLANKS = " \t\u00a0"
 NUMBER_WORDS = "'nan', 'inf', 'infinity'"  # as other programs write them
@@ -18,6 +18,7 @@ ISO = r"\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}(:\d{2}(\.\d+)?)?"
 OFFSET = r" ?(Z|[+-]\d{2}(:?\d{2})?)"
 NUMBER = r"[+-]?\d+([.,]\d+)?"
 COMPARISON = r"(<=?|>=?|≤|≥)"
+NAMED = f"[^{OF_RIG}]+{OF_RIG}[^{OF_RIG}]+"  # an experiment of a rig
 SHOWN = 60  # characters of a cell in a message; it becomes visible where it leaves the program
 YEAR = 365.25 * 86400  # s
 EXCEL_EPOCH = 25569  # days from Excel's day 0 to 1970-01-01
@@ -41,6 +42,7 @@ class Column:
         optional: the file may lack it.
         filled: a row that holds anything must hold it.
         one_of: the possible values, if only some are.
+        of: the column of the rig, whose text comes before its own, see `Columns.rig`.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Column:
     optional: bool = False
     filled: bool = False
     one_of: tuple[PhaseValue, ...] = ()
+    of: str | None = None
 
 
 def literal(text: object) -> str:
@@ -94,6 +97,8 @@ def typed(column: Column, text: str, dialect: Dialect) -> str:
         value = _number(f"regexp_replace({text}, '^{COMPARISON}\\s*', '')", dialect)
         return f"CASE WHEN isfinite({value}) THEN {value} END"
     value = _integer(text, dialect) if column.kind == Kind.INTEGER else _text(text)
+    if column.of:
+        value = f"CASE WHEN regexp_full_match({text}, '{NAMED}') THEN {value} END"
     if not column.one_of:
         return value
     allowed = ", ".join(literal(each) for each in column.one_of)
@@ -189,8 +194,9 @@ def complaint(column: Column, text: str | None, dialect: Dialect, section: str) 
         section: where params.yaml describes the dialect.
     """
     if text is None:
+        empty = f"{column.of} or {column.name}" if column.of else column.name
         return (
-            f": {column.name} is empty, but the row holds values: fill it in on every row, also "
+            f": {empty} is empty, but the row holds values: fill it in on every row, also "
             "where a sheet has merged cells"
         )
     shown = f"'{text[:SHOWN]}'"
@@ -202,6 +208,11 @@ def complaint(column: Column, text: str | None, dialect: Dialect, section: str) 
         reason = _not_a_number(text, column.kind, dialect, section)
     elif column.one_of:
         reason = f"is not among the phases of params.yaml: {', '.join(map(str, column.one_of))}"
+    elif column.of:
+        reason = (
+            f"is not {column.of}{OF_RIG}{column.name}: one of them holds {OF_RIG} or control "
+            f"characters, or both are longer than {KEY_BYTES} bytes: rename it"
+        )
     elif column.kind == Kind.TEXT:
         reason = f"is longer than {KEY_BYTES} bytes or holds control characters: rename it"
     elif re.fullmatch(r"[+-]?[0-9]+", text):

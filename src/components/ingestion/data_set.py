@@ -29,12 +29,18 @@ logger = logging.getLogger(__name__)
 KEY_KINDS = {int: Kind.INTEGER, str: Kind.TEXT}
 
 
+def experiment_column(spec: SoftSensor) -> Column:
+    """The experiment in any file."""
+    name = spec.columns.experiment
+    return Column(name, KEY_KINDS[spec.key_types[name]], filled=True, of=spec.columns.rig)
+
+
 def sensor_columns(spec: SoftSensor) -> list[Column]:
     """What a sensor file holds: columns of the sensor table; those without use may be absent."""
     experiment, phase = spec.columns.keys
     values = tuple(each.value for each in spec.phases)
     special = {
-        experiment: Column(experiment, KEY_KINDS[spec.key_types[experiment]], filled=True),
+        experiment: experiment_column(spec),
         phase: Column(phase, KEY_KINDS[spec.key_types[phase]], filled=True, one_of=values),
         spec.columns.timestamp: Column(spec.columns.timestamp, Kind.STAMP, filled=True),
     }
@@ -184,9 +190,9 @@ def read_laboratory(
             lies outside the range of its target.
     """
     account = account or Account()
-    experiment, label = spec.columns.experiment, spec.laboratory.phase_column
+    label = spec.laboratory.phase_column
     columns = [
-        Column(experiment, KEY_KINDS[spec.key_types[experiment]], filled=True),
+        experiment_column(spec),
         Column(label, Kind.TEXT),
         *(Column(name, Kind.MEASURED) for name in spec.target_names),
     ]
@@ -250,7 +256,7 @@ def read_groups(folder: Path, spec: SoftSensor) -> pd.Series | None:
     file = folder / group.file
     experiment = spec.columns.experiment
     columns = [
-        Column(experiment, KEY_KINDS[spec.key_types[experiment]], filled=True),
+        experiment_column(spec),
         Column(group.column, Kind.TEXT, filled=True),
     ]
     with table_file.read(file, columns, spec.files.of_sensors) as table:

@@ -27,7 +27,7 @@ from src.components.ingestion.cells import (
 from src.components.ingestion.formats import Body, ParquetBody, open_body
 from src.errors import DataError
 from src.progress import step
-from src.soft_sensor import Dialect
+from src.soft_sensor import OF_RIG, Dialect
 
 if TYPE_CHECKING:
     import duckdb
@@ -108,12 +108,15 @@ def _choose(body: Body, columns: Sequence[Column]) -> dict[int, Column]:
     """
     header = body.header
     known = {column.name: column for column in columns}
-    doubled = sorted({name for name in header if name in known and header.count(name) > 1})
+    rigs = [column.of for column in columns if column.of]
+    used = {*known, *rigs}
+    doubled = sorted({name for name in header if name in used and header.count(name) > 1})
     if doubled:
         raise DataError(
             f"{body.file}: there is more than one column {', '.join(doubled)}: remove one"
         )
-    missing = [name for name, column in known.items() if name not in header and not column.optional]
+    needed = [name for name, column in known.items() if not column.optional]
+    missing = [name for name in [*rigs, *needed] if name not in header]
     if missing:
         are_missing = "column {} is missing" if len(missing) == 1 else "columns {} are missing"
         there = ", ".join(name for name in header if name)
@@ -194,21 +197,33 @@ class _Reading:
         return self.dialect
 
     def _others(self) -> list[int]:
-        return [place for place in range(len(self.body.header)) if place not in self.chosen]
+        """Columns without use."""
+        rigs = {column.of for column in self.chosen.values()}
+        header = enumerate(self.body.header)
+        return [place for place, name in header if place not in self.chosen and name not in rigs]
 
     def _can_be_at_fault(self) -> list[int]:
         return [*self.chosen, *(place for place in self._others() if not self.body.header[place])]
 
+    def _cell(self, place: int) -> str:
+        """SQL: the text of a cell; that of an experiment of a rig is RIG/EXPERIMENT."""
+        column = self.chosen.get(place)
+        if column is None or column.of is None:
+            return f"c{place}"
+        rig = present(f"c{self.body.header.index(column.of)}", self._dialect())
+        return f"({rig} || '{OF_RIG}' || {present(f'c{place}', self._dialect())})"
+
     def _present(self, place: int) -> str:
-        return present(f"c{place}", self._dialect())
+        return present(self._cell(place), self._dialect())
 
     def _value(self, place: int) -> str:
-        return value_of(self.chosen[place], f"c{place}", self._dialect())
+        return value_of(self.chosen[place], self._cell(place), self._dialect())
 
     def _blank(self) -> str:
         """SQL: the row holds nothing. A row with a value that it must have is not looked at."""
         needed = [f"v{place} IS NULL" for place, column in self.chosen.items() if column.filled]
-        empty = [f"{self._present(place)} IS NULL" for place in range(len(self.body.header))]
+        cells = [f"c{place}" for place in range(len(self.body.header))]
+        empty = [f"{present(cell, self._dialect())} IS NULL" for cell in cells]
         return (
             f"CASE WHEN {' AND '.join(needed) or 'true'} THEN {' AND '.join(empty)} "
             "ELSE false END"
@@ -222,7 +237,7 @@ class _Reading:
             if column is None:
                 faults.append(f"WHEN {self._present(place)} IS NOT NULL THEN {place}")
                 continue
-            condition = at_fault(f"c{place}", f"v{place}", self._dialect())
+            condition = at_fault(self._cell(place), f"v{place}", self._dialect())
             if column.filled:
                 condition = f"({condition} OR (v{place} IS NULL AND NOT blank))"
             faults.append(f"WHEN {condition} THEN {place}")

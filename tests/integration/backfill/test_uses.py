@@ -19,7 +19,7 @@ from src.components.drift_reporter.evidence import Period
 from src.components.drift_reporter.gather import archived
 from src.components.registry.versions import Registry
 from src.errors import DataError
-from src.pipelines.monitor_pipeline import monitor_history
+from src.pipelines.monitor_history_pipeline import monitor_history
 from src.pipelines.train_pipeline import prepare, version_of
 from src.settings import Settings
 from src.soft_sensor import SoftSensor

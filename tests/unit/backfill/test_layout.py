@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import duckdb
 import pyarrow as pa
 import pytest
 
@@ -69,3 +70,35 @@ def test_moments_without_a_zone_are_refused_where_files_have_local_times(spec: S
     layout(_schema(spec, timestamp=pa.timestamp("us", "UTC")), spec)
     with pytest.raises(ValueError, match="times without a zone: convert them to UTC"):
         layout(_schema(spec, timestamp=pa.timestamp("us")), spec)
+
+
+def _of_rigs(spec: SoftSensor) -> SoftSensor:
+    columns = spec.columns.model_copy(update={"rig": "maschine", "experiment_type": "text"})
+    return spec.model_copy(update={"columns": columns})
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.int16(), pa.dictionary(pa.int8(), pa.string())])
+def test_an_experiment_is_that_of_a_rig(spec: SoftSensor, kind: pa.DataType) -> None:
+    columns = layout(_schema(spec, maschine=kind), _of_rigs(spec))
+    own = columns[spec.required_columns.index("experimentnummer")].expression
+    rows = pa.table({"maschine": ["7", "8"], "experimentnummer": pa.array([1, None], pa.int64())})
+    with duckdb.connect() as connection:
+        connection.register("rows", rows)
+        found = connection.sql(f"SELECT {own} FROM rows").fetchall()
+    assert found == [("7/1",), (None,)]
+
+
+@pytest.mark.parametrize(
+    ("kinds", "words"),
+    [
+        ({}, "column maschine is missing"),
+        ({"maschine": pa.float64()}, "column maschine holds double where whole numbers or text"),
+        (
+            {"maschine": pa.string(), "experimentnummer": pa.float64()},
+            "column experimentnummer holds double where whole numbers or text",
+        ),
+    ],
+)
+def test_a_rig_must_be_named(spec: SoftSensor, kinds: dict[str, pa.DataType], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        layout(_schema(spec, **kinds), _of_rigs(spec))

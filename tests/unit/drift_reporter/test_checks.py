@@ -20,8 +20,6 @@ from src.soft_sensor import Phase, SoftSensor
 from tests.builders.months import YEAR, compared, of_the_ledger, phases, plant
 from tests.builders.plant import MONTH
 
-pytestmark = pytest.mark.usefixtures("small_heap")
-
 Pair = tuple[pd.DataFrame, pd.DataFrame]  # a month and its reference
 
 

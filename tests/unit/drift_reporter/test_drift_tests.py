@@ -16,8 +16,6 @@ from tests.builders.months import YEAR, compared, moved, phases, plant, unit
 from tests.conftest import ROOT
 
 Pair = tuple[pd.DataFrame, pd.DataFrame]  # a month and its reference
-pytestmark = pytest.mark.usefixtures("small_heap")
-
 HYDRAULICS = load_soft_sensor(ROOT / "examples/hydraulics/params.yaml")
 
 

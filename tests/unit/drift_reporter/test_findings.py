@@ -35,8 +35,6 @@ from tests.builders.months import (
 from tests.builders.plant import units
 from tests.conftest import ROOT
 
-pytestmark = pytest.mark.usefixtures("small_heap")
-
 LABORATORY_ONLY = {loss.name for loss in LOSSES}
 
 

@@ -15,8 +15,6 @@ from tests.builders.months import YEAR, plant, within
 from tests.builders.plant import Plant
 from tests.builders.training import made_from, phase_table
 
-pytestmark = pytest.mark.usefixtures("small_heap")
-
 
 @pytest.fixture(name="linear", scope="module")
 def fixture_linear(spec: SoftSensor) -> SoftSensor:

@@ -31,8 +31,6 @@ from tests.builders.laboratory import known_errors, moment
 from tests.builders.months import YEAR, compared, of_the_ledger, phases
 from tests.builders.training import made_from, phase_table
 
-pytestmark = pytest.mark.usefixtures("small_heap")
-
 
 @pytest.fixture(name="usual", scope="module")
 def fixture_usual(spec: SoftSensor) -> UsualErrors:

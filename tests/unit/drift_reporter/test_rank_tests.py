@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from statsmodels.stats.multitest import multipletests
 
 from src.components.drift_reporter import rank_tests
 from src.components.drift_reporter.sample import Array, Sample, enough, normal_scores
@@ -175,3 +176,19 @@ def test_a_sample_tells_months_of_the_calendar_experiments_and_phases(spec: Soft
     assert len(np.unique(sample.experiment)) == 310
     assert (sample.phase == (sample.phase[0] + np.arange(620)) % 2).all()
     assert len(sample.only(sample.month == 1).period) == 20
+
+
+def test_the_correction_is_that_of_statsmodels() -> None:
+    random = np.random.default_rng(0)
+    p = np.concatenate([random.uniform(size=20) ** 4, [0.0, 1.0, 0.01, 0.01, 0.01]])
+    np.testing.assert_allclose(rank_tests.holm(p), multipletests(p, method="holm")[1], rtol=1e-12)
+    assert not rank_tests.holm([]).size
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
+def test_a_correction_keeps_the_order_and_only_raises(p: list[float]) -> None:
+    corrected = rank_tests.holm(p)
+    assert (corrected >= p).all() and corrected.max() <= 1
+    order = np.argsort(p, kind="stable")
+    assert (np.diff(corrected[order]) >= 0).all()
+    assert corrected[order[0]] == pytest.approx(min(1, len(p) * min(p)))

@@ -37,8 +37,6 @@ from tests.builders.plant import MONTH
 from tests.conftest import ROOT
 from tests.mail_html import read_mail
 
-pytestmark = pytest.mark.usefixtures("small_heap")
-
 PNG = b"\x89PNG\r\n"
 
 

@@ -10,13 +10,11 @@ import pytest
 
 from src.components.adaptation.outlook import Outlook
 from src.components.drift_reporter import summary
-from src.components.drift_reporter.evidence import Earlier, Evidence, Period
+from src.components.drift_reporter.evidence import NO_TESTS, Earlier, Evidence, Period
 from src.components.drift_reporter.status import Status
 from src.components.drift_reporter.verdict import backtest, judge
 from src.soft_sensor import SoftSensor, Wording
-from tests.builders.months import NO_REPORTS, YEAR, compared, of_the_ledger, phases, plant
-
-pytestmark = pytest.mark.usefixtures("small_heap")
+from tests.builders.months import YEAR, compared, of_the_ledger, phases, plant
 
 
 @pytest.fixture(name="evidence", scope="module")
@@ -64,7 +62,7 @@ def test_the_summary_says_what_was_compared(
     evidence: Evidence, accepted: int, words: str, spec: SoftSensor
 ) -> None:
     first, last = pd.Timestamp("2026-03-01", tz="UTC"), pd.Timestamp("2026-04-01 06:30", tz="UTC")
-    earlier = Earlier([Period(None, first)] * accepted, NO_REPORTS)
+    earlier = Earlier([Period(None, first)] * accepted, NO_TESTS)
     compared_with = replace(evidence, period=Period(first, last), earlier=earlier)
     begin, end = (summary.water(evidence).iloc[place] for place in (0, -1))
     assert summary.about(compared_with, spec) == [

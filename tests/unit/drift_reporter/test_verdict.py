@@ -9,14 +9,13 @@ import pandas as pd
 import pytest
 
 from src.components.drift_reporter import performance, verdict
-from src.components.drift_reporter.evidence import Earlier, LaboratoryEvidence, Past
+from src.components.drift_reporter.evidence import NO_TESTS, Earlier, LaboratoryEvidence, Past
 from src.components.drift_reporter.kinds import Kind
 from src.components.drift_reporter.status import Status
 from src.components.drift_reporter.verdict import Verdict, judge
 from src.components.predictor.judgement import Judgement
 from src.soft_sensor import Confirmation, SoftSensor
 from tests.builders.months import (
-    NO_REPORTS,
     YEAR,
     compared,
     moved,
@@ -27,8 +26,6 @@ from tests.builders.months import (
 )
 from tests.builders.plant import MONTH
 from tests.builders.training import made_from, phase_table
-
-pytestmark = pytest.mark.usefixtures("small_heap")
 
 
 @pytest.fixture(name="reference", scope="module")
@@ -47,7 +44,7 @@ def _judge(
     month: pd.DataFrame,
     reference: pd.DataFrame,
     spec: SoftSensor,
-    earlier: pd.DataFrame = NO_REPORTS,
+    earlier: pd.DataFrame = NO_TESTS,
     past: Past = Past(),
 ) -> Verdict:
     evidence = compared(month, reference, spec)
