@@ -54,7 +54,7 @@ def create(inbox: Inbox, phases: str = EXPIRED) -> list[Batch]:
           trunc((sum({N_ROWS}) OVER lying - 1) / :size) AS {BATCH_NUMBER}
         FROM ({phases}) AS phases
         WINDOW lying AS (ORDER BY {FIRST_ROW}, {LAST_ROW} ROWS UNBOUNDED PRECEDING)"""
-    inbox.connection.execute(text(f"DROP TABLE IF EXISTS {PURGE_PLAN}"))
+    inbox.connection.execute(text(f"DROP TABLE IF EXISTS pg_temp.{PURGE_PLAN}"))
     inbox.connection.execute(text(plan), {"size": BATCH, **binds(inbox)})
     return batches(inbox, by=BATCH_NUMBER)
 

@@ -15,7 +15,9 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
 
 from src.components.database.schema import initialise, misfits
 from src.components.inbox import partition_drop, partitions
@@ -317,6 +319,42 @@ def test_a_partition_that_cannot_be_dropped_does_not_keep_the_others(parted: Wor
     parted.execute("DROP VIEW of_mine")
     parted.score()
     assert (_there(parted), _rows(parted)) == ([], {})
+
+
+def test_rows_that_a_policy_hides_do_not_go_unseen(parted: Workbench) -> None:
+    parted.add(1, 1, 100, age=FIRST)
+    parted.add(2, 1, 50, age=FIRST)
+    parted.score()
+    _expire(parted, 1)
+    for statement in (
+        "CREATE ROLE guarded",
+        "GRANT ALL ON ALL TABLES IN SCHEMA public TO guarded",
+        *(f"ALTER TABLE {name} OWNER TO guarded" for name in ("seen", "second", "third", "others")),
+        "ALTER TABLE seen ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY",
+        "CREATE POLICY one ON seen USING (experimentnummer = 1)",
+    ):
+        parted.execute(statement.replace("seen", '"the\\: first"'))
+    role = {"options": "-c role=guarded"}
+    guarded = create_engine(parted.engine.url, poolclass=NullPool, connect_args=role)
+    try:
+        with pytest.raises(DBAPIError, match="row-level security"):
+            Workbench(guarded, parted.spec).score()
+        assert _rows(parted) == {1: 100, 2: 50} and not _purged(parted)
+    finally:
+        parted.execute("DROP OWNED BY guarded CASCADE")
+        parted.execute("DROP ROLE guarded")
+
+
+def test_tables_of_the_rig_may_have_the_names_of_our_temporary_ones(parted: Workbench) -> None:
+    for name in ("purge_plan", "partition_phases"):
+        parted.execute(f"CREATE TABLE {name} AS SELECT 'mine' AS note")
+    parted.add(1, 1, 10, age=FIRST)
+    parted.add(2, 1, 10, age=20 * DAY)
+    parted.score()
+    _expire(parted)
+    parted.score()
+    assert parted.purged == 20
+    assert len(parted.table("purge_plan")) == len(parted.table("partition_phases")) == 1
 
 
 @contextmanager
