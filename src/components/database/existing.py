@@ -169,6 +169,11 @@ class Existing:
         return self.relation in ("r", "p")
 
     @property
+    def is_partitioned(self) -> bool:
+        """Whether its partitions hold its rows."""
+        return self.relation == "p"
+
+    @property
     def is_foreign(self) -> bool:
         """Whether another server holds its rows."""
         return self.relation == "f"

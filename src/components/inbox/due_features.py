@@ -41,7 +41,7 @@ AHEAD = 8  # batches, at most, that wait for the model
 
 # Batches; at the end of each connection None, or the error that ended it.
 Batches = Queue["pd.DataFrame | BaseException | None"]
-Share = dict[str, Any]  # experiments, phases, clocks, first_row, last_row
+Share = dict[str, Any]  # experiments, phases, clocks, first_row, last_row, since, until
 
 
 @contextmanager
@@ -82,7 +82,8 @@ def _shares(inbox: Inbox) -> list[Share]:
     query = f"""
         SELECT array_agg({experiment}) AS experiments, array_agg({phase}) AS phases,
                array_agg({CLOCK_AHEAD}) AS clocks,
-               min({FIRST_ROW})::text AS first_row, max({LAST_ROW})::text AS last_row
+               min({FIRST_ROW})::text AS first_row, max({LAST_ROW})::text AS last_row,
+               min(first_timestamp) AS since, max(last_timestamp) AS until
         FROM (SELECT *, ntile(:count) OVER (ORDER BY {FIRST_ROW}) AS {SHARE} FROM {STOCK}
               WHERE {STATE} = :due) AS due
         GROUP BY {SHARE}"""
@@ -109,6 +110,7 @@ class _Reader:
     spec: SoftSensor
     names: Tables
     rows: str  # SQL, see `Inbox.rows`
+    among_partitions: str  # SQL condition with which PostgreSQL leaves out those of other times
     batches: Batches
     raw: Any  # psycopg2's connection, which another thread may cancel
     stopped: Event = field(default_factory=Event)
@@ -150,7 +152,7 @@ class _Reader:
         """A view of the share's rows, so that the features query stays as it is.
 
         Only the block range in which they lie is read; of a partitioned table, that range of each
-        partition.
+        partition, or of those of their time.
         """
         experiment, phase = self.spec.columns.keys
         kinds = [sql_type(self.names.online.c[key]) for key in (experiment, phase)]
@@ -166,7 +168,8 @@ class _Reader:
         view = f"""
             CREATE TEMP VIEW {DUE_ROWS} AS SELECT {columns} FROM ({self.rows}) AS online
             JOIN {DUE_PHASES} USING ("{experiment}", "{phase}")
-            WHERE online.ctid BETWEEN CAST(:first_row AS tid) AND CAST(:last_row AS tid)"""
+            WHERE online.ctid BETWEEN CAST(:first_row AS tid) AND CAST(:last_row AS tid)
+              AND {self.among_partitions}"""
         self.connection.execute(text(view), share)
 
     def stop(self) -> None:
@@ -178,4 +181,10 @@ class _Reader:
 
 def _reader(connection: Connection, inbox: Inbox, batches: Batches) -> _Reader:
     raw = connection.connection.driver_connection
-    return _Reader(connection, inbox.spec, inbox.names, inbox.rows(), batches, raw)
+    among_partitions = "true"
+    if inbox.online.is_partitioned:
+        timestamp = f'online."{inbox.spec.columns.timestamp}"'
+        among_partitions = f"({timestamp} BETWEEN :since AND :until OR {timestamp} IS NULL)"
+    return _Reader(
+        connection, inbox.spec, inbox.names, inbox.rows(), among_partitions, batches, raw
+    )

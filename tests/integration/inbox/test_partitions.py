@@ -167,6 +167,22 @@ def test_what_may_not_go_keeps_its_partition(
     assert len(_there(parted)) == 3 and not _purged(parted)
 
 
+def test_rows_without_a_time_are_scored_with_their_phase(parted: Workbench) -> None:
+    """They lie in the default partition, the others in two more."""
+    parted.add(1, 1, 100, age=BORDER - 50, ph=5)
+    parted.execute(
+        "INSERT INTO online_data (experimentnummer, waschen, ph) "
+        "SELECT 1, 1, 8 FROM generate_series(1, 50)"
+    )
+    parted.add(2, 1, 10, age=THIRD)
+    assert parted.score().scored == 160
+    ledger = parted.table("archived_data").set_index("experimentnummer")
+    assert (ledger["n_samples"][1], ledger["ph_mean"][1]) == (150, pytest.approx(6))
+    _expire(parted, 1)
+    parted.score()
+    assert (parted.purged, _rows(parted)) == (150, {2: 10})
+
+
 def test_rows_that_are_set_aside_do_not_keep_it(parted: Workbench) -> None:
     parted.add(1, 1, 100, age=FIRST)
     parted.score()
