@@ -109,8 +109,7 @@ class _Reader:
     connection: Connection
     spec: SoftSensor
     names: Tables
-    rows: str  # SQL, see `Inbox.rows`
-    among_partitions: str  # SQL condition with which PostgreSQL leaves out those of other times
+    rows: str  # SQL, see `_due_rows`
     batches: Batches
     raw: Any  # psycopg2's connection, which another thread may cancel
     stopped: Event = field(default_factory=Event)
@@ -149,11 +148,7 @@ class _Reader:
             yield typed_features(frame, self.spec)
 
     def _view_due_rows(self, share: Share) -> None:
-        """A view of the share's rows, so that the features query stays as it is.
-
-        Only the block range in which they lie is read; of a partitioned table, that range of each
-        partition, or of those of their time.
-        """
+        """A view of the share's rows, so that the features query stays as it is."""
         experiment, phase = self.spec.columns.keys
         kinds = [sql_type(self.names.online.c[key]) for key in (experiment, phase)]
         create = f"""
@@ -164,13 +159,7 @@ class _Reader:
             ) AS due ("{experiment}", "{phase}", {CLOCK_AHEAD})"""
         self.connection.execute(text(create), share)
         self.connection.execute(text(f"ANALYZE {DUE_PHASES}"))
-        columns = ", ".join(f'online."{name}"' for name in self.spec.required_columns)
-        view = f"""
-            CREATE TEMP VIEW {DUE_ROWS} AS SELECT {columns} FROM ({self.rows}) AS online
-            JOIN {DUE_PHASES} USING ("{experiment}", "{phase}")
-            WHERE online.ctid BETWEEN CAST(:first_row AS tid) AND CAST(:last_row AS tid)
-              AND {self.among_partitions}"""
-        self.connection.execute(text(view), share)
+        self.connection.execute(text(f"CREATE TEMP VIEW {DUE_ROWS} AS {self.rows}"), share)
 
     def stop(self) -> None:
         """End what this connection is doing, when the caller wants no more of it."""
@@ -179,12 +168,23 @@ class _Reader:
             self.raw.cancel()
 
 
+def _due_rows(inbox: Inbox) -> str:
+    """SQL of the rows of a share.
+
+    Only the block range in which they lie is read; of a partitioned table, that range of each
+    partition that may have rows of their time.
+    """
+    columns = ", ".join(f'online."{name}"' for name in inbox.spec.required_columns)
+    rows = f"""
+        SELECT {columns} FROM ({inbox.rows()}) AS online
+        JOIN {DUE_PHASES} USING ({", ".join(inbox.keys)})
+        WHERE online.ctid BETWEEN CAST(:first_row AS tid) AND CAST(:last_row AS tid)"""
+    if not inbox.online.is_partitioned:
+        return rows
+    timestamp = f'online."{inbox.spec.columns.timestamp}"'
+    return f"{rows} AND ({timestamp} BETWEEN :since AND :until OR {timestamp} IS NULL)"
+
+
 def _reader(connection: Connection, inbox: Inbox, batches: Batches) -> _Reader:
     raw = connection.connection.driver_connection
-    among_partitions = "true"
-    if inbox.online.is_partitioned:
-        timestamp = f'online."{inbox.spec.columns.timestamp}"'
-        among_partitions = f"({timestamp} BETWEEN :since AND :until OR {timestamp} IS NULL)"
-    return _Reader(
-        connection, inbox.spec, inbox.names, inbox.rows(), among_partitions, batches, raw
-    )
+    return _Reader(connection, inbox.spec, inbox.names, _due_rows(inbox), batches, raw)
