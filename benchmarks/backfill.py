@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -289,6 +290,7 @@ if __name__ == "__main__":
     if len(sys.argv) == 3 and sys.argv[1] in {*WAYS, *ON_SPARK}:
         compute(sys.argv[1], Path(sys.argv[2]))
     else:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cluster must not stay behind
         numbers = [int(word) for word in sys.argv[1:] if word.isdecimal()]
         files = [Path(word) for word in sys.argv[1:] if not word.isdecimal()]
         main(numbers or list(SIZES), files[0] if files else None)
