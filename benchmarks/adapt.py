@@ -55,6 +55,7 @@ from src.components.ingestion import data_set
 from src.components.predictor import risk
 from src.components.predictor.bundle import Bundle, FoldPredictions
 from src.components.predictor.correction import Correction
+from src.components.predictor.ensemble import from_scale, to_scale
 from src.components.predictor.judgement import Judgement, verdicts
 from src.components.trainer import fitting
 from src.components.trainer.evaluation import typical_errors
@@ -66,6 +67,7 @@ FIRST_SEED = 1004
 MONTH, PER_MONTH = 30, 60  # days, experiments
 DELAY, STEP = 2, 5  # days until a value arrives, and between two corrections
 START = 1_700_006_400.0  # midnight, UTC
+HINDSIGHT = "the best constant in hindsight"  # an adaptation
 OFF = 5.0  # SD of the usual error, on the bad day
 
 
@@ -209,6 +211,27 @@ def adapted(world: World, case: Case, known: pd.DataFrame, spec: SoftSensor) -> 
     return pd.concat(parts).loc[rows.index]
 
 
+def best_constant(
+    alone: pd.DataFrame, rows: pd.DataFrame, counts: pd.Series, spec: SoftSensor
+) -> pd.DataFrame:
+    """Predictions with the one bias of each target and phase that is best in hindsight.
+
+    It is the median of what was missing to the truth: more than any correction by a constant can
+    know.
+
+    Args:
+        counts: rows that are judged.
+    """
+    best = alone.copy()
+    for phase, target in product(spec.phases, spec.targets):
+        own = rows[spec.columns.phase] == phase.value
+        value = to_scale(alone[target.name], target)
+        missing = to_scale(rows[f"{target.name}_true"], target) - value
+        moved = from_scale((value + missing[own & counts].median()).to_numpy(), target)
+        best.loc[own, target.name] = np.clip(moved, target.low, target.high)[own]
+    return best
+
+
 def figures(
     predicted: pd.DataFrame, rows: pd.DataFrame, bundle: Bundle, spec: SoftSensor
 ) -> Iterator[dict[str, Any]]:
@@ -243,14 +266,16 @@ def figures(
 
 
 def compared(world: World, case: Case, seed: int, spec: SoftSensor) -> pd.DataFrame:
-    """`figures` of the model alone (`adaptation` False) and adapted (True), in judged months."""
+    """`figures` of the model alone (`adaptation` False), adapted (True), and with HINDSIGHT."""
     rows, _ = world.scenarios[case.scenario]
     random = np.random.default_rng([seed, case.analysed])
     alone = estimator(world, case, spec)(rows, None)
     known = known_errors(rows[drawn(rows, case.analysed, random, spec)], alone, spec)
     served = adapted(world, case, known, spec)
+    judged = rows["last_timestamp"] >= START + (case.counts - 1) * MONTH * DAY
+    hindsight = best_constant(alone, rows, judged, spec)
     parts = []
-    for on, predicted in ((False, alone), (True, served)):
+    for on, predicted in ((False, alone), (True, served), (HINDSIGHT, hindsight)):
         lines = pd.DataFrame(figures(predicted, rows, world.bundle, spec))
         parts.append(lines.assign(adaptation=on))
     table = pd.concat(parts, ignore_index=True)
@@ -295,15 +320,18 @@ def one_world(laundry: str, seed: int, draws: int) -> tuple[pd.DataFrame, BadDay
     return lines.assign(laundry=laundry, seed=seed), bad_day(world, seed, spec)
 
 
-def ratios(lines: pd.DataFrame, measure: str, by: list[str]) -> pd.DataFrame:
+def ratios(
+    lines: pd.DataFrame, measure: str, by: list[str], adaptation: object = True
+) -> pd.DataFrame:
     """A measure of the adapted predictions relative to the model alone: mean and standard error.
 
     Args:
         by: columns whose values have a row each, besides laundry and case.
+        adaptation: which one.
     """
     keys = ["laundry", "case", *by]
     means = lines.groupby([*keys, "seed", "adaptation"], sort=False)[measure].mean().unstack()
-    ratio = (means[True] / means[False]).groupby(keys, sort=False)
+    ratio = (means[adaptation] / means[False]).groupby(keys, sort=False)
     return pd.DataFrame({f"{measure} x": ratio.mean(), "se": ratio.sem()})
 
 
@@ -315,6 +343,7 @@ def show(lines: pd.DataFrame, bad_days: dict[str, list[BadDay]]) -> None:
     table = ratios(errors_of, "relative", []).join(
         ratios(errors_of, "width", []), rsuffix=" of width"
     )
+    table[HINDSIGHT] = ratios(errors_of, "relative", [], HINDSIGHT)["relative x"]
     keys = ["laundry", "case"]
     for on, name in ((False, "coverage alone"), (True, "coverage")):
         own = errors_of[errors_of["adaptation"] == on]
@@ -326,6 +355,7 @@ def show(lines: pd.DataFrame, bad_days: dict[str, list[BadDay]]) -> None:
         parts[name] = own.groupby([*keys, "target", "phase"], sort=False)["coverage"].mean()
     print(parts.round(3).to_string(), "\n")
     verdict = judged[judged["target"] == ""]
+    verdict = verdict[verdict["adaptation"] != HINDSIGHT]
     shares = verdict.groupby([*keys, "adaptation"], sort=False)[
         ["wrong clean", "wrong not clean", "uncertain"]
     ]
@@ -350,6 +380,7 @@ def draw_curve(lines: pd.DataFrame, file: Path) -> None:
     figure = Figure(figsize=(7.2, 4.4), layout="constrained")
     axes = figure.subplots(2, len(LAUNDRIES), sharex=True, sharey="row", squeeze=False)
     changed = lines[(lines["scenario"] == "recipe") & (lines["target"] != "")]
+    changed = changed[changed["adaptation"] != HINDSIGHT]
     for column, laundry in enumerate(LAUNDRIES):
         of_laundry = changed[changed["laundry"] == laundry]
         for (on, analysed), own in of_laundry.groupby(["adaptation", "analysed"]):

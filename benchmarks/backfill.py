@@ -1,8 +1,9 @@
 """What it costs to score a history, by its length, beside other ways to compute the same features.
 
-    python -m benchmarks.backfill [ROWS ...]        by default 1, 10 and 100 million
+    python -m benchmarks.backfill [ROWS ...] [PICTURE]        by default 1, 10 and 100 million
 
-Every way runs in a process of its own over the same files, which are simulated here: CPU seconds
+PICTURE (.png or .svg) shows the CPU seconds of each way. Spark is among the ways where PySpark and
+Java are there: a standalone cluster on loopback, with workers of one core. Every way runs in a process of its own over the same files, which are simulated here: CPU seconds
 count, as wall time depends on what else the machine does. `units` is what `impress backfill` does,
 without scoring; `scored` is all of it, with a model that is trained here. A way that does not fit
 into the memory of this machine is left out by its limit.
@@ -12,12 +13,17 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import signal
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 from benchmarks.histories import write_history
 from src.components.backfill.duckdb_engine import DuckDB
@@ -30,8 +36,10 @@ from src.components.backfill.units import plan
 from src.components.ingestion.cells import literal
 from src.components.transformation.features import features_query
 from src.soft_sensor import SoftSensor, load_soft_sensor
+from tests.spark.cluster import standalone
 
 ROOT = Path(__file__).resolve().parent.parent
+MASTER = "BENCHMARK_SPARK"  # variable with the address of the cluster
 SIZES = (1_000_000, 10_000_000, 100_000_000)
 
 
@@ -48,6 +56,20 @@ class Way:
     up_to: int = 10**12
 
 
+@dataclass(frozen=True)
+class Cost:
+    """What a way has cost; memory is that of its own process."""
+
+    rows: int
+    cpu: float
+    wall: float
+    megabytes: float
+
+    def __str__(self) -> str:
+        per_second = self.rows / self.cpu / 1e6
+        return f"{self.cpu:.1f} | {self.wall:.1f} | {self.megabytes:,.0f} | {per_second:.2f}"
+
+
 def units(jobs: int) -> Callable[[Path, SoftSensor], int]:
     """As `impress backfill`, so many units at a time."""
 
@@ -62,6 +84,21 @@ def units(jobs: int) -> Callable[[Path, SoftSensor], int]:
         return phases
 
     return compute
+
+
+def by_spark(folder: Path, spec: SoftSensor) -> int:
+    """As `impress backfill --engine spark`, on the cluster that the environment names."""
+    from src.components.backfill.spark_engine import spark
+
+    source = find(str(folder))
+    planned = plan(survey(source, spec, folder.parent / "converted"), spec, UNIT_ROWS)
+    phases = 0
+    with spark(os.environ[MASTER], {}, spec) as engine:
+        for _, table in features_of(engine, planned, jobs=1):
+            if isinstance(table, Exception):
+                raise table
+            phases += table.num_rows
+    return phases
 
 
 def one_query(threads: int) -> Callable[[Path, SoftSensor], int]:
@@ -129,22 +166,38 @@ WAYS = {
     "pandas": Way(plain_pandas, up_to=20_000_000),
     "scored, 1 job": Way(scored),
 }
+ON_SPARK = {"Spark, 1 worker": 1, "Spark, 2 workers": 2}
 
 
-def measure(way: str, folder: Path) -> str:
-    """Run a way in a process of its own; a line of a table."""
+def measure(way: str, folder: Path) -> Cost | None:
+    """Run a way in a process of its own; None when it failed, and the log says why."""
     began = time.monotonic()
     process = os.fork()
     if process == 0:
         os.dup2(os.open(folder.parent / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
         os.execv(sys.executable, [sys.executable, "-m", "benchmarks.backfill", way, str(folder)])
     _, status, usage = os.wait4(process, 0)
-    wall = time.monotonic() - began
     if status:
-        return f"| {way} | failed, see the log | | | |"
-    cpu, rows = usage.ru_utime + usage.ru_stime, _rows(folder)
-    megabytes = usage.ru_maxrss / 1024
-    return f"| {way} | {cpu:.1f} | {wall:.1f} | {megabytes:,.0f} | {rows / cpu / 1e6:.2f} |"
+        return None
+    cpu, wall = usage.ru_utime + usage.ru_stime, time.monotonic() - began
+    return Cost(_rows(folder), cpu, wall, usage.ru_maxrss / 1024)
+
+
+def measure_spark(way: str, folder: Path) -> Cost | None:
+    """The same, with the CPU seconds of a cluster that has just been started."""
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        standalone(Path(scratch), ON_SPARK[way], cores=1) as cluster,
+    ):
+        os.environ[MASTER] = cluster.connect
+        before = cluster.cpu()
+        cost = measure(way, folder)
+        return None if cost is None else replace(cost, cpu=cost.cpu + cluster.cpu() - before)
+
+
+def has_spark() -> bool:
+    """Whether a cluster can be started here."""
+    return find_spec("pyspark") is not None and shutil.which("java") is not None
 
 
 def _rows(folder: Path) -> int:
@@ -172,27 +225,72 @@ def train(home: Path) -> None:
     promote(Registry(settings, spec.name), "1", "benchmark")
 
 
-def main(sizes: list[int]) -> None:
-    """Print a table for each size."""
-    spec = load_soft_sensor(ROOT / "params.yaml")
+def write(folder: Path, size: int) -> None:
+    """A history, and its number of rows."""
+    rows = write_history(folder, size, load_soft_sensor(ROOT / "params.yaml"))
+    (folder / "rows.json").write_text(json.dumps(rows), encoding="utf-8")
+
+
+def apart(work: Callable[..., None], *arguments: Any) -> None:
+    """Do something in a process of its own: the peak of those that are measured includes ours."""
+    process = get_context("spawn").Process(target=work, args=arguments)
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise SystemExit(process.exitcode)
+
+
+def draw(costs: dict[str, list[Cost]], file: Path) -> None:
+    """CPU seconds of each way, by the rows of a history."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.2, 4.4), layout="constrained")
+    axis = figure.subplots()
+    for way, own in costs.items():
+        axis.plot([each.rows for each in own], [each.cpu for each in own], "o-", label=way)
+    axis.set(xscale="log", yscale="log", xlabel="rows of the history", ylabel="CPU seconds")
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize="small")
+    figure.savefig(file, dpi=110, metadata={"Date": None} if file.suffix == ".svg" else None)
+
+
+def main(sizes: list[int], picture: Path | None) -> None:
+    """Print a table for each size, and draw them."""
+    costs = dict[str, list[Cost]]()
     with tempfile.TemporaryDirectory() as scratch:
         home = Path(scratch)
         os.environ |= {"IMPRESS_HOME": str(home), "IMPRESS_PARAMS": str(ROOT / "params.yaml")}
-        train(home)
+        apart(train, home)
         for size in sizes:
             folder = home / f"{size}"
-            rows = write_history(folder, size, spec)
-            (folder / "rows.json").write_text(json.dumps(rows), encoding="utf-8")
+            apart(write, folder, size)
+            rows = _rows(folder / "rows")
             print(f"\n{rows:,} rows\n")
             print("| way | CPU s | wall s | peak MB | million rows a CPU s |")
             print("| --- | --- | --- | --- | --- |")
-            for name, way in WAYS.items():
-                if rows <= way.up_to:
-                    print(measure(name, folder / "rows"), flush=True)
+            for name in [*WAYS, *(ON_SPARK if has_spark() else ())]:
+                if name in WAYS and rows > WAYS[name].up_to:
+                    continue
+                cost = (measure if name in WAYS else measure_spark)(name, folder / "rows")
+                print(f"| {name} | {cost or 'failed | | |'} |", flush=True)
+                if cost is not None:
+                    costs.setdefault(name, []).append(cost)
+            shutil.rmtree(folder)
+    if picture is not None:
+        draw(costs, picture)
+
+
+def compute(way: str, folder: Path) -> None:
+    """What the process of a way does."""
+    spec = load_soft_sensor(ROOT / "params.yaml")
+    (WAYS[way].compute if way in WAYS else by_spark)(folder, spec)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 3 and sys.argv[1] in WAYS:
-        WAYS[sys.argv[1]].compute(Path(sys.argv[2]), load_soft_sensor(ROOT / "params.yaml"))
+    if len(sys.argv) == 3 and sys.argv[1] in {*WAYS, *ON_SPARK}:
+        compute(sys.argv[1], Path(sys.argv[2]))
     else:
-        main([int(size) for size in sys.argv[1:]] or list(SIZES))
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cluster must not stay behind
+        numbers = [int(word) for word in sys.argv[1:] if word.isdecimal()]
+        files = [Path(word) for word in sys.argv[1:] if not word.isdecimal()]
+        main(numbers or list(SIZES), files[0] if files else None)

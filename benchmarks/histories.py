@@ -30,7 +30,7 @@ def write_history(folder: Path, rows: int, spec: SoftSensor) -> int:
         table.connection.execute(f"COPY rows TO {literal(simulated)} (FORMAT parquet)")
     written = 0
     with duckdb.connect() as connection:
-        connection.execute("SET threads = 1; SELECT setseed(0.5)")
+        connection.execute("SET enable_progress_bar = false; SET threads = 1; SELECT setseed(0.5)")
         connection.execute(f"CREATE VIEW simulated AS FROM read_parquet({literal(simulated)})")
         experiment, time = f'"{spec.columns.experiment}"', f'"{spec.columns.timestamp}"'
         first, last, count = connection.execute(

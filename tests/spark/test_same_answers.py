@@ -26,7 +26,8 @@ from src.pipelines.backfill_pipeline import backfill as pipeline
 from src.settings import Settings
 from src.soft_sensor import SoftSensor
 from tests.integration.backfill.conftest import phases, refused
-from tests.spark.conftest import UNIT_ROWS, Backfill, Cluster
+from tests.spark.cluster import Cluster
+from tests.spark.conftest import UNIT_ROWS, Backfill
 from tests.spark.history import FILES, history_rows
 
 NUMBERS = 1e-9  # how far features may differ between engines, relative to max(1, |value|)

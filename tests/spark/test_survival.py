@@ -16,7 +16,8 @@ from src.settings import Settings
 from src.soft_sensor import SoftSensor
 from tests.integration.backfill.conftest import phases, refused
 from tests.processes import wait_for
-from tests.spark.conftest import UNIT_ROWS, Backfill, Cluster
+from tests.spark.cluster import Cluster
+from tests.spark.conftest import UNIT_ROWS, Backfill
 from tests.spark.history import FILES
 from tests.spark.test_same_answers import Answers, assert_same
 
