@@ -6,6 +6,7 @@ Run it with `impress monitor --history`. Only the report is written: nothing is 
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import quote
 
 import pandas as pd
 
@@ -93,8 +94,9 @@ def monitor_rig(
             raise DataError(f"no phase of rig {rig} ended {when}: see `impress monitor --history`")
     version = str(results.manifest()["model_version"])
     evidence = rigs.evidence_of_rig(month, before, period, version, spec)
+    reports = folder(settings) / f"rig-{quote(rig, safe='')}"
     written: Report = write_report(
-        judge(evidence, spec), evidence, spec, folder(settings) / rig, settings.page_url
+        judge(evidence, spec), evidence, spec, reports, settings.page_url
     )
     return written
 

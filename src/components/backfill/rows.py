@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from src.components.backfill.layout import SECONDS, Layout
 from src.components.backfill.source import Source, SourceFile
-from src.components.ingestion.cells import literal
+from src.components.ingestion.cells import file_literal
 from src.soft_sensor import SoftSensor
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def rows_of(files: Sequence[Readable], columns: Sequence[str], spec: SoftSensor)
     places = [spec.required_columns.index(name) for name in columns]
     parts = []
     for kind, alike in groupby(files, lambda each: each.layout):
-        paths = ", ".join(literal(each.path) for each in alike)
+        paths = ", ".join(file_literal(each.path) for each in alike)
         chosen = ", ".join(kind[place].expression for place in places)
         parts.append(f"SELECT {chosen}, filename AS path FROM read_parquet([{paths}], {READ})")
     return " UNION ALL ".join(parts)

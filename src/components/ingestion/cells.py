@@ -58,6 +58,11 @@ def literal(text: object) -> str:
     return "'" + str(text).replace("'", "''") + "'"
 
 
+def file_literal(path: object) -> str:
+    """One file as SQL of DuckDB names it, which takes some signs in a name for a pattern."""
+    return literal(re.sub(r"([*?\[])", r"[\1]", str(path)))
+
+
 def present(cell: str, dialect: Dialect) -> str:
     """SQL: the trimmed text of a cell, NULL where it is blank or a word for a missing value."""
     trimmed = f"trim({cell}, {literal(BLANKS)})"

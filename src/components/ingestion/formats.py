@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from src.components.ingestion.cells import literal
+from src.components.ingestion.cells import file_literal, literal
 from src.errors import DataError
 from src.soft_sensor import Dialect
 
@@ -47,7 +47,7 @@ class CsvBody:
     def source(self) -> str:
         """SQL: the rows, every cell as text, in columns c0, c1, ..."""
         types = ", ".join(f"'c{place}': 'VARCHAR'" for place in range(len(self.header)))
-        return f"""read_csv({literal(self.path)}, auto_detect = false, header = false,
+        return f"""read_csv({file_literal(self.path)}, auto_detect = false, header = false,
             skip = {self.first_line}, delim = {literal(self.dialect.separator)}, quote = '"',
             escape = '"', strict_mode = true, null_padding = false, columns = {{{types}}})"""
 
@@ -122,7 +122,7 @@ class ParquetBody:
             elif kind == "BOOLEAN":
                 cell = f"CAST({cell} AS INTEGER)"
             cells.append(f"CAST({cell} AS VARCHAR) AS c{place}")
-        return f"(SELECT {', '.join(cells)} FROM read_parquet({literal(self.file)}))"
+        return f"(SELECT {', '.join(cells)} FROM read_parquet({file_literal(self.file)}))"
 
     def place(self, row: int) -> str:
         """Where a row is."""

@@ -63,3 +63,12 @@ def test_names_that_differ_only_in_case_are_refused(spec: SoftSensor, tmp_path: 
     parquet.write_table(pa.Table.from_pandas(doubled, preserve_index=False), tmp_path / "b.parquet")
     (fault,) = survey(find(str(tmp_path)), spec, tmp_path).unreadable
     assert fault.path.endswith("b.parquet") and fault.why == "column ph is there twice"
+
+
+@pytest.mark.parametrize("sign", ["*", "?", "[12]"])
+def test_a_name_of_a_file_is_not_a_pattern(spec: SoftSensor, tmp_path: Path, sign: str) -> None:
+    rows = Rows(spec)
+    for name, experiment in ((f"rows{sign}", 1), ("rows1", 2)):
+        table = pa.Table.from_pandas(rows.add(experiment, 1), preserve_index=False)
+        parquet.write_table(table, tmp_path / f"{name}.parquet")
+    assert features(tmp_path, spec)["n_samples"].tolist() == [LENGTH, LENGTH]

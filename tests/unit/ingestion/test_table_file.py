@@ -382,3 +382,17 @@ def test_columns_may_have_any_name(tmp_path: Path) -> None:
     with table_file.read(file, columns, Dialect()) as table:
         assert table.frame().iloc[0].tolist() == list(range(len(names)))
         assert table.ignored == ["line"]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+@pytest.mark.parametrize("sign", ["*", "?", "[12]"])
+def test_a_name_is_not_a_pattern(tmp_path: Path, sign: str, suffix: str) -> None:
+    for name, key in ((f"rows{sign}", 1), ("rows1", 2)):
+        rows = pd.DataFrame({"key": [key], "name": ["a"], "value": [1.0], "when": [NOW]})
+        file = tmp_path / f"{name}.{suffix}"
+        if suffix == "csv":
+            rows.to_csv(file, sep=";", index=False)
+        else:
+            rows.to_parquet(file, index=False)
+    with table_file.read(tmp_path / f"rows{sign}.{suffix}", COLUMNS, Dialect()) as table:
+        assert table.frame()["key"].tolist() == [1]
