@@ -1,4 +1,4 @@
-"""A month's report on many rigs: how long it takes, how many healthy ones are accused, who is found.
+"""A month's report on many rigs: how long it takes, who is found, and who is falsely accused.
 
 `python -m benchmarks.rigs [RIGS]`: RIGS rigs (1,000) with 60 phases a month and a year before it,
 in two differently built plants: that of `benchmarks.drift`, and that of the tests of other rigs,
