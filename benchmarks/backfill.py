@@ -245,7 +245,7 @@ def draw(costs: dict[str, list[Cost]], file: Path) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7.2, 4.4), layout="constrained")
-    axis = figure.subplots()
+    axis = figure.add_subplot()
     for way, own in costs.items():
         axis.plot([each.rows for each in own], [each.cpu for each in own], "o-", label=way)
     axis.set(xscale="log", yscale="log", xlabel="rows of the history", ylabel="CPU seconds")

@@ -14,7 +14,6 @@ from src.cli.commands.app import (
     command,
     contract,
     main,
-    seconds,
     signed,
 )
 from src.errors import DataError

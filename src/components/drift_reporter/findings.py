@@ -266,6 +266,7 @@ def _advice(test: pd.Series, verdict: Verdict, spec: SoftSensor) -> str:
 
 
 def certainty(p: float, language: Language) -> str:
+    """How often chance alone leads to something that is found with `p`, in words."""
     if pd.isna(p):
         return language.say("a fixed rule, not a statistical test")
     if p >= 0.001:

@@ -63,8 +63,7 @@ def before_month(
     with engine.connect() as connection:
         rows = ledger_rows(connection, query)
     keys = spec.columns.keys
-    known = pd.MultiIndex.from_frame(month[keys])
-    of_month = pd.MultiIndex.from_frame(rows[keys]).isin(known)
+    of_month = pd.MultiIndex.from_frame(rows[keys]).isin(pd.MultiIndex.from_frame(month[keys]))
     before: pd.DataFrame = rows[possible(rows, spec) & ~of_month].reset_index(drop=True)
     return before
 

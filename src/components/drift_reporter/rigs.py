@@ -1,4 +1,4 @@
-"""A month of many rigs in one installation: each is compared with itself, and all share one rate of false alarms.
+"""A month of many rigs: each is compared with itself, and all share one rate of false alarms.
 
 Rigs differ more from each other than from one month to the next, so the reference of a rig is what
 it did before. With R rigs, each is tested at 1 / R of the rates in params.yaml (Bonferroni): the
@@ -43,7 +43,7 @@ NEED = (Status.ALARM, Status.WATCH, Status.TOO_FEW, Status.NO_DRIFT)
 
 
 @dataclass(frozen=True)
-class RigMonth:
+class RigMonth:  # pylint: disable=too-many-instance-attributes  # a row of the page
     """A rig in a month.
 
     Attributes:
