@@ -93,8 +93,10 @@ def compare(month: pd.DataFrame, reference: pd.DataFrame, spec: SoftSensor) -> C
     """Rank the levels of a month together with those of the reference and of its precedents."""
 
     def levels_beside(rows: pd.DataFrame) -> Levels:
-        both = pd.concat([rows, month])
-        levels = {sensor.name: both[sensor.level].to_numpy(dtype=float) for sensor in spec.sensors}
+        levels = {
+            sensor.name: np.concatenate([part[sensor.level] for part in (rows, month)], dtype=float)
+            for sensor in spec.sensors
+        }
         return Levels.of(levels, Sample.of(rows, month, spec), spec.monitoring.min_rows)
 
     parts = tuple(levels_beside(part) for part in precedents(reference, month))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -267,10 +268,10 @@ def tests(recent: pd.DataFrame, expected: pd.DataFrame, spec: SoftSensor) -> pd.
         p, p_holm, status.
     """
     rules = spec.monitoring
-    pair = ErrorPair.of(recent, expected, spec)
     rows = []
-    for target in spec.targets if len(recent) else ():
-        for loss in LOSSES:
+    if len(recent):
+        pair = ErrorPair.of(recent, expected, spec)
+        for target, loss in product(spec.targets, LOSSES):
             result = loss.result(target, pair, spec)
             if result is not None:
                 rows.append({"part": target.name, "indicator": loss.name, **vars(result)})
