@@ -3,10 +3,11 @@
     python -m benchmarks.backfill [ROWS ...] [PICTURE]        by default 1, 10 and 100 million
 
 PICTURE (.png or .svg) shows the CPU seconds of each way. Spark is among the ways where PySpark and
-Java are there: a standalone cluster on loopback, with workers of one core. Every way runs in a process of its own over the same files, which are simulated here: CPU seconds
-count, as wall time depends on what else the machine does. `units` is what `impress backfill` does,
-without scoring; `scored` is all of it, with a model that is trained here. A way that does not fit
-into the memory of this machine is left out by its limit.
+Java are there: a standalone cluster on loopback, with workers of one core. Every way runs in a
+process of its own over the same files, which are simulated here: CPU seconds count, as wall time
+depends on what else the machine does. `units` is what `impress backfill` does, without scoring;
+`scored` is all of it, with a model that is trained here. A way that does not fit into the memory of
+this machine is left out by its limit.
 """
 
 from __future__ import annotations
@@ -280,7 +281,7 @@ def main(sizes: list[int], picture: Path | None) -> None:
         draw(costs, picture)
 
 
-def compute(way: str, folder: Path) -> None:
+def run(way: str, folder: Path) -> None:
     """What the process of a way does."""
     spec = load_soft_sensor(ROOT / "params.yaml")
     (WAYS[way].compute if way in WAYS else by_spark)(folder, spec)
@@ -288,9 +289,9 @@ def compute(way: str, folder: Path) -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) == 3 and sys.argv[1] in {*WAYS, *ON_SPARK}:
-        compute(sys.argv[1], Path(sys.argv[2]))
+        run(sys.argv[1], Path(sys.argv[2]))
     else:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cluster must not stay behind
         numbers = [int(word) for word in sys.argv[1:] if word.isdecimal()]
-        files = [Path(word) for word in sys.argv[1:] if not word.isdecimal()]
-        main(numbers or list(SIZES), files[0] if files else None)
+        pictures = [Path(word) for word in sys.argv[1:] if not word.isdecimal()]
+        main(numbers or list(SIZES), pictures[0] if pictures else None)

@@ -35,7 +35,7 @@ QUICK = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:-UsePerfData"
 
 
 @dataclass
-class Cluster:
+class Cluster:  # pylint: disable=too-many-instance-attributes  # all that runs
     """A master, workers and a Spark Connect server, each a JVM.
 
     Attributes:

@@ -23,11 +23,13 @@ WINDOW = pd.Timestamp(BEGIN + 2 * BEFORE * (LENGTH + PAUSE) - PAUSE / 2, unit="s
 @pytest.fixture(name="of_rigs")
 def fixture_of_rigs(home: Path, params: Path, monkeypatch: pytest.MonkeyPatch) -> SoftSensor:
     """The soft sensor of several rigs, in the home."""
-    text = params.read_text(encoding="utf-8")
-    text = text.replace("experiment_type: integer", "experiment_type: text")
+    content = params.read_text(encoding="utf-8")
+    content = content.replace("experiment_type: integer", "experiment_type: text")
     home.mkdir(exist_ok=True)
     file = home / "rigs.yaml"
-    file.write_text(text.replace("columns:\n", "columns:\n  rig: maschine\n", 1), encoding="utf-8")
+    file.write_text(
+        content.replace("columns:\n", "columns:\n  rig: maschine\n", 1), encoding="utf-8"
+    )
     monkeypatch.setenv("IMPRESS_PARAMS", str(file))
     return load_soft_sensor(file)
 
