@@ -82,8 +82,9 @@ def usable_key(text: str) -> bool:
 
 
 def rig_of(experiment: str) -> str:
-    """The rig that an experiment has run on, see `Columns.rig`."""
-    return experiment.partition(OF_RIG)[0]
+    """The rig that an experiment has run on, see `Columns.rig`; empty where its name has none."""
+    rig, sign, _ = experiment.partition(OF_RIG)
+    return rig if sign else ""
 
 
 def _identifier(name: str) -> str:

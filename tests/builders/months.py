@@ -14,9 +14,9 @@ from src.components.drift_reporter.evidence import (
     LaboratoryEvidence,
     Past,
     Period,
+    reference_flags,
 )
 from src.components.drift_reporter.sample import Array, Codes, Sample
-from src.components.predictor.flags import Flag
 from src.soft_sensor import SoftSensor
 from tests.builders.plant import MONTH, Plant
 
@@ -43,9 +43,7 @@ def compared(month: pd.DataFrame, reference: pd.DataFrame, spec: SoftSensor) -> 
 
     Readings of the reference are within bounds and training, where it does not say otherwise.
     """
-    flags = [sensor.out_of_bounds for sensor in spec.sensors]
-    flags += [Flag.OUTSIDE_TRAINING.of(sensor) for sensor in spec.sensors]
-    unsaid = [flag for flag in flags if flag not in reference]
+    unsaid = [flag for flag in reference_flags(spec) if flag not in reference]
     unflagged = pd.DataFrame(0.0, index=reference.index, columns=unsaid)
     end = pd.Timestamp(month["last_timestamp"].max(), unit="s", tz="UTC")
     return Evidence(

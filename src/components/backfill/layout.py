@@ -54,7 +54,7 @@ def _of_rig(rig: str, of_rig: pa.DataType, name: str, kind: pa.DataType) -> str:
         if not (_is(its, int) or _is(its, str)):
             raise ValueError(f"column {column} holds {its} where whole numbers or text belong")
     texts = [f'trim(CAST("{column}" AS STRING))' for column in (rig, name)]
-    return f""" {texts[0]} || '{OF_RIG}' || {texts[1]} AS "{name}" """.strip()
+    return f"{texts[0]} || '{OF_RIG}' || {texts[1]} AS \"{name}\""
 
 
 def _kind(name: str, schema: pa.Schema) -> pa.DataType:

@@ -22,7 +22,7 @@ from src.components.backfill.rows import (
     span,
 )
 from src.components.backfill.source import Source, SourceFile
-from src.components.ingestion.cells import NAMED
+from src.components.ingestion.cells import RIG_AND_EXPERIMENT
 from src.errors import DataError
 from src.progress import through
 from src.soft_sensor import OF_RIG, SoftSensor
@@ -109,7 +109,7 @@ def _refuse_unclear_rigs(experiments: pd.Series, spec: SoftSensor) -> None:
     """
     if spec.columns.rig is None:
         return
-    unclear = experiments[~experiments.str.fullmatch(NAMED)]
+    unclear = experiments[~experiments.str.fullmatch(RIG_AND_EXPERIMENT)]
     if not unclear.empty:
         raise DataError(
             f"{unclear.iloc[0]!r} is not {spec.columns.rig}{OF_RIG}{spec.columns.experiment}: one "

@@ -8,6 +8,8 @@ import pandas as pd
 
 from src.components.adaptation.outlook import Outlook
 from src.components.adaptation.replay import State
+from src.components.predictor.flags import Flag
+from src.soft_sensor import SoftSensor
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,12 @@ class Past:
     last_timestamp: float = 0.0
     judged: int = 0
     uncertain: int = 0
+
+
+def reference_flags(spec: SoftSensor) -> list[str]:
+    """The flags of sensors that have a column in a reference, see `Evidence.reference`."""
+    kinds = (Flag.OUT_OF_BOUNDS, Flag.OUTSIDE_TRAINING)
+    return [kind.of(sensor) for sensor in spec.sensors for kind in kinds]
 
 
 # Of no report: what a verdict looks at.

@@ -20,6 +20,7 @@ from src.components.drift_reporter.evidence import (
     LaboratoryEvidence,
     Past,
     Period,
+    reference_flags,
 )
 from src.components.drift_reporter.log import MonitoringLog
 from src.components.drift_reporter.precedents import ACCEPTED_ALARM
@@ -29,7 +30,7 @@ from src.components.predictor.flags import Flag, has_flag
 from src.components.predictor.judgement import Judgement
 from src.components.predictor.scoring import Served
 from src.errors import DataError
-from src.soft_sensor import FARTHEST_STAMP, Sensor, SoftSensor
+from src.soft_sensor import FARTHEST_STAMP, SoftSensor
 
 logger = logging.getLogger(__name__)
 
@@ -150,7 +151,7 @@ def _reference(
 ) -> pd.DataFrame:
     """See `Evidence.reference`; targets of accepted periods are predicted by the bundle."""
     keys = spec.columns.keys
-    flags = [flag for sensor in spec.sensors for flag in _sensor_flags(sensor)]
+    flags = reference_flags(spec)
     own = [*keys, "last_timestamp", *spec.features, *spec.target_names]
     columns = [*own, *flags, ACCEPTED_ALARM]
     training = bundle.reference
@@ -172,10 +173,6 @@ def _reference(
     reference = pd.concat(parts, ignore_index=True).drop_duplicates(keys, ignore_index=True)
     reference[flags] = reference[flags].astype(float).fillna(0)
     return reference
-
-
-def _sensor_flags(sensor: Sensor) -> list[str]:
-    return [Flag.OUT_OF_BOUNDS.of(sensor), Flag.OUTSIDE_TRAINING.of(sensor)]
 
 
 def extremes(table: pd.DataFrame, features: list[str], spec: SoftSensor) -> pd.Series:

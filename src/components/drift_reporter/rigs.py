@@ -26,12 +26,13 @@ from src.components.drift_reporter.evidence import (
     LaboratoryEvidence,
     Past,
     Period,
+    reference_flags,
 )
 from src.components.drift_reporter.findings import Finding, findings, title
 from src.components.drift_reporter.precedents import ACCEPTED_ALARM
 from src.components.drift_reporter.status import Status
 from src.components.drift_reporter.verdict import LEAST_REFERENCE, judge
-from src.components.predictor.flags import Flag, has_flag
+from src.components.predictor.flags import has_flag
 from src.components.predictor.judgement import Judgement
 from src.progress import step
 from src.soft_sensor import Confirmation, SoftSensor, rig_of
@@ -116,12 +117,9 @@ def evidence_of_rig(
     month: pd.DataFrame, reference: pd.DataFrame, period: Period, version: str, spec: SoftSensor
 ) -> Evidence:
     """The month of one rig beside what it did before, both scored by one version."""
-    flags = [
-        flag.of(sensor)
-        for sensor in spec.sensors
-        for flag in (Flag.OUT_OF_BOUNDS, Flag.OUTSIDE_TRAINING)
-    ]
-    flagged = {flag: has_flag(reference["flags"], flag).astype(float) for flag in flags}
+    flagged = {
+        flag: has_flag(reference["flags"], flag).astype(float) for flag in reference_flags(spec)
+    }
     nothing = performance.errors(reference[:0], reference[:0], spec)
     return Evidence(
         period=period,

@@ -13,7 +13,7 @@ from src.components.drift_reporter.rigs import REFERENCE_DAYS, RigMonth
 from src.components.drift_reporter.status import Status
 from src.components.drift_reporter.summary import KINDS, PACKAGE
 from src.components.emailer.page import BAD, GOOD, OPEN, render
-from src.language import Language
+from src.language import UNKNOWN, Language
 from src.soft_sensor import SoftSensor
 
 logger = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ class RigsReport:
         if not self.alarms:
             return None
         language = Language(self.spec.language)
-        named = [f"{rig.rig}: {self.outcome(rig)}" for rig in self.alarms[:NAMED]]
+        named = [f"{rig.rig or UNKNOWN}: {self.outcome(rig)}" for rig in self.alarms[:NAMED]]
         return Finding(
             status=Status.ALARM,
             what="; ".join([self.headline, *named]),
@@ -100,7 +100,7 @@ class RigsReport:
             return language.percent(count / rig.judged) if rig.judged else ""
 
         return (
-            f"{SIGNS.get(rig.status, OPEN)} {rig.rig}",
+            f"{SIGNS.get(rig.status, OPEN)} {rig.rig or UNKNOWN}",
             self.outcome(rig),
             language.number(rig.phases),
             share(rig.not_clean),

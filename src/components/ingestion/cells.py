@@ -18,7 +18,7 @@ ISO = r"\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}(:\d{2}(\.\d+)?)?"
 OFFSET = r" ?(Z|[+-]\d{2}(:?\d{2})?)"
 NUMBER = r"[+-]?\d+([.,]\d+)?"
 COMPARISON = r"(<=?|>=?|≤|≥)"
-NAMED = f"[^{OF_RIG}]+{OF_RIG}[^{OF_RIG}]+"  # an experiment of a rig
+RIG_AND_EXPERIMENT = f"[^{OF_RIG}]+{OF_RIG}[^{OF_RIG}]+"
 SHOWN = 60  # characters of a cell in a message; it becomes visible where it leaves the program
 YEAR = 365.25 * 86400  # s
 EXCEL_EPOCH = 25569  # days from Excel's day 0 to 1970-01-01
@@ -103,7 +103,7 @@ def typed(column: Column, text: str, dialect: Dialect) -> str:
         return f"CASE WHEN isfinite({value}) THEN {value} END"
     value = _integer(text, dialect) if column.kind == Kind.INTEGER else _text(text)
     if column.of:
-        value = f"CASE WHEN regexp_full_match({text}, '{NAMED}') THEN {value} END"
+        value = f"CASE WHEN regexp_full_match({text}, '{RIG_AND_EXPERIMENT}') THEN {value} END"
     if not column.one_of:
         return value
     allowed = ", ".join(literal(each) for each in column.one_of)

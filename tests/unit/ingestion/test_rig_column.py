@@ -37,6 +37,7 @@ def test_the_rig_comes_before_the_experiment(tmp_path: Path, kind: str) -> None:
     assert frame["number"].tolist() == ["north 1/7", "north 2/7"]
     assert list(frame.columns) == ["value", "number"]
     assert [rig_of(name) for name in frame["number"]] == ["north 1", "north 2"]
+    assert rig_of("7") == ""
     assert table.ignored == []
 
 
