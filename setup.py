@@ -48,6 +48,8 @@ SPARK = [
     "pyspark",
     "zstandard",
 ]
+# What benchmarks compare with
+BENCHMARKS = ["polars"]
 DEV = [
     *TRAIN,
     "aiosmtpd",
@@ -97,6 +99,7 @@ setup(
         "train": TRAIN,
         "monitor": MONITOR,
         "spark": SPARK,
+        "benchmarks": BENCHMARKS,
         "dev": DEV,
     },
     entry_points={"console_scripts": ["impress = src.cli.commands:process"]},

@@ -2,8 +2,9 @@
 
     python -m benchmarks.backfill [ROWS ...] [PICTURE]        by default 1, 10 and 100 million
 
-PICTURE (.png or .svg) shows the CPU seconds of each way. Spark is among the ways where PySpark and
-Java are there: a standalone cluster on loopback, with workers of one core. Every way runs in a
+PICTURE (.png or .svg) shows the CPU seconds of each way. Polars and Spark are among the ways where
+they are installed (`pip install -c constraints.txt ".[benchmarks,spark]"`, and Java): Spark as a
+standalone cluster on loopback, with workers of one core. Every way runs in a
 process of its own over the same files, which are simulated here: CPU seconds count, as wall time
 depends on what else the machine does. `units` is what `impress backfill` does, without scoring;
 `scored` is all of it, with a model that is trained here. A way that does not fit into the memory of
@@ -138,6 +139,8 @@ def plain_pandas(folder: Path, spec: SoftSensor) -> int:
             for file in sorted(folder.rglob("*.parquet"))
         ]
     )
+    if rule := spec.valid_rows:
+        rows = rows[~(rows[rule.column] < rule.min)]
     for sensor in spec.sensors:
         rows[sensor.name] = rows[sensor.name].where(
             rows[sensor.name].between(sensor.low, sensor.high)
@@ -145,6 +148,25 @@ def plain_pandas(folder: Path, spec: SoftSensor) -> int:
     groups = rows.groupby(spec.columns.keys)[[sensor.name for sensor in spec.sensors]]
     statistics = [groups.mean(), groups.std(), *(groups.quantile(q) for q in (0.25, 0.5, 0.75))]
     return len(statistics[0])
+
+
+def polars_streaming(folder: Path, spec: SoftSensor) -> int:
+    """The features in Polars' own expressions, as it runs no such SQL."""
+    import polars as pl
+
+    shares = {"percentile25": 0.25, "median": 0.5, "percentile75": 0.75}
+    features = []
+    for sensor in spec.sensors:
+        value = pl.col(sensor.name)
+        value = pl.when(value.is_between(sensor.low, sensor.high)).then(value)
+        kinds = {"mean": value.mean(), "std": value.std()}
+        kinds |= {name: value.quantile(share, "linear") for name, share in shares.items()}
+        features += [kinds[name].alias(sensor.feature(name)) for name in spec.statistics]
+    rows = pl.scan_parquet(sorted(folder.rglob("*.parquet")), hive_partitioning=False)
+    if rule := spec.valid_rows:
+        rows = rows.remove(pl.col(rule.column) < rule.min)
+    phases = rows.group_by(spec.columns.keys).agg(features)
+    return int(phases.collect(engine="streaming").height)
 
 
 def scored(folder: Path, spec: SoftSensor) -> int:
@@ -167,6 +189,8 @@ WAYS = {
     "pandas": Way(plain_pandas, up_to=20_000_000),
     "scored, 1 job": Way(scored),
 }
+if find_spec("polars") is not None:
+    WAYS["Polars, streaming"] = Way(polars_streaming)
 ON_SPARK = {"Spark, 1 worker": 1, "Spark, 2 workers": 2}
 
 
