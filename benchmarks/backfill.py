@@ -8,7 +8,7 @@ standalone cluster on loopback, with workers of one core. Every way runs in a
 process of its own over the same files, which are simulated here: CPU seconds count, as wall time
 depends on what else the machine does. `units` is what `impress backfill` does, without scoring;
 `scored` is all of it, with a model that is trained here. A way that does not fit into the memory of
-this machine is left out by its limit.
+this machine, or would take hours, is left out by its limit.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Way:
 
     Attributes:
         compute: called with the folder of the files, returns the number of phases.
-        up_to: rows, at most, that it is tried with; more do not fit into 24 GB.
+        up_to: rows, at most, that it is tried with; more do not fit into 24 GB, or take hours.
     """
 
     compute: Callable[[Path, SoftSensor], int]
@@ -191,7 +191,9 @@ WAYS = {
 }
 if find_spec("polars") is not None:
     WAYS["Polars, streaming"] = Way(polars_streaming)
-ON_SPARK = {"Spark, 1 worker": 1, "Spark, 2 workers": 2}
+WORKERS = {"Spark, 1 worker": 1, "Spark, 2 workers": 2}
+if find_spec("pyspark") is not None and shutil.which("java") is not None:
+    WAYS |= {name: Way(by_spark, up_to=20_000_000) for name in WORKERS}
 
 
 def measure(way: str, folder: Path) -> Cost | None:
@@ -212,17 +214,12 @@ def measure_spark(way: str, folder: Path) -> Cost | None:
     """The same, with the CPU seconds of a cluster that has just been started."""
     with (
         tempfile.TemporaryDirectory() as scratch,
-        standalone(Path(scratch), ON_SPARK[way], cores=1) as cluster,
+        standalone(Path(scratch), WORKERS[way], cores=1) as cluster,
     ):
         os.environ[MASTER] = cluster.connect
         before = cluster.cpu()
         cost = measure(way, folder)
         return None if cost is None else replace(cost, cpu=cost.cpu + cluster.cpu() - before)
-
-
-def has_spark() -> bool:
-    """Whether a cluster can be started here."""
-    return find_spec("pyspark") is not None and shutil.which("java") is not None
 
 
 def _rows(folder: Path) -> int:
@@ -293,10 +290,10 @@ def main(sizes: list[int], picture: Path | None) -> None:
             print(f"\n{rows:,} rows\n")
             print("| way | CPU s | wall s | peak MB | million rows a CPU s |")
             print("| --- | --- | --- | --- | --- |")
-            for name in [*WAYS, *(ON_SPARK if has_spark() else ())]:
-                if name in WAYS and rows > WAYS[name].up_to:
+            for name, way in WAYS.items():
+                if rows > way.up_to:
                     continue
-                cost = (measure if name in WAYS else measure_spark)(name, folder / "rows")
+                cost = (measure_spark if name in WORKERS else measure)(name, folder / "rows")
                 print(f"| {name} | {cost or 'failed | | |'} |", flush=True)
                 if cost is not None:
                     costs.setdefault(name, []).append(cost)
@@ -305,15 +302,9 @@ def main(sizes: list[int], picture: Path | None) -> None:
         draw(costs, picture)
 
 
-def run(way: str, folder: Path) -> None:
-    """What the process of a way does."""
-    spec = load_soft_sensor(ROOT / "params.yaml")
-    (WAYS[way].compute if way in WAYS else by_spark)(folder, spec)
-
-
 if __name__ == "__main__":
-    if len(sys.argv) == 3 and sys.argv[1] in {*WAYS, *ON_SPARK}:
-        run(sys.argv[1], Path(sys.argv[2]))
+    if len(sys.argv) == 3 and sys.argv[1] in WAYS:
+        WAYS[sys.argv[1]].compute(Path(sys.argv[2]), load_soft_sensor(ROOT / "params.yaml"))
     else:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cluster must not stay behind
         numbers = [int(word) for word in sys.argv[1:] if word.isdecimal()]

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
 from uuid import uuid4
 
+if TYPE_CHECKING:
+    from pyarrow.fs import FileSystem
+
 S3 = "s3://"
+LONGEST = 80  # characters of a text in the name of a file, which may have 255 in all
 
 
 def write_whole(file: Path, content: bytes, private: bool = False) -> None:
@@ -20,14 +26,28 @@ def write_whole(file: Path, content: bytes, private: bool = False) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(f"{file.name}.{uuid4().hex}.part")
     mode = 0o600 if private else 0o666
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(part, file)
+    try:
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(part, file)
+    finally:
+        part.unlink(missing_ok=True)  # is there if the disk was full
     folder = os.open(file.parent, os.O_RDONLY)  # or a power cut could lose the name of the file
     os.fsync(folder)
     os.close(folder)
+
+
+def in_file_name(text: str) -> str:
+    """A text with escapes for what the name of a file cannot hold; of a long one the beginning."""
+    name = ""
+    for character in text:
+        escaped = quote(character, safe="")
+        if len(name) + len(escaped) > LONGEST:
+            break
+        name += escaped
+    return name
 
 
 def put(root: str, name: str, content: bytes, private: bool = False, kind: str = "") -> None:
@@ -42,9 +62,18 @@ def put(root: str, name: str, content: bytes, private: bool = False, kind: str =
     if not root.startswith(S3):
         write_whole(Path(root) / name, content, private)
         return
+    store, prefix = s3_store(root)
+    metadata = {"Content-Type": kind} if kind else None
+    with store.open_output_stream(f"{prefix}/{name}", metadata=metadata) as stream:
+        stream.write(content)
+
+
+def s3_store(root: str) -> tuple[FileSystem, str]:
+    """The store of s3://bucket/prefix, and its path there: bucket/prefix."""
     from pyarrow import fs
 
-    store_of, prefix = fs.FileSystem.from_uri(root)
-    metadata = {"Content-Type": kind} if kind else None
-    with store_of.open_output_stream(f"{prefix}/{name}", metadata=metadata) as stream:
-        stream.write(content)
+    path = root.removeprefix(S3)
+    bucket, _, _ = path.partition("/")
+    # The prefix is no part of the address: a space in it would be refused, a # would end it.
+    store, _ = fs.FileSystem.from_uri(f"{S3}{bucket}")
+    return store, path

@@ -201,5 +201,36 @@ def fixture_trained_home(
 @pytest.fixture(name="production")
 def fixture_production(trained_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Use the trained home's registry for reading, with a cache of this test's own."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{trained_home / 'artifacts/mlflow.db'}")
-    return trained_home
+    return _use_registry_of(trained_home, monkeypatch)
+
+
+@pytest.fixture(name="small_home", scope="session")
+def fixture_small_home(
+    params: Path, spec: SoftSensor, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A home whose registry holds one version, of small members made in a moment, in Production."""
+    from src.components.registry.production import promote
+    from src.components.registry.versions import Registry
+    from tests.builders.history import training_table
+    from tests.builders.training import MEMBERS, made_from
+
+    folder = tmp_path_factory.mktemp("small_home")
+    settings = Settings(impress_home=folder, impress_params=params, mlflow_tracking_uri=None)
+    for name in ("rows", "pages"):
+        (folder / name).mkdir()
+    bundle = made_from(training_table(spec, folder / "rows"), spec, MEMBERS)
+    registry = Registry(settings, spec.name)
+    promote(registry, registry.log(bundle, {}, {}, folder / "pages"), "the first")
+    return folder
+
+
+@pytest.fixture(name="small_production")
+def fixture_small_production(small_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same with the registry of the small home."""
+    return _use_registry_of(small_home, monkeypatch)
+
+
+def _use_registry_of(home_of_registry: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    database = home_of_registry / "artifacts" / "mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{database}")
+    return home_of_registry

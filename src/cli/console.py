@@ -162,11 +162,10 @@ def show_versions(name: str, versions: Iterable[Version], production: Version | 
     """
     rows = []
     for version in versions:
-        registered = pd.Timestamp(version.registered_at, unit="ms")
         rows.append(
             [
                 version.number,
-                f"{registered:%Y-%m-%d %H:%M}",
+                f"{version.registered_at:%Y-%m-%d %H:%M}",
                 version.tags.get("data_version", "")[:12],
                 version.tags.get("code_version", "")[:12],
                 signing.signer_shown(name, version.tags),

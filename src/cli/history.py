@@ -27,6 +27,8 @@ SHOWN = 20  # lines of a list
 
 def address(text: str) -> str:
     """A folder for results, absolute or on S3."""
+    if "://" in text and not text.startswith(S3):
+        raise typer.BadParameter(f"{text!r} is neither a folder nor {S3}...: no results go there")
     return text.rstrip("/") if text.startswith(S3) else str(Path(text).expanduser().absolute())
 
 
@@ -74,11 +76,13 @@ def show(summary: Summary, comparison: Comparison | None) -> None:
     """Print what became of a history."""
     history = summary.history
     for fault in history.unreadable:
-        show_line(f"cannot be read: {fault}")
+        show_line(f"{'skipped' if summary.skipped else 'cannot be read'}: {fault}")
+    for damaged in summary.counts.damaged:
+        show_line(f"skipped: {damaged}")
     for failure in summary.failures:
         show_line(f"not done: {failure}")
     if history.without_experiment:
-        show_line(f"{history.without_experiment:,} rows have no experiment and were left out")
+        show_line(f"{history.without_experiment:,} rows name no experiment and were left out")
     show_line(f"this run: {summary.counts}")
     if summary.counts.refused:
         reasons = ", ".join(f"{count} {code}" for code, count in summary.counts.refused.items())

@@ -42,16 +42,19 @@ def backfill(settings: Settings, order: Order) -> Summary:
         if not missing:
             facts = {**history.facts, "model_version": model.version}
             results.close([unit.name for unit in units], facts)
-    return Summary(history, counts, failures, units=len(units), missing=len(missing))
+    return Summary(history, counts, failures, len(units), len(missing), order.skip_unreadable)
 
 
 @task(retries=2)
 def fetch_model(settings: Settings, spec: SoftSensor, version: str | None) -> Served:
     """A version of the model, by default the one in production."""
     registry = Registry(settings, spec.name)
-    if version is None:
-        return cache.fetch_production(registry)
-    return Served(cache.fetch(registry, version), version)
+    if version:
+        model = Served(cache.fetch(registry, version), version)
+    else:
+        model = cache.fetch_production(registry)
+    model.bundle.check_contract(spec)
+    return model
 
 
 @contextmanager
@@ -60,7 +63,7 @@ def results_of(
 ) -> Iterator[Target]:
     """Where the results go: a folder, or the ledger."""
     if order.out is not None:
-        yield open_results(order.out, source.address, spec.name)
+        yield open_results(order.out, source, spec)
         return
     with connect(settings) as engine:
         yield Ledger(engine, spec)

@@ -6,11 +6,10 @@ Run it with `impress monitor --history`. Only the report is written: nothing is 
 from __future__ import annotations
 
 from pathlib import Path
-from urllib.parse import quote
 
 import pandas as pd
 
-from src.components.backfill.results import Results
+from src.components.backfill.results import read_results
 from src.components.database.connection import connect
 from src.components.drift_reporter import rigs
 from src.components.drift_reporter.evidence import Period
@@ -20,6 +19,7 @@ from src.components.drift_reporter.rigs_page import RigsReport
 from src.components.drift_reporter.verdict import judge
 from src.components.ingestion.analysed import BEGINNING
 from src.errors import DataError
+from src.files import in_file_name
 from src.pipelines.monitor_pipeline import fetch_production, gather_evidence, write_report
 from src.settings import Settings
 from src.soft_sensor import load_soft_sensor
@@ -42,7 +42,7 @@ def monitor_history(
         log = MonitoringLog(engine, spec)
         period = log.period(since or BEGINNING.isoformat(), until)
         model = fetch_production(settings, spec)
-        window = Results(history).window(period.since, period.until)
+        window = read_results(history, spec).window(period.since, period.until)
         evidence = gather_evidence(log, period, window, model)
     written: Report = write_report(
         judge(evidence, spec), evidence, spec, folder(settings), settings.page_url
@@ -66,7 +66,7 @@ def monitor_rigs(
         DataError: when no phase of the history ended in the window.
     """
     spec = load_soft_sensor(settings.impress_params)
-    period, results = window_of(since, until), Results(history)
+    period, results = window_of(since, until), read_results(history, spec)
     columns = rigs.columns_needed(spec)
     month = results.window(period.since, period.until, columns)
     before = results.between(*rigs.before(period), columns)
@@ -77,7 +77,7 @@ def monitor_rigs(
 def monitor_rig(
     settings: Settings, history: str, rig: str, since: str, until: str | None
 ) -> Report:
-    """Compare one rig in a window of a history with what it did before.
+    """Compare one rig in a window of a history with what it did before, as `monitor_rigs` does.
 
     Args:
         history, since, until: see `monitor_history`.
@@ -86,18 +86,20 @@ def monitor_rig(
         DataError: when no phase of the rig ended in the window, or before it.
     """
     spec = load_soft_sensor(settings.impress_params)
-    period, results = window_of(since, until), Results(history)
-    month = rigs.of_rig(results.window(period.since, period.until), rig, spec)
-    before = rigs.of_rig(results.between(*rigs.before(period)), rig, spec)
+    period, results = window_of(since, until), read_results(history, spec)
+    month, before = results.window(period.since, period.until), results.between(
+        *rigs.before(period)
+    )
+    spec = rigs.sharing_rates(spec, len(rigs.names(month, before, spec=spec)))
+    month, before = rigs.of_rig(month, rig, spec), rigs.of_rig(before, rig, spec)
     for rows, when in ((month, "in this time"), (before, f"in {rigs.REFERENCE_DAYS} days before")):
         if rows.empty:
             raise DataError(f"no phase of rig {rig} ended {when}: see `impress monitor --history`")
     version = str(results.manifest()["model_version"])
-    evidence = rigs.evidence_of_rig(month, before, period, version, spec)
-    reports = folder(settings) / f"rig-{quote(rig, safe='')}"
-    written: Report = write_report(
-        judge(evidence, spec), evidence, spec, reports, settings.page_url
-    )
+    evidence = rigs.evidence_of_rig(rig, month, before, period, version, spec)
+    reports = folder(settings) / f"rig-{in_file_name(rig)}"
+    verdict = judge(evidence, rigs.without_targets(spec))
+    written: Report = write_report(verdict, evidence, spec, reports, settings.page_url)
     return written
 
 

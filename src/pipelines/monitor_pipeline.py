@@ -95,8 +95,9 @@ def preview(settings: Settings, since: str | None = None, until: str | None = No
     with connect(settings) as engine:
         log = MonitoringLog(engine, spec)
         evidence = gather_for(log.period(since, until), log, settings)
-        verdict, _ = judge_month(evidence, log)
-    return summarise(verdict, evidence, spec, backtest(evidence.reference, spec))
+        verdict, rigs = judge_month(evidence, log)
+    summary = summarise(verdict, evidence, spec, backtest(evidence.reference, spec))
+    return rigs.added_to(summary) if rigs else summary
 
 
 def gather_for(period: Period, log: MonitoringLog, settings: Settings) -> Evidence:

@@ -10,10 +10,17 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
 
+from src.components.backfill.admission import admit
+from src.components.backfill.duckdb_engine import DuckDB
+from src.components.backfill.source import find
+from src.components.backfill.survey import survey
+from src.components.backfill.units import plan
 from src.soft_sensor import SoftSensor
+from tests.builders.training import phase_table
 
 BEGIN = 1_767_225_000.0  # s: ten minutes before 2026-01-01
 LENGTH, PAUSE = 120, 480  # s: of a phase, and after it
+TRAINED = 40  # experiments of a training table
 
 
 @dataclass
@@ -98,3 +105,27 @@ def write(rows: pd.DataFrame, file: Path) -> None:
     """One file, in small row groups."""
     table = pa.Table.from_pandas(rows, preserve_index=False)
     parquet.write_table(table, file, row_group_size=500)
+
+
+def training_table(spec: SoftSensor, folder: Path) -> pd.DataFrame:
+    """Phases like the healthy ones of the history; their targets follow the mean pH.
+
+    A model that is trained on it tells those of the history apart.
+
+    Args:
+        folder: for files, which is empty.
+    """
+    rows = Rows(spec, seed=1)
+    for experiment in range(1, TRAINED + 1):
+        for phase in spec.phases:
+            rows.add(experiment, int(phase.value))
+    write_months(rows.frame(), folder)
+    source = find(str(folder))
+    unit = plan(survey(source, spec, folder), spec, 10**9)[0]
+    features, _ = admit(DuckDB(source, spec).features(unit), unit, spec)
+    table = phase_table(TRAINED, spec)
+    table[spec.features] = features[spec.features].to_numpy()
+    rank = table["ph_mean"].rank(pct=True)
+    for target in spec.targets:
+        table[target.name] = target.low + (target.high - target.low) * rank
+    return table

@@ -10,16 +10,8 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
 
-from src.components.backfill.admission import admit
-from src.components.backfill.duckdb_engine import DuckDB
-from src.components.backfill.source import find
-from src.components.backfill.survey import survey
-from src.components.backfill.units import plan
 from src.soft_sensor import SoftSensor
-from tests.builders.history import Rows, odd_rows, write_months
-from tests.builders.training import phase_table
-
-EXPERIMENTS = 40  # to train on
+from tests.builders.history import odd_rows
 
 
 def history_rows(spec: SoftSensor) -> list[pa.Table]:
@@ -93,27 +85,3 @@ def write_history(spec: SoftSensor, folder: Path) -> None:
     for table, (name, convert) in zip(history_rows(spec), FILES.items(), strict=True):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         parquet.write_table(convert(table), folder / name, row_group_size=200)
-
-
-def training_table(spec: SoftSensor, folder: Path) -> pd.DataFrame:
-    """Phases like the healthy ones of the history; their targets follow the mean pH.
-
-    A model that is trained on it tells those of the history apart.
-
-    Args:
-        folder: for files, which is empty.
-    """
-    rows = Rows(spec, seed=1)
-    for experiment in range(1, EXPERIMENTS + 1):
-        for phase in spec.phases:
-            rows.add(experiment, int(phase.value))
-    write_months(rows.frame(), folder)
-    source = find(str(folder))
-    unit = plan(survey(source, spec, folder), spec, 10**9)[0]
-    features, _ = admit(DuckDB(source, spec).features(unit), unit, spec)
-    table = phase_table(EXPERIMENTS, spec)
-    table[spec.features] = features[spec.features].to_numpy()
-    rank = table["ph_mean"].rank(pct=True)
-    for target in spec.targets:
-        table[target.name] = target.low + (target.high - target.low) * rank
-    return table

@@ -35,9 +35,9 @@ Answers = tuple[pd.DataFrame, pd.DataFrame]  # scored phases, and refused ones
 
 
 @pytest.fixture(name="model")
-def fixture_model(home: Path, spec: SoftSensor) -> Served:
+def fixture_model(small_production: Path, spec: SoftSensor) -> Served:
     """What is in production."""
-    assert home
+    assert small_production
     return cache.fetch_production(Registry(Settings(), spec.name))
 
 
@@ -103,9 +103,9 @@ def test_postgresql_and_duckdb(
 
 
 def test_duckdb_by_units(
-    history: Path, home: Path, expected: Answers, spec: SoftSensor, tmp_path: Path
+    history: Path, small_production: Path, expected: Answers, spec: SoftSensor, tmp_path: Path
 ) -> None:
-    assert home
+    assert small_production
     out = tmp_path / "out"
     pipeline(Settings(), Order(str(history), str(out), unit_rows=UNIT_ROWS))
     assert_same((phases(out, spec), refused(out, spec)), expected, spec)

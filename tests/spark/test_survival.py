@@ -25,9 +25,11 @@ IN_TIME = 10.0  # s, from the request to stop to the end of the process
 
 
 @pytest.fixture(name="expected")
-def fixture_expected(history: Path, home: Path, spec: SoftSensor, tmp_path: Path) -> Answers:
+def fixture_expected(
+    history: Path, small_production: Path, spec: SoftSensor, tmp_path: Path
+) -> Answers:
     """By DuckDB."""
-    assert home
+    assert small_production
     out = tmp_path / "duckdb"
     pipeline(Settings(), Order(str(history), str(out), unit_rows=UNIT_ROWS))
     return phases(out, spec), refused(out, spec)

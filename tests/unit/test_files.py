@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
@@ -19,3 +20,15 @@ def test_a_private_file_is_readable_by_this_user_only(tmp_path: Path, private: b
     assert list(file.parent.iterdir()) == [file]
     others = stat.S_IMODE(file.stat().st_mode) & (stat.S_IRWXG | stat.S_IRWXO)
     assert (others == 0) == private
+
+
+def test_what_cannot_be_completed_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def is_full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", is_full)
+    with pytest.raises(OSError, match="No space left"):
+        write_whole(tmp_path / "folder" / "file", b"content")
+    assert not list((tmp_path / "folder").iterdir())

@@ -128,7 +128,9 @@ def backfill(  # pylint: disable=too-many-arguments,too-many-positional-argument
         from src.pipelines.backfill_pipeline import backfill as pipeline
 
         summary = pipeline(settings, order)
-        comparison = history.compared(against, order.out, contract(settings))
+        comparison = None
+        if not summary.missing:
+            comparison = history.compared(against, order.out, contract(settings))
         if as_json:
             console.show_json(history.figures(summary, comparison))
         else:

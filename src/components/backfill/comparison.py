@@ -55,23 +55,21 @@ def compare(old: Results, new: Results, spec: SoftSensor) -> Comparison:
 
     keys = spec.columns.keys
     columns = [*keys, "verdict", *spec.target_names]
-    both = (
-        old.phases(columns=columns)
-        .merge(
-            new.phases(columns=columns), on=keys, how="outer", suffixes=(OLD, NEW), indicator=True
-        )
-        .rename(columns={"_merge": "side"})
-    )
+    before, after = old.phases(columns), new.phases(columns)
+    nothing = DataError(f"{old.root} and {new.root} have no phase in common")
+    if before.empty or after.empty:
+        raise nothing
+    both = before.merge(after, on=keys, how="outer", suffixes=(OLD, NEW), indicator="side")
     sides = both["side"].value_counts()
     common = both[both["side"] == "both"]
     if common.empty:
-        raise DataError(f"{old.root} and {new.root} have no phase in common")
+        raise nothing
     judged = common[common[f"verdict{OLD}"] != ""]
     moves = [
         {
             "target": target.name,
             "phase": phase.name,
-            "phases": int((common[spec.columns.phase] == phase.value).sum()),
+            "phases": len(change),
             "mean_change": float(change.mean()),
             "mean_absolute_change": float(change.abs().mean()),
         }

@@ -29,7 +29,8 @@ def as_parquet(file: SourceFile, source: Source, spec: SoftSensor, folder: Path)
         DataError: naming the line and the column that is wrong.
     """
     read_as = spec.model_dump_json(include={"columns": True, "files": True, "phases": True})
-    name = hashlib.sha256(f"{file.digest} {read_as}".encode()).hexdigest()
+    columns = " ".join(spec.required_columns)
+    name = hashlib.sha256(f"{file.digest} {read_as} {columns}".encode()).hexdigest()
     converted = folder / f"{name}.parquet"
     if converted.is_file():
         return converted

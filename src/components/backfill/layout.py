@@ -50,8 +50,10 @@ def _column(name: str, schema: pa.Schema, spec: SoftSensor) -> Column:
 
 def _of_rig(rig: str, of_rig: pa.DataType, name: str, kind: pa.DataType) -> str:
     """RIG/EXPERIMENT, see `Columns.rig`; NULL where one of them is."""
+    from pyarrow import types
+
     for column, its in ((rig, of_rig), (name, kind)):
-        if not (_is(its, int) or _is(its, str)):
+        if not (_is(its, int) or _is(its, str) or types.is_null(its)):
             raise ValueError(f"column {column} holds {its} where whole numbers or text belong")
     texts = [f'trim(CAST("{column}" AS STRING))' for column in (rig, name)]
     return f"{texts[0]} || '{OF_RIG}' || {texts[1]} AS \"{name}\""
@@ -84,7 +86,9 @@ def _expression(name: str, kind: pa.DataType, spec: SoftSensor) -> str:
     if not _is(kind, expected):
         words = {int: "whole numbers", str: "text", float: "numbers"}[expected]
         raise ValueError(f"column {name} holds {kind} where {words} belong")
-    return f'CAST("{name}" AS {_sql_type(name, spec)}) AS "{name}"'
+    value = f'CAST("{name}" AS {_sql_type(name, spec)})'
+    # Databases fill up text of a fixed length; `impress load` trims names, too.
+    return f'{f"trim({value})" if expected is str else value} AS "{name}"'
 
 
 def _sql_type(name: str, spec: SoftSensor) -> str:

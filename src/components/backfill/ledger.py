@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, func, select
 
 from src.components.database.journal import FAILED, Journal
 from src.components.database.ledger import append
+from src.components.database.locks import BACKFILL_LOCK
 from src.components.database.schema import require_fit
 from src.components.database.tables import Tables, tables
 from src.components.predictor.scoring import Scored
@@ -31,7 +32,7 @@ class Ledger:
     def _names(self) -> Tables:
         return tables(self.spec)
 
-    @property
+    @cached_property
     def journal(self) -> Journal:
         """The runs of the installation."""
         return Journal(self.engine, self.spec)
@@ -51,6 +52,10 @@ class Ledger:
             facts: for the journal.
         """
         with self.engine.begin() as connection:
+            # Two workers that do the same unit must not both find that it is not there.
+            connection.execute(select(func.pg_advisory_xact_lock(BACKFILL_LOCK)))
+            if name in self.units:
+                return
             require_fit(connection, [self._names.archived, self._names.runs])
             fresh = self._fresh(connection, scored.ledger)
             run_id = self.journal.note_unit(
@@ -63,9 +68,13 @@ class Ledger:
             if not fresh.empty:
                 now = connection.scalar(select(func.now()))
                 rows = fresh.assign(run_id=run_id, predicted_at=now)
+                rows = rows.merge(
+                    self._purged(connection, rows), how="left", on=self.spec.columns.keys
+                )
                 append(connection, self._names.archived, rows, self.spec)
 
     def _fresh(self, connection: Connection, scored: pd.DataFrame) -> pd.DataFrame:
+        """Those phases that the same model has not predicted from as many rows."""
         import pandas as pd
 
         if scored.empty:
@@ -81,6 +90,24 @@ class Ledger:
         there = pd.DataFrame(connection.execute(query).all(), columns=same)
         known = pd.MultiIndex.from_frame(there)
         return scored[~pd.MultiIndex.from_frame(scored[same]).isin(known)]
+
+    def _purged(self, connection: Connection, phases: pd.DataFrame) -> pd.DataFrame:
+        """Keys and `purged_at` of phases whose rows have left the inbox: late ones stay late."""
+        import pandas as pd
+
+        archived, keys = self._names.archived, self.spec.columns.keys
+        columns = [archived.c[key] for key in keys]
+        experiments = phases[self.spec.columns.experiment].unique().tolist()
+        query = (
+            select(*columns, func.max(archived.c.purged_at))
+            .where(archived.c[self.spec.columns.experiment].in_(experiments))
+            .group_by(*columns)
+            .having(func.max(archived.c.purged_at).is_not(None))
+        )
+        rows = connection.execute(query).all()
+        return pd.DataFrame(rows, columns=[*keys, "purged_at"]).astype(
+            {key: phases[key].dtype for key in keys}
+        )
 
     def note_failure(self, name: str, facts: dict[str, Any]) -> None:
         """Record that a unit could not be done."""

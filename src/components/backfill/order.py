@@ -63,6 +63,7 @@ class Summary:
         counts: of the units that this run has done.
         failures: why units of this run failed.
         units, missing: all units of the history, and those of them that are not there.
+        skipped: whether files that cannot be read were to be skipped.
     """
 
     history: Survey
@@ -70,11 +71,12 @@ class Summary:
     failures: list[str]
     units: int
     missing: int
+    skipped: bool = False
 
     @property
     def is_partial(self) -> bool:
-        """Whether something could not be read or done."""
-        return bool(self.failures or self.history.unreadable)
+        """Whether a unit could not be done, or a file not be read that was not to be skipped."""
+        return bool(self.failures or (self.history.unreadable and not self.skipped))
 
     def figures(self) -> dict[str, Any]:
         """For other programs."""

@@ -13,9 +13,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from src.components.backfill.source import Source
 from src.components.predictor.scoring import Scored
+from src.components.transformation.features import feature_definition
 from src.errors import DataError
 from src.files import put
+from src.soft_sensor import SoftSensor
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -98,15 +101,33 @@ class Results:
             facts: for the manifest, beside the sums over all units.
         """
         wanted = list(names)
-        sums = Counter[str]()
+        sums, damaged = Counter[str](), set[str]()
         for record in map(self.record, wanted):
             sums.update({name: record[name] for name in SUMMED})
-        self._write(MANIFEST, {**facts, **sums, "units": wanted})
+            damaged.update(record["damaged"])
+        content = {**facts, "damaged": sorted(damaged), **sums, "units": wanted}
+        # A straggler of an older model must not remove what a newer one has done since.
+        if self._exists(MANIFEST) and self._read(MANIFEST) == content:
+            return
+        self._write(MANIFEST, content)
+        # Records first: without its record a unit is not there, whatever else is left of it.
         for name in self.units.difference(wanted):
-            for file in [*self.record(name)["results"], f"{UNITS}/{name}.json"]:
+            self._remove(f"{UNITS}/{name}.json")
+        for file in self._files_of_phases():
+            if posixpath.basename(file).removesuffix(".parquet") not in wanted:
                 self._remove(file)
         for name in self._names(FAILED):
             self._remove(f"{FAILED}/{name}.json")
+
+    def _files_of_phases(self) -> list[str]:
+        """Files of scored and refused phases, also of units without a record."""
+        found = [
+            path
+            for folder in (PHASES, REFUSED)
+            if self._exists(folder)
+            for path in self._filesystem.find(self._at(folder))
+        ]
+        return [path.removeprefix(self._at("")) for path in found]
 
     def manifest(self) -> dict[str, Any]:
         """The manifest.
@@ -165,7 +186,10 @@ class Results:
                 if file.startswith(PHASES):
                     with self._filesystem.open(self._at(file), "rb") as stream:
                         frames.append(parquet.read_table(stream, **options).to_pandas())
-        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+        if not frames:
+            return pd.DataFrame(columns=options["columns"])
+        phases: pd.DataFrame = pd.concat(frames, ignore_index=True)
+        return phases
 
     @cached_property
     def _place(self) -> tuple[AbstractFileSystem, str]:
@@ -203,19 +227,38 @@ class Results:
             self._filesystem.rm_file(self._at(name))
 
 
-def open_results(root: str, source: str, soft_sensor: str) -> Results:
+def open_results(root: str, source: Source, spec: SoftSensor) -> Results:
     """The results of a history in a folder, which may be new.
 
     Raises:
-        DataError: when it holds something else.
+        DataError: when it holds something else, or lies in the history.
     """
+    is_inside = f"{root}/".startswith(f"{source.address}/")
+    if is_inside or any(file.path.startswith(f"{root}/") for file in source.files):
+        raise DataError(f"{root} is part of the history, as which it would be read: name another")
     results = Results(root)
-    wanted = {"source": source, "soft_sensor": soft_sensor}
+    wanted = {"source": source.address, "soft_sensor": spec.name}
     there = results.claim(wanted)
     if there != wanted:
         raise DataError(
-            f"{root} holds the results of {there['source']} for {there['soft_sensor']}: name "
-            "another folder"
+            f"{root} holds the results of {there.get('source')} for {there.get('soft_sensor')}: "
+            "name another folder"
+        )
+    return results
+
+
+def read_results(root: str, spec: SoftSensor) -> Results:
+    """Complete results whose features are those of params.yaml.
+
+    Raises:
+        DataError: when they are not complete, or others.
+    """
+    results = Results(root)
+    names = results.manifest()["units"]
+    if names and results.record(names[0])["features"] != feature_definition(spec):
+        raise DataError(
+            f"{root} was scored with other features than params.yaml names: run `impress backfill` "
+            "again"
         )
     return results
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 # The least and greatest value in a footer take no account of NaN; by default DuckDB concludes from
 # them that there is none, and that a condition holds for all rows (duckdb/duckdb issue 25521).
-READ = "filename = true, hive_partitioning = false, can_have_nan = true"
+READ = "filename = 'impress_path', hive_partitioning = false, can_have_nan = true"
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Unreadable:
     """A file that cannot be read, and when its rows may have been recorded.
 
     Attributes:
-        beside: paths of the readable files before and after it.
+        beside: paths of the readable files that have rows near that time.
         begin, end: Unix seconds: between the rows of those.
     """
 
@@ -79,7 +79,7 @@ def rows_of(files: Sequence[Readable], columns: Sequence[str], spec: SoftSensor)
     for kind, alike in groupby(files, lambda each: each.layout):
         paths = ", ".join(file_literal(each.path) for each in alike)
         chosen = ", ".join(kind[place].expression for place in places)
-        parts.append(f"SELECT {chosen}, filename AS path FROM read_parquet([{paths}], {READ})")
+        parts.append(f"SELECT {chosen}, impress_path AS path FROM read_parquet([{paths}], {READ})")
     return " UNION ALL ".join(parts)
 
 
@@ -117,7 +117,7 @@ def span(
         FROM ({rows_of([file], [spec.columns.timestamp], spec)}) WHERE isfinite({stamp})"""
     try:
         first, last = connection.execute(query).fetchall()[0]
-    except duckdb.Error:
+    except (duckdb.Error, OSError):
         first = last = None
     return (-math.inf, math.inf) if first is None else (first, last)
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import logging
+import os
+import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -11,6 +14,8 @@ from src.errors import DataError
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
+
+logger = logging.getLogger(__name__)
 
 PARQUET, CSV = (".parquet", ".pq"), (".csv", ".csv.gz")
 
@@ -76,28 +81,53 @@ def find(address: str) -> Source:
 
     # A listing must be of now, not of an earlier call.
     filesystem, path = url_to_fs(address, skip_instance_cache=True, use_listings_cache=False)
-    has_pattern = any(sign in path for sign in "*?[")
-    if has_pattern:
-        found = filesystem.glob(path, detail=True)
-    else:
-        found = filesystem.find(path, detail=True)
+    found, root = filesystem.find(path, detail=True), path
+    if not found:
+        found, root = _matching(filesystem, path), _before_pattern(path)
     files = [
         _source_file(filesystem, name, facts)
         for name, facts in sorted(found.items())
-        if _counts(name, path) and facts["type"] == "file"
+        if not _is_hidden(name, root) and _is_table(filesystem, name, facts)
     ]
     if not files:
         raise DataError(f"{address} holds no file whose name ends with .parquet, .pq or .csv")
     return Source(_named(filesystem, path), filesystem, tuple(files))
 
 
-def _counts(name: str, root: str) -> bool:
+def _matching(filesystem: AbstractFileSystem, pattern: str) -> dict[str, dict[str, Any]]:
+    """The files that a pattern names, and those in the folders that it names."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, facts in filesystem.glob(pattern, detail=True).items():
+        if facts["type"] == "directory":
+            found |= filesystem.find(name, detail=True)
+        else:
+            found[name] = facts
+    return found
+
+
+def _before_pattern(path: str) -> str:
+    """The folder below which names are a matter of the pattern."""
+    return re.split(r"[*?[]", path, maxsplit=1)[0].rpartition("/")[0]
+
+
+def _is_hidden(name: str, root: str) -> bool:
     below = PurePosixPath(name.removeprefix(root))
-    hidden = any(part.startswith((".", "_")) for part in below.parts)
-    return name.lower().endswith((*PARQUET, *CSV)) and not hidden
+    return any(part.startswith((".", "_")) for part in below.parts)
+
+
+def _is_table(filesystem: AbstractFileSystem, name: str, facts: dict[str, Any]) -> bool:
+    """Whether it is a file of a history, or a link to one."""
+    if facts.get("islink") and filesystem.isdir(name):
+        # It may lead to a folder that is read anyway.
+        logger.warning("%s is a link to a folder and is left out: name the folder itself", name)
+        return False
+    is_file = facts["type"] == "file" or (facts.get("islink") and filesystem.isfile(name))
+    return bool(is_file) and name.lower().endswith((*PARQUET, *CSV))
 
 
 def _source_file(filesystem: AbstractFileSystem, name: str, facts: dict[str, Any]) -> SourceFile:
+    if facts.get("islink"):
+        facts = filesystem.info(os.path.realpath(name))
     stamp = (
         facts.get("ETag") or facts.get("etag") or facts.get("mtime") or facts.get("LastModified")
     )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from src.components.backfill.convert import as_parquet, without_rig
 from src.components.backfill.layout import layout
@@ -81,17 +82,17 @@ def survey(source: Source, spec: SoftSensor, converted: Path) -> Survey:
     """
     files, faults = _read_footers(source, spec, converted)
     with database(source) as connection:
-        files, damaged = _undamaged(connection, files, spec)
+        files, counts, damaged = _counts(connection, files, spec)
         faults += damaged
         if not files:
             raise DataError(f"no file can be read: {'; '.join(map(str, faults))}")
-        counts = _counts(connection, files, spec)
-        unreadable = [_with_gap(connection, fault, files, spec) for fault in faults]
+        spans = _spans(connection, files, counts, spec) if faults else []
+    unreadable = [_with_gap(fault, spans, spec) for fault in faults]
     experiment = spec.columns.experiment
     empty = counts[experiment].isna()
     if empty.all():
         raise DataError(f"{source.address} holds no row that names an experiment")
-    _refuse_unclear_rigs(counts.loc[~empty, experiment], spec)
+    _refuse_unclear_rigs(files, counts[~empty], spec)
     return Survey(
         source=source,
         files=tuple(files),
@@ -101,19 +102,21 @@ def survey(source: Source, spec: SoftSensor, converted: Path) -> Survey:
     )
 
 
-def _refuse_unclear_rigs(experiments: pd.Series, spec: SoftSensor) -> None:
+def _refuse_unclear_rigs(files: Sequence[Readable], counts: pd.DataFrame, spec: SoftSensor) -> None:
     """Refuse names of which nobody can tell what is the rig and what the experiment.
 
     Raises:
-        DataError: naming one of them.
+        DataError: naming one of them, and its file.
     """
     if spec.columns.rig is None:
         return
-    unclear = experiments[~experiments.str.fullmatch(RIG_AND_EXPERIMENT)]
+    unclear = counts[~counts[spec.columns.experiment].str.fullmatch(RIG_AND_EXPERIMENT)]
     if not unclear.empty:
+        experiment, file = unclear.iloc[0][[spec.columns.experiment, FILE]]
         raise DataError(
-            f"{unclear.iloc[0]!r} is not {spec.columns.rig}{OF_RIG}{spec.columns.experiment}: one "
-            f"of them is empty or holds {OF_RIG}, which must not be in either"
+            f"{files[file].file.path}: {experiment!r} is not {spec.columns.rig}{OF_RIG}"
+            f"{spec.columns.experiment}: one of them is empty or holds {OF_RIG}, which must not be "
+            "in either"
         )
 
 
@@ -145,51 +148,84 @@ def _read_footer(
         return Unreadable(file.path, first_line(error))
 
 
-def _undamaged(
-    connection: duckdb.DuckDBPyConnection, files: Sequence[Readable], spec: SoftSensor
-) -> tuple[list[Readable], list[Unreadable]]:
-    """The files whose experiments can be read, and those whose footer alone is right."""
-    import duckdb
-
-    readable, damaged = [], []
-    for each in files:
-        try:
-            _counts(connection, [each], spec)
-            readable.append(each)
-        except (duckdb.Error, OSError) as error:
-            damaged.append(Unreadable(each.file.path, first_line(error)))
-    return readable, damaged
-
-
 def _counts(
     connection: duckdb.DuckDBPyConnection, files: Sequence[Readable], spec: SoftSensor
-) -> pd.DataFrame:
-    """Rows by experiment and file; see `Survey.counts`, but with NULL for empty experiments."""
+) -> tuple[list[Readable], pd.DataFrame, list[Unreadable]]:
+    """Rows by experiment and file.
+
+    Returns:
+        The files whose experiments can be read; their rows, see `Survey.counts`, but with NULL for
+        empty experiments; and the files whose footer alone is right.
+    """
+    import duckdb
     import pandas as pd
 
-    places = pd.DataFrame({"path": [each.path for each in files], FILE: range(len(files))})
-    connection.register("places", places)
-    query = f"""
-        SELECT "{spec.columns.experiment}", {FILE}, count(*) AS {N_ROWS}
-        FROM ({rows_of(files, [spec.columns.experiment], spec)}) JOIN places USING (path)
-        GROUP BY ALL ORDER BY ALL"""
-    counts: pd.DataFrame = (
-        connection.sql(query).to_arrow_table().to_pandas(types_mapper=exact_integers)
-    )
-    return counts
+    experiment = spec.columns.experiment
+    readable, counts, damaged = list[Readable](), [], []
+    for each in files:
+        query = f"""
+            SELECT "{experiment}", {len(readable)} AS {FILE}, count(*) AS {N_ROWS}
+            FROM ({rows_of([each], [experiment], spec)}) GROUP BY 1"""
+        try:
+            table = connection.sql(query).to_arrow_table()
+        except (duckdb.Error, OSError) as error:
+            damaged.append(Unreadable(each.file.path, first_line(error)))
+            continue
+        readable.append(each)
+        counts.append(table.to_pandas(types_mapper=exact_integers))
+    if not readable:
+        return [], pd.DataFrame(), damaged
+    together = pd.concat(counts, ignore_index=True)
+    return readable, together.sort_values([experiment, FILE], ignore_index=True), damaged
 
 
-def _with_gap(
+class _Span(NamedTuple):
+    """When the rows of a file were recorded, in Unix seconds."""
+
+    path: str
+    begin: float
+    end: float
+
+
+def _spans(
     connection: duckdb.DuckDBPyConnection,
-    fault: Unreadable,
     files: Sequence[Readable],
+    counts: pd.DataFrame,
     spec: SoftSensor,
-) -> Unreadable:
-    """A fault with the time in which rows may be missing: between the files beside it."""
-    before = [each for each in files if each.file.path < fault.path][-1:]
-    after = [each for each in files if each.file.path > fault.path][:1]
-    ends = [span(connection, each, spec)[1] for each in before] or [-math.inf]
-    begins = [span(connection, each, spec)[0] for each in after] or [math.inf]
-    beside = tuple(each.file.path for each in before + after)
+) -> list[_Span]:
+    """Those of the files that hold rows, in the order of their paths."""
+    places = sorted(counts[FILE].unique())
+    return [
+        _Span(files[place].file.path, *span(connection, files[place], spec)) for place in places
+    ]
+
+
+def _with_gap(fault: Unreadable, spans: list[_Span], spec: SoftSensor) -> Unreadable:
+    """A fault with the time in which rows may be missing, and the files that have rows near it.
+
+    That is the time between the files before and after it, in the order of their paths. Where files
+    are recorded side by side, as with one for each rig and month, it is all the time of these two,
+    up to the files that end before it and begin after it.
+    """
+    near = 60 * spec.prediction.settle_minutes
+    place = bisect([each.path for each in spans], fault.path)
+    before, after = spans[:place][-1:], spans[place:][:1]
+    begin = before[0].end if before else -math.inf
+    end = after[0].begin if after else math.inf
+    side_by_side = any(
+        each.begin + near < other.end and other.begin + near < each.end
+        for each in (*before, *after)
+        for other in spans
+        if other is not each
+    )
+    if side_by_side:
+        first = min(each.begin for each in before + after) if before else -math.inf
+        last = max(each.end for each in before + after) if after else math.inf
+        begin = max((each.end for each in spans if each.end <= first), default=-math.inf)
+        end = min((each.begin for each in spans if each.begin >= last), default=math.inf)
     # Files that are not in the order of time may overlap.
-    return replace(fault, beside=beside, begin=min(ends + begins), end=max(ends + begins))
+    begin, end = min(begin, end), max(begin, end)
+    beside = tuple(
+        each.path for each in spans if each.begin <= end + near and begin - near <= each.end
+    )
+    return replace(fault, beside=beside, begin=begin, end=end)

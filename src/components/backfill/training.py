@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import posixpath
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from src.components.backfill.admission import admit
 from src.components.backfill.duckdb_engine import DuckDB
 from src.components.backfill.engine import features_of
+from src.components.backfill.rows import Unreadable, damaged_files
 from src.components.backfill.source import Source, find
 from src.components.backfill.survey import survey
 from src.components.backfill.units import plan
@@ -106,8 +107,7 @@ def features_of_analysed(
     history = data.history
     assert history is not None
     found = survey(history, spec, data.converted)
-    if found.unreadable:
-        raise DataError("; ".join(f"{fault} cannot be read" for fault in found.unreadable))
+    _refuse(found.unreadable)
     wanted = set(laboratory[spec.columns.experiment])
     units = plan(found, spec, UNIT_ROWS, only=wanted)
     if not units:
@@ -117,6 +117,7 @@ def features_of_analysed(
     parts, refused = [], []
     for unit, table in features_of(DuckDB(history, spec), units, jobs=1):
         if isinstance(table, Exception):
+            _refuse(damaged_files(history, unit.files, spec))
             raise table
         admitted, others = admit(table, unit, spec)
         parts.append(admitted)
@@ -127,3 +128,8 @@ def features_of_analysed(
     features: pd.DataFrame = pd.concat(parts, ignore_index=True).drop(columns=MAY_LACK_ROWS)
     account.note(len(features), "phases of these rows")
     return features
+
+
+def _refuse(unreadable: Sequence[Unreadable]) -> None:
+    if unreadable:
+        raise DataError("; ".join(f"{fault} cannot be read" for fault in unreadable))

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
+from pathlib import PurePath
 from typing import Any
 
 from src.components.backfill.rows import Readable, Unreadable
@@ -19,7 +20,8 @@ _OF_PARAMS: Any = {
     "phases": {"__all__": {"value", "judged"}},
     "targets": {"__all__": {"name", "low", "high", "limit", "scale"}},
     "verdict": True,
-    "prediction": True,
+    "training": {"coverage"},
+    "prediction": {"settle_minutes", "max_phase_minutes", "reused_after_hours", "min_samples"},
 }
 
 
@@ -67,7 +69,7 @@ def plan(
 ) -> list[Unit]:
     """Cut a history into units of about `unit_rows` rows, in the order of the experiments.
 
-    Experiments that come later do not move the earlier cuts.
+    Experiments that come later in this order do not move the earlier cuts.
 
     Args:
         only: leave out all other experiments.
@@ -102,6 +104,14 @@ def _facts(unit: Unit, model: Served, spec: SoftSensor) -> dict[str, Any]:
         "params": spec.model_dump(mode="json", include=_OF_PARAMS),
         "model_version": model.version,
         "training_run": model.bundle.origin.mlflow_run,
-        "files": [[each.file.path, each.file.size, each.file.stamp] for each in unit.files],
+        "cached_model": model.cached,
+        "files": [_file_facts(each) for each in unit.files],
         "gaps": [[gap.path, str(gap.begin), str(gap.end)] for gap in unit.gaps],
     }
+
+
+def _file_facts(readable: Readable) -> list[Any]:
+    file = readable.file
+    facts = [file.path, file.size, file.stamp]
+    # The name of the copy changes with the way in which params.yaml reads CSV.
+    return [*facts, PurePath(readable.path).name] if file.is_csv else facts

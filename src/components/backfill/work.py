@@ -55,6 +55,7 @@ class Counts:
             invalid.
         phases: scored ones.
         refused: phases without a prediction, by reason.
+        damaged: files that were skipped as they cannot be read to their end, and why.
     """
 
     rows: int = 0
@@ -63,6 +64,7 @@ class Counts:
     unread_rows: int = 0
     phases: int = 0
     refused: dict[str, int] = field(default_factory=dict)
+    damaged: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         invalid = self.rows - self.scored_rows - self.refused_rows - self.unread_rows
@@ -80,6 +82,7 @@ class Counts:
             unread_rows=self.unread_rows + other.unread_rows,
             phases=self.phases + other.phases,
             refused=dict(Counter(self.refused) + Counter(other.refused)),
+            damaged=sorted({*self.damaged, *other.damaged}),
         )
 
 
@@ -153,13 +156,14 @@ class Work:
         """
         import pandas as pd
 
-        rows = unit.rows
+        rows, damaged = unit.rows, list[str]()
         if isinstance(table, Exception):
-            unit = self._without_damaged(unit, table)
+            whole, unit = unit, self._without_damaged(unit, table)
+            damaged = [str(gap) for gap in unit.gaps[len(whole.gaps) :]]
             if not unit.files:
                 nothing = pd.DataFrame(columns=[*self.spec.columns.keys, "reason"])
                 scored = Scored(self.model.version, nothing, nothing)
-                return scored, nothing, Counts(rows=rows, unread_rows=rows)
+                return scored, nothing, Counts(rows=rows, unread_rows=rows, damaged=damaged)
             table = self.engine.features(unit)
         features, refused = admit(table, unit, self.spec)
         if not self.skip_unreadable and features[MAY_LACK_ROWS].any():
@@ -175,6 +179,7 @@ class Work:
             refused_rows=int(refused["n_samples"].sum()),
             phases=len(scored.ledger),
             refused={str(key): int(n) for key, n in refused["reason"].value_counts().items()},
+            damaged=damaged,
         )
         return scored, refused, counts
 
@@ -191,10 +196,14 @@ class Work:
         beside = replace(unit, gaps=(*unit.gaps, *broken))
         if not self.skip_unreadable:
             raise DataError(f"{_words(beside)}: repair it, or use --skip-unreadable") from error
+        for each in broken:
+            logger.warning("skipped: %s", each)
         paths = {each.path for each in broken}
         files = tuple(each for each in unit.files if each.file.path not in paths)
         counts = self.history.counts
-        places = [place for place, each in enumerate(self.history.files) if each in files]
+        places = [
+            place for place, each in enumerate(self.history.files) if each.file.path not in paths
+        ]
         inside = counts[self.spec.columns.experiment].between(unit.first, unit.last)
         rows = int(counts.loc[inside & counts[FILE].isin(places), N_ROWS].sum())
         return replace(beside, files=files, rows=rows)

@@ -10,6 +10,7 @@ from sqlalchemy.exc import OperationalError
 LOCK = 0x1A9BE55
 REPORT_LOCK = LOCK + 1_000  # for reports; predictions have locks of their own
 LOAD_LOCK = LOCK + 2_000  # for files
+BACKFILL_LOCK = LOCK + 4_000  # for units of histories
 LETTER_LOCK = LOCK + 3_000  # for the one letter of a week
 LOCK_WAIT = 5  # s; a killed run holds its lock until its statement ends
 

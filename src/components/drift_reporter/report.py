@@ -6,7 +6,7 @@ import logging
 import math
 import warnings
 from base64 import b64encode
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -72,8 +72,8 @@ def write_report(
     """
     tested = backtest(evidence.reference, spec)
     summary = summarise(verdict, evidence, spec, tested)
-    if rigs is not None and (finding := rigs.finding()):
-        summary = replace(summary, findings=[finding, *summary.findings])
+    if rigs is not None:
+        summary = rigs.added_to(summary)
     in_english = spec.model_copy(update={"language": "en"})
     for line in summarise(verdict, evidence, in_english, tested).text().splitlines():
         if line:

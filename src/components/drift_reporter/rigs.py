@@ -107,14 +107,25 @@ def judge_rigs(
         jobs: processes.
     """
     months, references = _by_rig(month, spec), _by_rig(reference, spec)
-    rigs = sorted({*months, *references})
-    judged = partial(_judge, period=period, spec=stricter(spec, len(rigs)), rigs=len(rigs))
+    rigs = sorted(names(month, reference, spec=spec))
+    strict = without_targets(sharing_rates(spec, len(rigs)))
+    judged = partial(_judge, period=period, spec=strict, rigs=len(rigs))
     pairs = [(rig, months.get(rig, month[:0]), references.get(rig, reference[:0])) for rig in rigs]
     return sorted(_mapped(judged, pairs, jobs), key=lambda rig: rig.need)
 
 
-def evidence_of_rig(
-    month: pd.DataFrame, reference: pd.DataFrame, period: Period, version: str, spec: SoftSensor
+def names(*phases: pd.DataFrame, spec: SoftSensor) -> set[str]:
+    """The rigs that phases are of."""
+    return {rig for each in phases for rig in each[spec.columns.experiment].map(rig_of)}
+
+
+def evidence_of_rig(  # pylint: disable=too-many-arguments,too-many-positional-arguments  # facts
+    rig: str,
+    month: pd.DataFrame,
+    reference: pd.DataFrame,
+    period: Period,
+    version: str,
+    spec: SoftSensor,
 ) -> Evidence:
     """The month of one rig beside what it did before, both scored by one version."""
     flagged = {
@@ -129,18 +140,24 @@ def evidence_of_rig(
         past=_past(reference, spec),
         laboratory=LaboratoryEvidence(recent=nothing, expected=nothing),
         earlier=Earlier(accepted=[], tests=NO_TESTS),
+        rig=rig,
     )
 
 
-def stricter(spec: SoftSensor, rigs: int) -> SoftSensor:
-    """The soft sensor of one of some rigs, whose months are judged without any laboratory value."""
+def sharing_rates(spec: SoftSensor, rigs: int) -> SoftSensor:
+    """The soft sensor of one of some rigs, by the rates at which it is tested."""
     rules = spec.monitoring
     update = {
         "alarm": rules.alarm / rigs,
         "watch": rules.watch / rigs,
         "confirm": Confirmation(need=1, of=1),
     }
-    return spec.model_copy(update={"monitoring": rules.model_copy(update=update), "targets": ()})
+    return spec.model_copy(update={"monitoring": rules.model_copy(update=update)})
+
+
+def without_targets(spec: SoftSensor) -> SoftSensor:
+    """The soft sensor by which the months of rigs are judged: their sensors alone are compared."""
+    return spec.model_copy(update={"targets": ()})
 
 
 def _by_rig(rows: pd.DataFrame, spec: SoftSensor) -> dict[str, pd.DataFrame]:
@@ -160,7 +177,7 @@ def _judge(job: Job, period: Period, spec: SoftSensor, rigs: int) -> RigMonth:
     }
     if month.empty or len(reference) < LEAST_REFERENCE:
         return RigMonth(rig, Status.TOO_FEW, (), (), p=1.0, **counts)
-    evidence = evidence_of_rig(month, reference, period, "", spec)
+    evidence = evidence_of_rig(rig, month, reference, period, "", spec)
     verdict = judge(evidence, spec)
     of_all = (rigs * verdict.tests["p_holm"]).clip(upper=1.0)  # in which all rigs are tested
     verdict = replace(verdict, tests=verdict.tests.assign(p_holm=of_all))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from src.components.drift_reporter.evidence import Period
 from src.components.drift_reporter.findings import Finding, certainty
 from src.components.drift_reporter.rigs import REFERENCE_DAYS, RigMonth
 from src.components.drift_reporter.status import Status
-from src.components.drift_reporter.summary import KINDS, PACKAGE
+from src.components.drift_reporter.summary import KINDS, PACKAGE, Summary
 from src.components.emailer.page import BAD, GOOD, OPEN, render
 from src.language import UNKNOWN, Language
 from src.soft_sensor import SoftSensor
@@ -54,6 +54,13 @@ class RigsReport:
             count=count,
             rigs=len(self.rigs),
         )
+
+    def added_to(self, summary: Summary) -> Summary:
+        """A summary of all rigs together that begins with what is found here."""
+        finding = self.finding()
+        if finding is None:
+            return summary
+        return replace(summary, findings=[finding, *summary.findings])
 
     def finding(self) -> Finding | None:
         """What a report on all rigs together says of them; None where none is in alarm."""

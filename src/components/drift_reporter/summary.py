@@ -15,6 +15,7 @@ from src.components.drift_reporter.drift_tests import covers_months
 from src.components.drift_reporter.evidence import Evidence
 from src.components.drift_reporter.findings import Finding, findings, title
 from src.components.drift_reporter.recheck import to_check_again
+from src.components.drift_reporter.rigs import REFERENCE_DAYS
 from src.components.drift_reporter.status import Status
 from src.components.drift_reporter.verdict import LEAST_REFERENCE, Verdict
 from src.components.emailer.page import BLUE, GREY, VERMILION, render
@@ -127,8 +128,8 @@ def summarise(
         notes=[
             looked_at(evidence, spec),
             *seen_in_training(evidence, spec),
-            *reservations(verdict, spec),
-            *short_time(evidence.reference, spec),
+            *reservations(verdict, evidence, spec),
+            *short_time(evidence, spec),
             backtested(backtested_months, spec),
             compared_with_laboratory(evidence, verdict, spec),
             *retraining(evidence, spec),
@@ -160,6 +161,14 @@ def about(evidence: Evidence, spec: SoftSensor) -> list[str]:
             first=language.day(ends.iloc[0]),
             last=language.day(ends.iloc[-1]),
         )
+    if evidence.rig:
+        compared = language.say(
+            "Compared with {rows} phases of rig {rig} in the {days} days before.",
+            rows=len(evidence.reference),
+            rig=evidence.rig,
+            days=REFERENCE_DAYS,
+        )
+        return [dates, compared]
     accepted = len(evidence.earlier.accepted)
     compared = language.say(
         (
@@ -211,7 +220,7 @@ def seen_in_training(evidence: Evidence, spec: SoftSensor) -> list[str]:
     ]
 
 
-def reservations(verdict: Verdict, spec: SoftSensor) -> list[str]:
+def reservations(verdict: Verdict, evidence: Evidence, spec: SoftSensor) -> list[str]:
     """What could not be tested, and what may have gone unnoticed."""
     say = Language(spec.language).say
     names = {phase.name: phase.shown for phase in spec.phases}
@@ -228,8 +237,12 @@ def reservations(verdict: Verdict, spec: SoftSensor) -> list[str]:
     ]
     lines += [
         say(
-            "{sensor} {reason} in the reference, so its drift cannot be tested: accept healthy "
-            "months in which it varies (`impress monitor --accept`), or retrain.",
+            (
+                "{sensor} {reason} in the reference, so its drift cannot be tested."
+                if evidence.rig
+                else "{sensor} {reason} in the reference, so its drift cannot be tested: accept "
+                "healthy months in which it varies (`impress monitor --accept`), or retrain."
+            ),
             sensor=spec.sensor(name).title,
             reason=say(reason),
         )
@@ -246,8 +259,9 @@ def reservations(verdict: Verdict, spec: SoftSensor) -> list[str]:
     return lines
 
 
-def short_time(reference: pd.DataFrame, spec: SoftSensor) -> list[str]:
+def short_time(evidence: Evidence, spec: SoftSensor) -> list[str]:
     """That the reference does not show yet how much healthy months differ."""
+    reference = evidence.reference
     if covers_months(reference):
         return []
     say, rows = Language(spec.language).say, len(reference)
@@ -267,6 +281,8 @@ def short_time(reference: pd.DataFrame, spec: SoftSensor) -> list[str]:
             "yet.",
             days=days,
         )
+    if evidence.rig:  # its reference grows by itself
+        return [covered]
     return [f"{covered} {say('Accept healthy months (`impress monitor --accept`).')}"]
 
 
@@ -288,6 +304,10 @@ def backtested(months: pd.DataFrame, spec: SoftSensor) -> str:
 def compared_with_laboratory(evidence: Evidence, verdict: Verdict, spec: SoftSensor) -> str:
     """How much the laboratory values can reveal."""
     say, laboratory = Language(spec.language).say, evidence.laboratory
+    if evidence.rig:
+        return say(
+            "Laboratory values are compared with the predictions of all rigs together, not of one."
+        )
     if laboratory.newest is None:
         return say(
             "No laboratory values have arrived, so {unseen_change} that the sensors do not show "

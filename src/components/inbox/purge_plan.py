@@ -94,9 +94,9 @@ def rows(inbox: Inbox, batch: Batch) -> str:
     return " AND ".join((same_phase(inbox), f"s.{in_batch(batch)}", places))
 
 
-def store(inbox: Inbox, batch: Batch, archive: str) -> None:
-    """Write the rows of a batch into the raw archive."""
-    raw_archive.store(inbox, f"{PURGE_PLAN} AS s WHERE {rows(inbox, batch)}", archive)
+def store(inbox: Inbox, batch: Batch, archive: str) -> int:
+    """Write the rows of a batch into the raw archive; returns how many rows there are."""
+    return raw_archive.store(inbox, f"{PURGE_PLAN} AS s WHERE {rows(inbox, batch)}", archive)
 
 
 def note(inbox: Inbox, batch: Batch, run_id: int) -> None:

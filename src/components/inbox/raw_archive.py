@@ -6,21 +6,18 @@ import hashlib
 import io
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 from uuid import uuid4
 
 from src.components.database.connection import run_copy
 from src.components.inbox.states import Inbox
-from src.files import S3, put
+from src.files import S3, in_file_name, put, s3_store
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-LONGEST_KEY = 80  # characters of a key in the name of a file, which may have 255 in all
 
-
-def store(inbox: Inbox, rows: str, root: str) -> None:
-    """Write the rows of a batch of phases, a file each.
+def store(inbox: Inbox, rows: str, root: str) -> int:
+    """Write the rows of a batch of phases, a file each; returns how many rows there are.
 
     A file is named after its phase and a hash of its content, which includes the whole phase even
     if the name is too long for a file, and appears whole or not at all, so a
@@ -35,6 +32,8 @@ def store(inbox: Inbox, rows: str, root: str) -> None:
     from pyarrow import compute, parquet
 
     table = _read(inbox, rows)
+    if not table.num_rows:
+        return 0
     keys = inbox.spec.columns.keys
     for phase in table.group_by(keys).aggregate([]).to_pylist():
         first, second = (compute.field(key) == phase[key] for key in keys)
@@ -42,19 +41,9 @@ def store(inbox: Inbox, rows: str, root: str) -> None:
         parquet.write_table(table.filter(first & second), sink, compression="zstd")
         content = sink.getvalue().to_pybytes()
         digest = hashlib.sha256(content).hexdigest()[:16]
-        name = "-".join(_in_file_name(str(phase[key])) for key in keys)
+        name = "-".join(in_file_name(str(phase[key])) for key in keys)
         put(root, f"{name}-{digest}.parquet", content, private=True)
-
-
-def _in_file_name(key: str) -> str:
-    """A key with escapes for what a file's name cannot hold; of a long one the beginning."""
-    name = ""
-    for character in key:
-        escaped = quote(character, safe="")
-        if len(name) + len(escaped) > LONGEST_KEY:
-            break
-        name += escaped
-    return name
+    return int(table.num_rows)
 
 
 def check(root: str) -> None:
@@ -62,10 +51,8 @@ def check(root: str) -> None:
     name = f"check-{uuid4().hex}"
     put(root, name, b"", private=True)
     if root.startswith(S3):
-        from pyarrow import fs
-
-        store_of, prefix = fs.FileSystem.from_uri(root)
-        store_of.delete_file(f"{prefix}/{name}")
+        store_at_s3, prefix = s3_store(root)
+        store_at_s3.delete_file(f"{prefix}/{name}")
         return
     (Path(root) / name).unlink()
 
@@ -81,6 +68,8 @@ def _read(inbox: Inbox, rows: str) -> pa.Table:
     query = f'SELECT {values} FROM "{inbox.names.online.name}" AS t, {rows} ORDER BY {order}'
     lines = io.BytesIO()
     run_copy(inbox.connection, f"COPY ({query}) TO STDOUT (FORMAT csv)", lines)
+    if not lines.getvalue():
+        return pa.table({})
     arrow_types = {int: pa.int64(), str: pa.string()}
     types = dict.fromkeys(columns, pa.float64())
     types |= {key: arrow_types[kind] for key, kind in inbox.spec.key_types.items()}

@@ -70,6 +70,11 @@ def present(cell: str, dialect: Dialect) -> str:
     return f"CASE WHEN {trimmed} NOT IN ({words}) THEN {trimmed} END"
 
 
+def whole(text: str) -> str:
+    """SQL: a text without the fraction of a whole number, which others write beside empty cells."""
+    return f"regexp_replace({text}, '^(\\d+)[.]0+$', '\\1')"
+
+
 def value_of(column: Column, cell: str, dialect: Dialect) -> str:
     """SQL: the value of a cell in a column, NULL where it is blank or the column cannot take it."""
     careful = typed(column, present(cell, dialect), dialect)

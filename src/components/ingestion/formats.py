@@ -170,7 +170,7 @@ def _open_parquet(file: Path) -> ParquetBody:
 
     with duckdb.connect() as connection:
         try:
-            rows = connection.read_parquet(str(file))
+            rows = connection.sql(f"FROM read_parquet({file_literal(file)})")
         except duckdb.InvalidInputException as error:
             raise DataError(f"{file} is not a Parquet file: {error}") from error
         return ParquetBody(file, dict(zip(rows.columns, map(str, rows.types))))

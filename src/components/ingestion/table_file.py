@@ -23,6 +23,7 @@ from src.components.ingestion.cells import (
     present,
     repeated_hour,
     value_of,
+    whole,
 )
 from src.components.ingestion.formats import Body, ParquetBody, open_body
 from src.errors import DataError
@@ -210,8 +211,11 @@ class _Reading:
         column = self.chosen.get(place)
         if column is None or column.of is None:
             return f"c{place}"
-        rig = present(f"c{self.body.header.index(column.of)}", self._dialect())
-        return f"({rig} || '{OF_RIG}' || {present(f'c{place}', self._dialect())})"
+        rig, name = (
+            whole(present(f"c{each}", self._dialect()))
+            for each in (self.body.header.index(column.of), place)
+        )
+        return f"({rig} || '{OF_RIG}' || {name})"
 
     def _present(self, place: int) -> str:
         return present(self._cell(place), self._dialect())

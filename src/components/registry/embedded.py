@@ -6,7 +6,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from src.components.registry.versions import Version
+from src.components.registry.versions import Version, moment
 
 _BY_ALIAS = """
     SELECT version, source, run_id, creation_time
@@ -30,4 +30,4 @@ def find(database: Path, name: str, alias: str) -> Version | None:
             return None
         number, source, run_id, registered_at = row
         tags = connection.execute(_TAGS, (name, number)).fetchall()
-    return Version(str(number), source, run_id or "", registered_at, dict(tags))
+    return Version(str(number), source, run_id or "", moment(registered_at), dict(tags))

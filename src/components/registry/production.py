@@ -14,7 +14,7 @@ from pydantic import AwareDatetime, BaseModel, ValidationError
 
 from src.components.lineage import user
 from src.components.registry import embedded, server
-from src.components.registry.versions import Registry, Version, as_version, reachable
+from src.components.registry.versions import Registry, Version, as_version, moment, reachable
 from src.errors import NoModel, RegistryFault, VersionLost
 
 PRODUCTION = "Production"
@@ -84,7 +84,7 @@ def _ask_server(registry: Registry) -> Version | None:
             number=found.version,
             source=found.source,
             run_id=found.run_id,
-            registered_at=found.creation_timestamp,
+            registered_at=moment(found.creation_timestamp),
             tags={tag.key: tag.value for tag in found.tags},
         )
     code, message = answer.get("error_code"), str(answer.get("message"))

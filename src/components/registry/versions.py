@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from src.components.predictor.bundle import Bundle
 
 DEFINITION = "feature_definition"  # tag of a version
+LAST_MOMENT = 253_402_300_799_999  # Unix milliseconds: the end of the year 9999
 
 
 @dataclass(frozen=True)
@@ -36,13 +37,12 @@ class Version:
         number: its number in the registry, as text of digits.
         source: address of its bundle.
         run_id: id of the training run.
-        registered_at: Unix milliseconds.
     """
 
     number: str
     source: str
     run_id: str
-    registered_at: int
+    registered_at: datetime
     tags: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -190,13 +190,27 @@ class Registry:
         return str(self.client.create_experiment(self.name, artifact_location=location))
 
 
+def moment(milliseconds: int) -> datetime:
+    """A time as registries record it, in Unix milliseconds.
+
+    Raises:
+        RegistryFault: for a time that no calendar has.
+    """
+    if not 0 <= milliseconds <= LAST_MOMENT:
+        raise RegistryFault(
+            f"the registry says that a version was registered at {milliseconds} ms, which no "
+            "calendar has: check MLFLOW_TRACKING_URI"
+        )
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
 def as_version(version: ModelVersion) -> Version:
     """MLflow's record of a version as ours."""
     return Version(
         number=str(version.version),
         source=version.source,
         run_id=version.run_id,
-        registered_at=version.creation_timestamp,
+        registered_at=moment(version.creation_timestamp),
         tags=dict(version.tags),
     )
 

@@ -30,21 +30,10 @@ def fixture_history(spec: SoftSensor, tmp_path: Path) -> Path:
     return tmp_path / "history"
 
 
-@pytest.fixture(name="home")
-def fixture_home(
-    production: Path, params: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Path:
-    """A home of this test's own, which has a model in production."""
-    assert production
-    monkeypatch.setenv("IMPRESS_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("IMPRESS_PARAMS", str(params))
-    return tmp_path / "home"
-
-
 @pytest.fixture(name="score")
-def fixture_score(home: Path, history: Path, tmp_path: Path) -> Score:
+def fixture_score(small_production: Path, history: Path, tmp_path: Path) -> Score:
     """Backfill the history into tmp_path / out, in small units; keywords change the order."""
-    assert home
+    assert small_production
 
     def run(**options: object) -> Summary:
         order = {"source": str(history), "out": str(tmp_path / "out"), "unit_rows": UNIT_ROWS}
@@ -54,9 +43,9 @@ def fixture_score(home: Path, history: Path, tmp_path: Path) -> Score:
 
 
 @pytest.fixture(name="command")
-def fixture_command(home: Path) -> Command:
+def fixture_command(small_production: Path) -> Command:
     """`impress` with arguments."""
-    assert home
+    assert small_production
     return lambda *arguments: CliRunner().invoke(main, arguments)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -92,7 +93,7 @@ def test_it_is_named_and_what_is_beside_it_is_not_scored(
     assert summary.missing and len(summary.failures) == summary.missing
     assert all("--skip-unreadable" in words for words in summary.failures)
     skipped = score(skip_unreadable=True)
-    assert not skipped.missing and skipped.is_partial
+    assert not skipped.missing and not skipped.is_partial
     found = phases(tmp_path / "out", spec)
     flagged = has_flag(found["flags"], Flag.MAY_LACK_ROWS)
     # What has no flag is what it would be without the fault; and the phase that was cut has one.
@@ -126,6 +127,9 @@ def test_bytes_that_flipped_are_found_when_the_unit_is_computed(
     unread = skipped.counts.unread_rows
     assert 0 < unread <= len(parquet.read_table(file, columns=["waschen"]))
     assert f"{unread:,} in damaged files" in str(skipped.counts)
+    assert [words.startswith(str(file)) for words in skipped.counts.damaged] == [True]
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["damaged"] == skipped.counts.damaged
     flags = phases(tmp_path / "out", spec)["flags"]
     assert has_flag(flags, Flag.MAY_LACK_ROWS).any()
 
@@ -211,6 +215,18 @@ def test_the_command_says_what_is_wrong_and_ends_with_3(
     assert done.exit_code == 3
     assert f"cannot be read: {history}/{BROKEN}.parquet: column ph is missing" in done.stdout
     assert "not done: experiments" in done.stdout
+
+
+def test_a_model_of_other_features_is_refused_before_anything_is_computed(
+    command: Command, history: Path, params: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "other.yaml"
+    content_of = params.read_text(encoding="utf-8").replace("percentile75", "percentile90")
+    other.write_text(content_of, encoding="utf-8")
+    monkeypatch.setenv("IMPRESS_PARAMS", str(other))
+    done = command("backfill", str(history), str(tmp_path / "out"))
+    assert done.exit_code == 1 and "trained for other features" in done.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_odd_rows_beside_a_broken_file(score: Score, history: Path, spec: SoftSensor) -> None:

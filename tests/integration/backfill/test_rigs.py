@@ -21,12 +21,14 @@ WINDOW = pd.Timestamp(BEGIN + 2 * BEFORE * (LENGTH + PAUSE) - PAUSE / 2, unit="s
 
 
 @pytest.fixture(name="of_rigs")
-def fixture_of_rigs(home: Path, params: Path, monkeypatch: pytest.MonkeyPatch) -> SoftSensor:
-    """The soft sensor of several rigs, in the home."""
+def fixture_of_rigs(
+    small_production: Path, params: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> SoftSensor:
+    """The soft sensor of several rigs, whose model is in production."""
+    assert small_production
     content = params.read_text(encoding="utf-8")
     content = content.replace("experiment_type: integer", "experiment_type: text")
-    home.mkdir(exist_ok=True)
-    file = home / "rigs.yaml"
+    file = tmp_path / "rigs.yaml"
     file.write_text(
         content.replace("columns:\n", "columns:\n  rig: maschine\n", 1), encoding="utf-8"
     )
@@ -72,7 +74,7 @@ def test_two_rigs_are_scored_and_judged_each_by_itself(
     assert other["status"] != "alarm"
     page = command(*window)
     assert "1 of 2 rigs needs somebody" in page.stdout
-    assert list((tmp_path / "home").rglob("rigs.html"))
+    assert list(tmp_path.rglob("rigs.html"))
 
     own = command(*window, "--rig", "south", "--json")
     assert own.exit_code == 0, own.stderr
@@ -100,8 +102,8 @@ def test_an_alarm_of_one_rig_is_one_of_the_month(
         "--always-mail",
     )
     assert reported.exit_code == 0, reported.stderr
-    assert [file.name for file in (tmp_path / "home").rglob("rigs.html")] == ["rigs.html"]
-    (mail,) = (tmp_path / "home").rglob("*.eml")
+    assert [file.name for file in tmp_path.rglob("rigs.html")] == ["rigs.html"]
+    (mail,) = tmp_path.rglob("*.eml")
     letter = BytesParser(policy=policy.default).parsebytes(mail.read_bytes())
     body = letter.get_body(preferencelist=("plain",))
     assert body is not None

@@ -6,15 +6,35 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from src.components.backfill.results import open_results
+from src.components.backfill.source import find
 from src.soft_sensor import SoftSensor
 from tests.integration.backfill.conftest import UNIT_ROWS, Command, Score, content
 from tests.processes import running, wait_for
+
+
+@contextmanager
+def running_until_a_unit_is_done(
+    arguments: list[str], folder: Path
+) -> Iterator[subprocess.Popen[bytes]]:
+    """`impress` with arguments as a process, whose results go to `out` in a folder."""
+    with running(
+        [sys.executable, "-m", "src.cli", *arguments],
+        env=dict(os.environ),
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        units = folder / "out" / "units"
+        wait_for(lambda: any(units.glob("*.json")), "a unit", lambda: process.poll() is None)
+        yield process
 
 
 def test_what_was_killed_is_finished_by_a_second_start_and_a_third_does_nothing(
@@ -23,16 +43,7 @@ def test_what_was_killed_is_finished_by_a_second_start_and_a_third_does_nothing(
     whole = score(out=str(tmp_path / "whole"))
     out = tmp_path / "out"
     arguments = ["backfill", str(history), str(out), "--unit-rows", str(UNIT_ROWS), "--jobs", "1"]
-    with running(
-        [sys.executable, "-m", "src.cli", *arguments],
-        env=dict(os.environ),
-        cwd=tmp_path,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as process:
-        wait_for(
-            lambda: any((out / "units").glob("*.json")), "a unit", lambda: process.poll() is None
-        )
+    with running_until_a_unit_is_done(arguments, tmp_path) as process:
         process.send_signal(signal.SIGKILL)
         process.wait()
     there = {file: file.stat().st_mtime_ns for file in (out / "units").glob("*.json")}
@@ -75,20 +86,11 @@ def test_part_of_a_unit_counts_as_none(score: Score, tmp_path: Path) -> None:
 
 
 def test_sigterm_ends_it_in_seconds_and_leaves_whole_units(
-    history: Path, home: Path, tmp_path: Path
+    history: Path, small_production: Path, tmp_path: Path
 ) -> None:
-    assert home
-    out = tmp_path / "out"
-    with running(
-        [sys.executable, "-m", "src.cli", "backfill", str(history), str(out), "--unit-rows", "1"],
-        env=dict(os.environ),
-        cwd=tmp_path,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as process:
-        wait_for(
-            lambda: any((out / "units").glob("*.json")), "a unit", lambda: process.poll() is None
-        )
+    assert small_production
+    arguments = ["backfill", str(history), str(tmp_path / "out"), "--unit-rows", "1"]
+    with running_until_a_unit_is_done(arguments, tmp_path) as process:
         process.terminate()
         assert process.wait(20) == 143
 
@@ -125,9 +127,13 @@ def test_a_folder_with_something_else_is_refused(
         score(source=str(tmp_path / "elsewhere") if held == "history" else str(history))
 
 
-def test_workers_that_start_at_once_share_a_folder(tmp_path: Path, spec: SoftSensor) -> None:
+def test_workers_that_start_at_once_share_a_folder(
+    history: Path, tmp_path: Path, spec: SoftSensor
+) -> None:
+    source = find(str(history))
+
     def claim(_: int) -> str:
-        return open_results(str(tmp_path / "out"), "history", spec.name).root
+        return open_results(str(tmp_path / "out"), source, spec).root
 
     with ThreadPoolExecutor(8) as pool:
         assert set(pool.map(claim, range(40))) == {str(tmp_path / "out")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ import pytest
 from pyarrow import parquet
 from sqlalchemy import Engine, text
 
+from src.components.backfill.ledger import Ledger
 from src.components.backfill.results import Results
 from src.components.backfill.training import DataSet, opened
 from src.components.backfill.units import Share
 from src.components.drift_reporter.evidence import Period
 from src.components.drift_reporter.gather import archived
+from src.components.predictor.scoring import Scored
 from src.components.registry.versions import Registry
 from src.errors import DataError
 from src.pipelines.monitor_history_pipeline import monitor_history
@@ -39,12 +42,13 @@ def test_from_s3_to_s3_is_as_from_folder_to_folder(
 ) -> None:
     score()
     _upload(history, f"{bucket}/history")
-    options: dict[str, Any] = {"source": f"{bucket}/history", "out": f"{bucket}/out"}
+    out = f"{bucket}/Spülgänge #1"  # no part of it means anything in an address
+    options: dict[str, Any] = {"source": f"{bucket}/history", "out": out}
     for share in (Share(2, 2), Share(1, 2)):
         summary = score(**options, share=share)
     assert not summary.missing
     assert score(**options).counts.rows == 0
-    found = Results(f"{bucket}/out").phases().sort_values(spec.columns.keys, ignore_index=True)
+    found = Results(out).phases().sort_values(spec.columns.keys, ignore_index=True)
     pd.testing.assert_frame_equal(found, phases(tmp_path / "out", spec), check_exact=True)
 
 
@@ -78,6 +82,37 @@ def test_a_phase_that_the_weekly_task_has_predicted_is_not_added(
     assert score(out=None).counts.phases == before
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT count(*) FROM archived_data")) == before
+
+
+def test_late_rows_of_a_phase_stay_late_when_it_is_predicted_again_from_a_history(
+    score: Score, engine: Engine
+) -> None:
+    score(out=None)
+    with engine.begin() as connection:  # as if another model had predicted it, and rows were purged
+        connection.execute(text("UPDATE archived_data SET purged_at = now(), model_version = '0'"))
+        connection.execute(text("DELETE FROM runs"))
+    added = score(out=None).counts.phases
+    with engine.connect() as connection:
+        query = "SELECT count(purged_at) FROM archived_data WHERE model_version = '1'"
+        assert connection.scalar(text(query)) == added > 0
+
+
+def test_two_workers_that_do_the_same_unit_add_it_once(
+    score: Score, engine: Engine, spec: SoftSensor, tmp_path: Path
+) -> None:
+    score()
+    ledger = phases(tmp_path / "out", spec)
+    scored = Scored("1", ledger, ledger.head(0))
+    facts = {"code_version": "unknown"}
+
+    def work(unit: str) -> None:
+        Ledger(engine, spec).write(unit, scored, ledger.head(0), facts)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, ["one", "one", "of other rows", "one"]))
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM archived_data")) == len(ledger)
+        assert connection.scalar(text("SELECT count(*) FROM runs")) == 2
 
 
 def test_what_was_backfilled_is_not_of_the_month(
@@ -114,9 +149,14 @@ def test_results_that_are_not_complete_are_not_used(
 
 
 def test_two_versions_are_compared(
-    command: Command, score: Score, history: Path, home: Path, spec: SoftSensor, tmp_path: Path
+    command: Command,
+    score: Score,
+    history: Path,
+    small_production: Path,
+    spec: SoftSensor,
+    tmp_path: Path,
 ) -> None:
-    assert home
+    assert small_production
     score(out=str(tmp_path / "old"))
     record = tmp_path / "old" / "manifest.json"
     manifest = json.loads(record.read_text(encoding="utf-8"))
@@ -130,6 +170,18 @@ def test_two_versions_are_compared(
     as_json = command("backfill", *arguments, "--against", str(tmp_path / "old"), "--json")
     figures = json.loads(as_json.stdout)
     assert figures["comparison"]["changed"] == changed and figures["missing"] == 0
+
+
+def test_shares_are_compared_when_all_are_there(
+    command: Command, score: Score, history: Path, tmp_path: Path
+) -> None:
+    score(out=str(tmp_path / "old"))
+    arguments = [str(history), str(tmp_path / "out"), "--unit-rows", str(UNIT_ROWS)]
+    arguments += ["--against", str(tmp_path / "old")]
+    for share, compared in (("1/2", False), ("2/2", True)):
+        done = command("backfill", *arguments, "--share", share)
+        assert done.exit_code == 0, done.stderr
+        assert ("0 changed" in done.stdout) is compared
 
 
 def _another_verdict(folder: Path, spec: SoftSensor) -> int:
@@ -206,6 +258,7 @@ def test_missing_credentials_are_named(command: Command, monkeypatch: pytest.Mon
             ["out", "--engine", "spark", "--master", "local", "--spark", "x"],
             "is not a setting such",
         ),
+        (["gs://bucket/out"], "is neither a folder nor s3://"),
     ],
 )
 def test_wrong_use_is_explained(command: Command, arguments: list[str], words: str) -> None:
@@ -214,8 +267,7 @@ def test_wrong_use_is_explained(command: Command, arguments: list[str], words: s
     assert words in " ".join(done.stderr.replace("│", " ").split())
 
 
-def test_the_version_can_be_chosen(score: Score, home: Path, spec: SoftSensor) -> None:
-    assert home
+def test_the_version_can_be_chosen(score: Score, spec: SoftSensor, tmp_path: Path) -> None:
     assert Registry(Settings(), spec.name).versions()
     assert score(version="1").counts.phases
-    assert content(home.parent / "out")
+    assert content(tmp_path / "out")

@@ -7,6 +7,7 @@ import os
 import pty
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,9 @@ def test_other_programs_read_json(engine: Engine, small_dataset: Path) -> None:
     assert state["predictions"][0]["outcome"] == "partial"
     assert state["last_good"]["monitor"] is None
     assert _json("status", "--max-age", "8d")["age"] < 8 * 86400
-    assert _json("models")["versions"][0]["number"] == "1"
+    version, *_ = _json("models")["versions"]
+    assert version["number"] == "1"
+    assert datetime.fromisoformat(version["registered_at"]).tzinfo is not None
     assert _json("rejected")[0]["reason"] == "unknown_phase"
     assert len(_json("next-sample", "--count", "2")) <= 2
     washing, _ = _json("why", "2")

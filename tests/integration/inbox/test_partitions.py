@@ -322,6 +322,27 @@ def test_the_raw_archive_has_the_rows_of_a_partition_that_goes(
     )
 
 
+def test_rows_that_were_moved_since_they_were_counted_are_not_lost(
+    parted: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parted.raw_archive = str(tmp_path / "raw")
+    parted.add(1, 1, 100, age=FIRST)
+    parted.score()
+    _expire(parted)
+    holds_expired_only = partition_drop._holds_expired_only  # pylint: disable=protected-access
+
+    def moved_meanwhile(inbox: Inbox, name: str) -> bool:
+        parted.execute("UPDATE online_data SET ph = ph + 1")
+        return holds_expired_only(inbox, name)
+
+    monkeypatch.setattr(partition_drop, "_holds_expired_only", moved_meanwhile)
+    parted.score()
+    assert parted.purged == 0 and _rows(parted) == {1: 100}
+    monkeypatch.undo()
+    parted.score()
+    assert parted.purged == 100 and not _rows(parted)
+
+
 def test_a_partition_that_cannot_be_dropped_does_not_keep_the_others(parted: Workbench) -> None:
     for experiment, age in enumerate((FIRST, SECOND, THIRD, 20 * DAY)):
         parted.add(experiment, 1, 10, age=age)

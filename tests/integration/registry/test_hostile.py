@@ -121,6 +121,11 @@ def test_a_version_that_is_a_path_is_refused_and_nothing_is_replaced(
     assert not Settings().ml_downloads.exists()
 
 
+def test_a_version_of_no_calendar_is_refused(serve: Serve, bundle: dict[str, bytes]) -> None:
+    serve(version_of(bundle, creation_timestamp=10**18))
+    assert "registered at 1000000000000000000 ms, which no calendar has" in outcome()
+
+
 @pytest.mark.parametrize(
     "source",
     [

@@ -88,6 +88,17 @@ def test_an_experiment_is_that_of_a_rig(spec: SoftSensor, kind: pa.DataType) -> 
     assert found == [("7/1",), (None,)]
 
 
+def test_names_are_trimmed_as_load_trims_them(spec: SoftSensor) -> None:
+    columns = spec.columns.model_copy(update={"experiment_type": "text"})
+    of_texts = spec.model_copy(update={"columns": columns})
+    kinds = layout(_schema(spec, experimentnummer=pa.string()), of_texts)
+    own = kinds[spec.required_columns.index("experimentnummer")].expression
+    with duckdb.connect() as connection:
+        connection.register("rows", pa.table({"experimentnummer": ["A1  ", "A1", None]}))
+        found = connection.sql(f"SELECT {own} FROM rows").fetchall()
+    assert found == [("A1",), ("A1",), (None,)]
+
+
 @pytest.mark.parametrize(
     ("kinds", "words"),
     [

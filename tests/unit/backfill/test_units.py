@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -12,11 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src.components.backfill.rows import Readable, Unreadable
-from src.components.backfill.source import Source, SourceFile
-from src.components.backfill.survey import FILE, N_ROWS, Survey
+from src.components.backfill.source import Source, SourceFile, find
+from src.components.backfill.survey import FILE, N_ROWS, Survey, survey
 from src.components.backfill.units import Share, Unit, for_model, plan
+from src.components.predictor.bundle import Bundle
 from src.components.predictor.scoring import Served
 from src.soft_sensor import SoftSensor
+from tests.builders import history
 
 FILES = 4
 # Rows by experiment and file.
@@ -36,13 +39,12 @@ def _survey(rows: Rows, unreadable: tuple[Unreadable, ...] = ()) -> Survey:
     return Survey(source, files, counts, unreadable, 0)
 
 
-def _model(version: str = "1") -> Served:
-    origin = SimpleNamespace(mlflow_run="run")
-    return cast(Served, SimpleNamespace(version=version, bundle=SimpleNamespace(origin=origin)))
-
-
-def _names(units: list[Unit], spec: SoftSensor, version: str = "1") -> list[str]:
-    return [unit.name for unit in for_model(units, _model(version), spec)]
+def _names(
+    units: list[Unit], spec: SoftSensor, version: str = "1", cached: bool = False
+) -> list[str]:
+    bundle = SimpleNamespace(origin=SimpleNamespace(mlflow_run="run"))
+    model = Served(cast(Bundle, bundle), version, cached)
+    return [unit.name for unit in for_model(units, model, spec)]
 
 
 @given(rows=HISTORIES, unit_rows=st.integers(1, 200))
@@ -82,15 +84,31 @@ def test_a_name_changes_with_the_model_the_definition_and_the_files(spec: SoftSe
     rows = {(1, 0): 10, (2, 0): 10, (2, 1): 10}
     units = plan(_survey(rows), spec, 10**6)
     names = {*_names(units, spec), *_names(units, spec, version="2")}
+    names |= set(_names(units, spec, cached=True))
     sensor = spec.sensors[0].model_copy(update={"high": 999})
     names |= set(_names(units, spec.model_copy(update={"sensors": (sensor, *spec.sensors[1:])})))
     budget = spec.verdict.model_copy(update={"wrong_clean": 0.01})
     names |= set(_names(units, spec.model_copy(update={"verdict": budget})))
     gap = Unreadable("x", "cut", ("1",), 0, 1)
     names |= set(_names(plan(_survey(rows, (gap,)), spec, 10**6), spec))
-    assert len(names) == 5
+    wider = spec.training.model_copy(update={"coverage": 0.95})
+    names |= set(_names(units, spec.model_copy(update={"training": wider})))
+    assert len(names) == 7
     wording = spec.wording.model_copy(update={"influences": "the weather"})
-    assert _names(units, spec.model_copy(update={"wording": wording}))[0] in names
+    weekly = spec.prediction.model_copy(update={"connections": 4, "retention_days": 7})
+    for same in ({"wording": wording}, {"prediction": weekly}):
+        assert _names(units, spec.model_copy(update=same))[0] in names
+
+
+def test_a_name_changes_with_the_way_in_which_csv_is_read(spec: SoftSensor, tmp_path: Path) -> None:
+    rows = history.Rows(spec).add(1, 1, 3)
+    rows.to_csv(tmp_path / "1.csv", sep=spec.files.separator, index=False)
+    marked = spec.files.model_copy(update={"missing": ("999",)})
+    names = set()
+    for each in (spec, spec.model_copy(update={"files": marked})):
+        found = survey(find(str(tmp_path / "1.csv")), each, tmp_path / "converted")
+        names |= set(_names(plan(found, each, 10), each))
+    assert len(names) == 2
 
 
 def test_a_gap_concerns_the_units_whose_files_are_beside_it(spec: SoftSensor) -> None:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from src.components.drift_reporter.evidence import Period
-from src.components.drift_reporter.rigs import RigMonth, before, judge_rigs, stricter
+from src.components.drift_reporter.rigs import RigMonth, before, judge_rigs, sharing_rates
 from src.components.drift_reporter.rigs_page import RigsReport
 from src.components.drift_reporter.status import Status
 from src.soft_sensor import SoftSensor
@@ -58,7 +58,7 @@ def test_those_that_need_somebody_come_first(of_rigs: SoftSensor) -> None:
 
 
 def test_each_rig_has_its_share_of_the_false_alarms(of_rigs: SoftSensor) -> None:
-    rules = stricter(of_rigs, 1000).monitoring
+    rules = sharing_rates(of_rigs, 1000).monitoring
     assert rules.alarm == pytest.approx(of_rigs.monitoring.alarm / 1000)
     assert rules.watch == pytest.approx(of_rigs.monitoring.watch / 1000)
 

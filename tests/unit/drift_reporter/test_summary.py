@@ -36,7 +36,7 @@ def test_the_notes_say_how_much_was_seen(evidence: Evidence, spec: SoftSensor) -
 
 def test_the_notes_say_what_could_not_be_seen(evidence: Evidence, spec: SoftSensor) -> None:
     few = replace(evidence, month=evidence.month.head(10))
-    lines = summary.reservations(judge(few, spec), spec)
+    lines = summary.reservations(judge(few, spec), few, spec)
     assert lines == [
         f"There are 5 {name} phases in the month and 300 in the reference, but 8 are needed in "
         "each: no conclusion about them is possible."
@@ -133,7 +133,8 @@ def test_a_sensor_that_the_reference_cannot_carry_a_test_of_is_named(
     evidence: Evidence, spec: SoftSensor
 ) -> None:
     reference = evidence.reference.assign(ph_median=7.0, druck1_median=np.nan)
-    lines = summary.reservations(judge(replace(evidence, reference=reference), spec), spec)
+    of_it = replace(evidence, reference=reference)
+    lines = summary.reservations(judge(of_it, spec), of_it, spec)
     assert any(line.startswith("pH shows one value only in the reference") for line in lines)
     assert any(line.startswith("pressure has hardly any values in the ref") for line in lines)
 
@@ -145,9 +146,22 @@ def test_a_month_with_training_phases_says_so(evidence: Evidence, spec: SoftSens
     assert line.startswith("7 of these phases are among those that they are compared with")
 
 
-def test_a_reference_of_a_year_needs_no_word_about_its_time(spec: SoftSensor) -> None:
+def test_a_reference_of_a_year_needs_no_word_about_its_time(
+    evidence: Evidence, spec: SoftSensor
+) -> None:
     year = plant(spec, 3).phases(100, months=12)
-    assert not summary.short_time(year, spec)
-    (line,) = summary.short_time(year.head(12), spec)
+    assert not summary.short_time(replace(evidence, reference=year), spec)
+    (line,) = summary.short_time(replace(evidence, reference=year.head(12)), spec)
     assert "has 12 phases, of 20 that drift tests need" in line
     assert "impress monitor --accept" in line
+
+
+def test_of_a_single_rig_nothing_is_said_that_holds_for_all_of_them_only(
+    evidence: Evidence, spec: SoftSensor
+) -> None:
+    reference = evidence.reference.assign(ph_median=7.0)
+    north = replace(evidence, reference=reference, rig="north")
+    found = summary.summarise(judge(north, spec), north, spec, backtest(reference, spec))
+    assert found.about[1] == "Compared with 600 phases of rig north in the 365 days before."
+    said = " ".join([*found.about, *found.notes])
+    assert "--accept" not in said and "training" not in said and "impress load" not in said

@@ -60,6 +60,20 @@ def test_what_names_no_rig_and_experiment_is_refused_by_its_line(
         _read(file)
 
 
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_whole_number_beside_empty_cells_is_one(tmp_path: Path, kind: str) -> None:
+    rows = pd.DataFrame(
+        {"machine": ["a", "a", None], "number": [17, 1.5, None], "value": [1, 2, None]}
+    )
+    file = tmp_path / f"rows.{kind}"
+    if kind == "csv":
+        rows.to_csv(file, sep=";", index=False)
+    else:
+        rows.to_parquet(file, index=False)
+    frame, _ = _read(file)
+    assert frame["number"].tolist() == ["a/17", "a/1.5"]
+
+
 def test_a_row_without_anything_is_blank(tmp_path: Path) -> None:
     file = tmp_path / "rows.csv"
     file.write_text("machine;number;value\nnorth;1;2\n;;\n", encoding="utf-8")
