@@ -266,13 +266,13 @@ def draw(costs: dict[str, list[Cost]], file: Path) -> None:
     """CPU seconds of each way, by the rows of a history."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7.2, 4.4), layout="constrained")
+    figure = Figure(figsize=(8.6, 4.4), layout="constrained")
     axis = figure.add_subplot()
     for way, own in costs.items():
         axis.plot([each.rows for each in own], [each.cpu for each in own], "o-", label=way)
     axis.set(xscale="log", yscale="log", xlabel="rows of the history", ylabel="CPU seconds")
     axis.grid(alpha=0.3)
-    axis.legend(fontsize="small")
+    axis.legend(fontsize="small", loc="center left", bbox_to_anchor=(1.01, 0.5))
     figure.savefig(file, dpi=110, metadata={"Date": None} if file.suffix == ".svg" else None)
 
 
