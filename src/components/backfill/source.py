@@ -98,7 +98,7 @@ def _matching(filesystem: AbstractFileSystem, pattern: str) -> dict[str, dict[st
     """The files that a pattern names, and those in the folders that it names."""
     found: dict[str, dict[str, Any]] = {}
     for name, facts in filesystem.glob(pattern, detail=True).items():
-        if facts["type"] == "directory":
+        if facts["type"] == "directory" or _leads_to_folder(filesystem, name, facts):
             found |= filesystem.find(name, detail=True)
         else:
             found[name] = facts
@@ -117,12 +117,16 @@ def _is_hidden(name: str, root: str) -> bool:
 
 def _is_table(filesystem: AbstractFileSystem, name: str, facts: dict[str, Any]) -> bool:
     """Whether it is a file of a history, or a link to one."""
-    if facts.get("islink") and filesystem.isdir(name):
+    if _leads_to_folder(filesystem, name, facts):
         # It may lead to a folder that is read anyway.
         logger.warning("%s is a link to a folder and is left out: name the folder itself", name)
         return False
     is_file = facts["type"] == "file" or (facts.get("islink") and filesystem.isfile(name))
     return bool(is_file) and name.lower().endswith((*PARQUET, *CSV))
+
+
+def _leads_to_folder(filesystem: AbstractFileSystem, name: str, facts: dict[str, Any]) -> bool:
+    return bool(facts.get("islink") and filesystem.isdir(name))
 
 
 def _source_file(filesystem: AbstractFileSystem, name: str, facts: dict[str, Any]) -> SourceFile:

@@ -64,6 +64,9 @@ def test_a_link_to_a_folder_is_named(tmp_path: Path, caplog: pytest.LogCaptureFi
     (tmp_path / "history" / "latest").symlink_to(tmp_path / "history" / "2026-01")
     with caplog.at_level(logging.WARNING):
         assert _found(tmp_path / "history", tmp_path) == ["history/2026-01/1.parquet"]
+    linked = ["history/latest/1.parquet"]
+    assert _found(tmp_path / "history" / "latest", tmp_path) == linked
+    assert _found(tmp_path / "history" / "la*", tmp_path) == linked
     assert "latest is a link to a folder and is left out" in caplog.text
 
 
