@@ -69,11 +69,11 @@ def put(root: str, name: str, content: bytes, private: bool = False, kind: str =
 
 
 def s3_store(root: str) -> tuple[FileSystem, str]:
-    """The store of s3://bucket/prefix, and its path there: bucket/prefix."""
+    """The store of s3://bucket/prefix?region=..., and the path there: bucket/prefix."""
     from pyarrow import fs
 
-    path = root.removeprefix(S3)
+    path, mark, options = root.removeprefix(S3).partition("?")
     bucket, _, _ = path.partition("/")
-    # The prefix is no part of the address: a space in it would be refused, a # would end it.
-    store, _ = fs.FileSystem.from_uri(f"{S3}{bucket}")
-    return store, path
+    # Without the prefix, in which a space would be refused, and a # would end the address.
+    store, _ = fs.FileSystem.from_uri(f"{S3}{bucket}{mark}{options}")
+    return store, path.rstrip("/")

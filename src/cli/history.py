@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -27,9 +27,11 @@ SHOWN = 20  # lines of a list
 
 def address(text: str) -> str:
     """A folder for results, absolute or on S3."""
-    if "://" in text and not text.startswith(S3):
-        raise typer.BadParameter(f"{text!r} is neither a folder nor {S3}...: no results go there")
-    return text.rstrip("/") if text.startswith(S3) else str(Path(text).expanduser().absolute())
+    if text.startswith(S3):
+        return text.rstrip("/")
+    if "://" in text:
+        raise typer.BadParameter(f"{text!r} is neither a folder nor {S3}..., where results can be")
+    return os.path.abspath(os.path.expanduser(text))
 
 
 def share(text: str) -> Share:
@@ -50,15 +52,13 @@ def spark_settings(texts: list[str]) -> dict[str, str]:
 
 def compared(old: str | None, new: str | None, spec: SoftSensor) -> Comparison | None:
     """Results against those of another model, if a user has named any."""
-    if old is None or new is None:
-        return None
-    return compare(Results(address(old)), Results(new), spec)
+    return None if old is None or new is None else compare(Results(old), Results(new), spec)
 
 
 def figures(summary: Summary, comparison: Comparison | None) -> dict[str, Any]:
     """For other programs."""
     if comparison is None:
-        return summary.figures()
+        return {**summary.figures(), "comparison": None}
     verdicts = comparison.verdicts.reset_index().to_dict("records")
     moves = comparison.moves.to_dict("records")
     return {
@@ -105,6 +105,7 @@ def report_on_history(  # pylint: disable=too-many-arguments,too-many-positional
     """Report on a window of what was scored: of all rigs, of one of them, or of the only one.
 
     Args:
+        history: what `address` gives.
         rig: None for all of them.
 
     Raises:
@@ -112,18 +113,17 @@ def report_on_history(  # pylint: disable=too-many-arguments,too-many-positional
     """
     from src.pipelines import monitor_history_pipeline as pipeline
 
-    results = address(history)
     if spec.columns.rig is None:
         if rig is not None:
             raise DataError("params.yaml names no column of the rig: set columns.rig")
-        _show_report(pipeline.monitor_history(settings, results, since, until), as_json)
+        _show_report(pipeline.monitor_history(settings, history, since, until), as_json)
         return
     if since is None:
         raise DataError("a rig is compared with what it did before --since: name a time")
     if rig is not None:
-        _show_report(pipeline.monitor_rig(settings, results, rig, since, until), as_json)
+        _show_report(pipeline.monitor_rig(settings, history, rig, since, until), as_json)
         return
-    report, page = pipeline.monitor_rigs(settings, results, since, until, cores())
+    report, page = pipeline.monitor_rigs(settings, history, since, until, cores())
     if as_json:
         show_json(report.figures())
         return

@@ -101,7 +101,7 @@ def backfill(  # pylint: disable=too-many-arguments,too-many-positional-argument
 ) -> None:
     """Score years of history from files, unit by unit; what is there already is not done again.
 
-    Exit code 3 if a file could not be read or a unit could not be done.
+    Exit code 3 if a file could not be read, unless it is to be skipped, or a unit not be done.
     """
     from src.cli import console, history
     from src.components.backfill.order import Order
@@ -113,6 +113,7 @@ def backfill(  # pylint: disable=too-many-arguments,too-many-positional-argument
         raise typer.BadParameter("--engine spark and --master need each other")
     if against is not None and out is None:
         raise typer.BadParameter("--against needs OUT")
+    old = None if against is None else history.address(against)
     order = Order(
         source=source,
         out=None if out is None else history.address(out),
@@ -130,11 +131,13 @@ def backfill(  # pylint: disable=too-many-arguments,too-many-positional-argument
         summary = pipeline(settings, order)
         comparison = None
         if not summary.missing:
-            comparison = history.compared(against, order.out, contract(settings))
+            comparison = history.compared(old, order.out, contract(settings))
         if as_json:
             console.show_json(history.figures(summary, comparison))
         else:
             history.show(summary, comparison)
+            if old is not None and comparison is None:
+                console.show_line(f"not compared with {old}: units are missing")
     if summary.is_partial:
         raise typer.Exit(PARTIAL)
 
@@ -224,6 +227,7 @@ def monitor(  # pylint: disable=too-many-arguments,too-many-positional-arguments
         raise typer.BadParameter("--history only writes a report, which nobody can accept")
     if rig is not None and history is None:
         raise typer.BadParameter("--rig needs --history")
+    results = None if history is None else reports.address(history)
     with command("monitor") as settings:
         if accept is not None:
             with connect(settings) as engine:
@@ -232,9 +236,9 @@ def monitor(  # pylint: disable=too-many-arguments,too-many-positional-arguments
             return
         start = since.isoformat() if since else None
         end = until.isoformat() if until else None
-        if history is not None:
+        if results is not None:
             reports.report_on_history(
-                settings, contract(settings), history, start, end, rig, as_json
+                settings, contract(settings), results, start, end, rig, as_json
             )
             return
         from src.pipelines import monitor_pipeline

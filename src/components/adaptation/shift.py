@@ -9,10 +9,10 @@ chances of all shifts on a grid are kept, so that any law of the noise will do: 
 laboratory day can be wrong together, whatever they show.
 
 A day that says nothing is as likely as one that does, though few days are bad: so one day alone
-raises the odds of a change at most fifteenfold, which leaves it unlikely, and a second one has to
-confirm it. Hence few or scattered values move nothing, and one day hardly anything; days that agree
-do. What changes a process mostly changes several targets and phases, so a change in one of them,
-once it is likelier than not, makes one in the others likelier.
+raises the odds of a change about threefold at most, which leaves it unlikely, and a second one has
+to confirm it. Hence few or scattered values move nothing, and one day hardly anything; days that
+agree do. What changes a process mostly changes several targets and phases, so a change in one of
+them, beyond an even chance, makes one in the others likelier.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ def _expression(name: str, kind: pa.DataType, spec: SoftSensor) -> str:
         words = {int: "whole numbers", str: "text", float: "numbers"}[expected]
         raise ValueError(f"column {name} holds {kind} where {words} belong")
     value = f'CAST("{name}" AS {_sql_type(name, spec)})'
-    # Databases fill up text of a fixed length; `impress load` trims names, too.
+    # Databases fill up text of a fixed length with spaces.
     return f'{f"trim({value})" if expected is str else value} AS "{name}"'
 
 

@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 MARKER = "history.json"  # says of what the folder holds the results
 MANIFEST = "manifest.json"  # written at the end: the units that count
+ABANDONED = timedelta(days=1)  # far longer than it takes to write a unit
 SUMMED = ("rows", "scored_rows", "refused_rows", "unread_rows", "phases")  # of the records
 UNITS, FAILED, PHASES, REFUSED = "units", "failed", "phases", "refused"  # folders
 
@@ -106,18 +109,32 @@ class Results:
             sums.update({name: record[name] for name in SUMMED})
             damaged.update(record["damaged"])
         content = {**facts, "damaged": sorted(damaged), **sums, "units": wanted}
-        # A straggler of an older model must not remove what a newer one has done since.
-        if self._exists(MANIFEST) and self._read(MANIFEST) == content:
-            return
-        self._write(MANIFEST, content)
-        # Records first: without its record a unit is not there, whatever else is left of it.
-        for name in self.units.difference(wanted):
-            self._remove(f"{UNITS}/{name}.json")
-        for file in self._files_of_phases():
-            if posixpath.basename(file).removesuffix(".parquet") not in wanted:
-                self._remove(file)
+        if not self._exists(MANIFEST) or self._read(MANIFEST) != content:
+            self._write(MANIFEST, content)
+        self._remove_others(set(wanted))
         for name in self._names(FAILED):
             self._remove(f"{FAILED}/{name}.json")
+
+    def _remove_others(self, wanted: set[str]) -> None:
+        """Remove the units that the manifest does not name, if they are older than it.
+
+        What is newer is that of a newer model, if a straggler of an older one is here. What has no
+        record may be about to get one; after a day it is what a kill has left.
+        """
+        closed, there = self._modified(MANIFEST), self.units
+        for name in there - wanted:
+            record = f"{UNITS}/{name}.json"
+            with suppress(FileNotFoundError):  # another worker is here, too
+                if self._modified(record) <= closed:
+                    files = self.record(name)["results"]
+                    self._remove(record)  # without it the unit is not there
+                    for file in files:
+                        self._remove(file)
+        for file in self._files_of_phases():
+            if posixpath.basename(file).removesuffix(".parquet") not in there | wanted:
+                with suppress(FileNotFoundError):
+                    if self._modified(file) <= closed - ABANDONED:
+                        self._remove(file)
 
     def _files_of_phases(self) -> list[str]:
         """Files of scored and refused phases, also of units without a record."""
@@ -126,8 +143,13 @@ class Results:
             for folder in (PHASES, REFUSED)
             if self._exists(folder)
             for path in self._filesystem.find(self._at(folder))
+            if path.endswith(".parquet")
         ]
         return [path.removeprefix(self._at("")) for path in found]
+
+    def _modified(self, name: str) -> datetime:
+        moment: datetime = self._filesystem.modified(self._at(name))
+        return moment
 
     def manifest(self) -> dict[str, Any]:
         """The manifest.
@@ -234,7 +256,7 @@ def open_results(root: str, source: Source, spec: SoftSensor) -> Results:
         DataError: when it holds something else, or lies in the history.
     """
     is_inside = f"{root}/".startswith(f"{source.address}/")
-    if is_inside or any(file.path.startswith(f"{root}/") for file in source.files):
+    if is_inside or fnmatchcase(root, source.address):
         raise DataError(f"{root} is part of the history, as which it would be read: name another")
     results = Results(root)
     wanted = {"source": source.address, "soft_sensor": spec.name}

@@ -7,6 +7,7 @@ import logging
 import os
 import re
 from dataclasses import dataclass
+from glob import glob
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -81,61 +82,85 @@ def find(address: str) -> Source:
 
     # A listing must be of now, not of an earlier call.
     filesystem, path = url_to_fs(address, skip_instance_cache=True, use_listings_cache=False)
-    found, root = filesystem.find(path, detail=True), path
-    if not found:
-        found, root = _matching(filesystem, path), _before_pattern(path)
-    files = [
-        _source_file(filesystem, name, facts)
-        for name, facts in sorted(found.items())
-        if not _is_hidden(name, root) and _is_table(filesystem, name, facts)
-    ]
+    found = _local_files(path) if _is_local(filesystem) else _remote_files(filesystem, path)
+    files = [file for file in found if file.path.lower().endswith((*PARQUET, *CSV))]
     if not files:
         raise DataError(f"{address} holds no file whose name ends with .parquet, .pq or .csv")
+    files.sort(key=lambda file: file.path)
     return Source(_named(filesystem, path), filesystem, tuple(files))
 
 
-def _matching(filesystem: AbstractFileSystem, pattern: str) -> dict[str, dict[str, Any]]:
-    """The files that a pattern names, and those in the folders that it names."""
-    found: dict[str, dict[str, Any]] = {}
-    for name, facts in filesystem.glob(pattern, detail=True).items():
-        if facts["type"] == "directory" or _leads_to_folder(filesystem, name, facts):
-            found |= filesystem.find(name, detail=True)
-        else:
-            found[name] = facts
-    return found
+def _local_files(path: str) -> list[SourceFile]:
+    """Raises OSError where a folder cannot be listed: its files would be missing in silence."""
+    named, root = ([path], path) if os.path.exists(path) else _matching(path)
+    found = dict[str, str]()  # where a file really is, and its name
+    for name in sorted(each for start in named for each in _below(start)):
+        if _is_hidden(name, root):
+            continue
+        first = found.setdefault(os.path.realpath(name), name)
+        if first != name:
+            logger.warning("%s leads to %s and is left out", name, first)
+    return [_local_file(name) for name in found.values()]
+
+
+def _matching(pattern: str) -> tuple[list[str], str]:
+    """What a pattern names, and the folder below which names are a matter of the pattern."""
+    return glob(pattern, recursive=True), _before_pattern(pattern)
+
+
+def _below(start: str) -> list[str]:
+    """The files in a folder and in all folders in it; a file alone."""
+    if not os.path.isdir(start):
+        return [start]
+    files = []
+    for folder, folders, names in os.walk(start, onerror=_raise):
+        files += [os.path.join(folder, name) for name in names]
+        for link in filter(os.path.islink, (os.path.join(folder, name) for name in folders)):
+            # It may lead to a folder that is read anyway.
+            logger.warning("%s is a link to a folder and is left out: name the folder", link)
+    return files
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _local_file(name: str) -> SourceFile:
+    try:
+        stat = os.stat(name)
+    except FileNotFoundError:  # a link to nothing, which the survey finds unreadable
+        return SourceFile(name, 0, "")
+    return SourceFile(name, stat.st_size, str(stat.st_mtime_ns))
+
+
+def _remote_files(filesystem: AbstractFileSystem, path: str) -> list[SourceFile]:
+    found, root = filesystem.find(path, detail=True), path
+    if not found:
+        root = _before_pattern(path)
+        for name, facts in filesystem.glob(path, detail=True).items():
+            is_folder = facts["type"] == "directory"
+            found |= filesystem.find(name, detail=True) if is_folder else {name: facts}
+    return [
+        _remote_file(filesystem, name, facts)
+        for name, facts in found.items()
+        if facts["type"] == "file" and not _is_hidden(name, root)
+    ]
+
+
+def _remote_file(filesystem: AbstractFileSystem, name: str, facts: dict[str, Any]) -> SourceFile:
+    stamp = (
+        facts.get("ETag") or facts.get("etag") or facts.get("mtime") or facts.get("LastModified")
+    )
+    return SourceFile(_named(filesystem, name), int(facts["size"]), str(stamp))
 
 
 def _before_pattern(path: str) -> str:
-    """The folder below which names are a matter of the pattern."""
     return re.split(r"[*?[]", path, maxsplit=1)[0].rpartition("/")[0]
 
 
 def _is_hidden(name: str, root: str) -> bool:
     below = PurePosixPath(name.removeprefix(root))
     return any(part.startswith((".", "_")) for part in below.parts)
-
-
-def _is_table(filesystem: AbstractFileSystem, name: str, facts: dict[str, Any]) -> bool:
-    """Whether it is a file of a history, or a link to one."""
-    if _leads_to_folder(filesystem, name, facts):
-        # It may lead to a folder that is read anyway.
-        logger.warning("%s is a link to a folder and is left out: name the folder itself", name)
-        return False
-    is_file = facts["type"] == "file" or (facts.get("islink") and filesystem.isfile(name))
-    return bool(is_file) and name.lower().endswith((*PARQUET, *CSV))
-
-
-def _leads_to_folder(filesystem: AbstractFileSystem, name: str, facts: dict[str, Any]) -> bool:
-    return bool(facts.get("islink") and filesystem.isdir(name))
-
-
-def _source_file(filesystem: AbstractFileSystem, name: str, facts: dict[str, Any]) -> SourceFile:
-    if facts.get("islink"):
-        facts = filesystem.info(os.path.realpath(name))
-    stamp = (
-        facts.get("ETag") or facts.get("etag") or facts.get("mtime") or facts.get("LastModified")
-    )
-    return SourceFile(_named(filesystem, name), int(facts["size"]), str(stamp))
 
 
 def _named(filesystem: AbstractFileSystem, path: str) -> str:

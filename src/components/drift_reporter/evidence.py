@@ -113,7 +113,7 @@ class Evidence:  # pylint: disable=too-many-instance-attributes  # all that ther
         laboratory: how the predictions compare with laboratory values.
         earlier: earlier reports.
         left_out: predictions of the period that cannot be used, see `gather.possible`.
-        rig: the only one that all of it is about, see `rigs`; empty for all rigs together.
+        rig: the only one that all of it is about, see `rigs`; None for all rigs together.
     """
 
     period: Period
@@ -124,7 +124,7 @@ class Evidence:  # pylint: disable=too-many-instance-attributes  # all that ther
     laboratory: LaboratoryEvidence
     earlier: Earlier
     left_out: int = 0
-    rig: str = ""
+    rig: str | None = None
 
     @property
     def last_end(self) -> pd.Timestamp:

@@ -15,6 +15,7 @@ from src.components.drift_reporter import pictures
 from src.components.drift_reporter.evidence import Evidence, Period
 from src.components.drift_reporter.indicators import Baseline, own_values, peer_values
 from src.components.drift_reporter.kinds import Kind
+from src.components.drift_reporter.rigs import without_targets
 from src.components.drift_reporter.rigs_page import RigsReport
 from src.components.drift_reporter.status import Status
 from src.components.drift_reporter.summary import Summary, summarise
@@ -70,7 +71,8 @@ def write_report(
         link: where people open the pages.
         rigs: each rig by itself, where there are several.
     """
-    tested = backtest(evidence.reference, spec)
+    of_judged = spec if evidence.rig is None else without_targets(spec)
+    tested = backtest(evidence.reference, of_judged)
     summary = summarise(verdict, evidence, spec, tested)
     if rigs is not None:
         summary = rigs.added_to(summary)

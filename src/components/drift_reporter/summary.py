@@ -19,7 +19,7 @@ from src.components.drift_reporter.rigs import REFERENCE_DAYS
 from src.components.drift_reporter.status import Status
 from src.components.drift_reporter.verdict import LEAST_REFERENCE, Verdict
 from src.components.emailer.page import BLUE, GREY, VERMILION, render
-from src.language import Language
+from src.language import UNKNOWN, Language
 from src.soft_sensor import SoftSensor
 
 PACKAGE = "src.components.drift_reporter"
@@ -161,11 +161,11 @@ def about(evidence: Evidence, spec: SoftSensor) -> list[str]:
             first=language.day(ends.iloc[0]),
             last=language.day(ends.iloc[-1]),
         )
-    if evidence.rig:
+    if evidence.rig is not None:
         compared = language.say(
             "Compared with {rows} phases of rig {rig} in the {days} days before.",
             rows=len(evidence.reference),
-            rig=evidence.rig,
+            rig=evidence.rig or UNKNOWN,
             days=REFERENCE_DAYS,
         )
         return [dates, compared]
@@ -239,7 +239,7 @@ def reservations(verdict: Verdict, evidence: Evidence, spec: SoftSensor) -> list
         say(
             (
                 "{sensor} {reason} in the reference, so its drift cannot be tested."
-                if evidence.rig
+                if evidence.rig is not None
                 else "{sensor} {reason} in the reference, so its drift cannot be tested: accept "
                 "healthy months in which it varies (`impress monitor --accept`), or retrain."
             ),
@@ -281,7 +281,7 @@ def short_time(evidence: Evidence, spec: SoftSensor) -> list[str]:
             "yet.",
             days=days,
         )
-    if evidence.rig:  # its reference grows by itself
+    if evidence.rig is not None:  # its reference grows by itself
         return [covered]
     return [f"{covered} {say('Accept healthy months (`impress monitor --accept`).')}"]
 
@@ -304,7 +304,7 @@ def backtested(months: pd.DataFrame, spec: SoftSensor) -> str:
 def compared_with_laboratory(evidence: Evidence, verdict: Verdict, spec: SoftSensor) -> str:
     """How much the laboratory values can reveal."""
     say, laboratory = Language(spec.language).say, evidence.laboratory
-    if evidence.rig:
+    if evidence.rig is not None:
         return say(
             "Laboratory values are compared with the predictions of all rigs together, not of one."
         )

@@ -182,6 +182,7 @@ def test_shares_are_compared_when_all_are_there(
         done = command("backfill", *arguments, "--share", share)
         assert done.exit_code == 0, done.stderr
         assert ("0 changed" in done.stdout) is compared
+        assert ("not compared with" in done.stdout) is not compared
 
 
 def _another_verdict(folder: Path, spec: SoftSensor) -> int:
@@ -259,6 +260,7 @@ def test_missing_credentials_are_named(command: Command, monkeypatch: pytest.Mon
             "is not a setting such",
         ),
         (["gs://bucket/out"], "is neither a folder nor s3://"),
+        (["out", "--against", "gs://bucket/out"], "is neither a folder nor s3://"),
     ],
 )
 def test_wrong_use_is_explained(command: Command, arguments: list[str], words: str) -> None:

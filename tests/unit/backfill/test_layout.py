@@ -88,7 +88,7 @@ def test_an_experiment_is_that_of_a_rig(spec: SoftSensor, kind: pa.DataType) -> 
     assert found == [("7/1",), (None,)]
 
 
-def test_names_are_trimmed_as_load_trims_them(spec: SoftSensor) -> None:
+def test_spaces_around_a_name_are_no_part_of_it(spec: SoftSensor) -> None:
     columns = spec.columns.model_copy(update={"experiment_type": "text"})
     of_texts = spec.model_copy(update={"columns": columns})
     kinds = layout(_schema(spec, experimentnummer=pa.string()), of_texts)

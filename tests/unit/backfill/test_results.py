@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +40,32 @@ def _phases(results: Results) -> set[str]:
 
 
 def test_what_no_longer_counts_goes_and_so_does_what_a_kill_has_left(results: Results) -> None:
-    for name in ("old", "killed", "new"):
+    root = Path(results.root)
+    for name in ("old", "killed", "at work", "new"):
         _write(results, name)
-    (Path(results.root) / "units" / "killed.json").unlink()
+    for name in ("killed", "at work"):
+        (root / "units" / f"{name}.json").unlink()
+    (killed,) = root.rglob("killed.parquet")
+    os.utime(killed, (1, 1))
     results.close(["new"], {"model_version": "7"})
-    assert results.units == {"new"} and _phases(results) == {"new"}
+    assert results.units == {"new"} and _phases(results) == {"new", "at work"}
     assert len(results.phases()) == 1
+
+
+def test_what_a_kill_has_left_to_remove_goes_at_the_next_start(results: Results) -> None:
+    _write(results, "old")
+    _write(results, "new")
+    record = (Path(results.root) / "units" / "old.json").read_bytes()
+    (phases,) = Path(results.root).rglob("old.parquet")
+    content = phases.read_bytes()
+    results.close(["new"], {})
+    for file, its in ((phases, content), (Path(results.root) / "units" / "old.json", record)):
+        file.write_bytes(its)
+        os.utime(file, (1, 1))
+    results.note_failure("other", {})
+    results.close(["new"], {})
+    assert results.units == _phases(results) == {"new"}
+    assert not list((Path(results.root) / "failed").iterdir())
 
 
 def test_a_straggler_of_the_old_model_leaves_what_the_new_one_has_done(results: Results) -> None:
@@ -81,6 +103,9 @@ def fixture_source(tmp_path: Path) -> Source:
 def test_results_do_not_lie_in_their_history(source: Source, spec: SoftSensor) -> None:
     with pytest.raises(DataError, match="is part of the history"):
         open_results(f"{source.address}/out", source, spec)
+    pattern = replace(source, address=str(Path(source.address).parent / "*"))
+    with pytest.raises(DataError, match="is part of the history"):
+        open_results(f"{source.address} out", pattern, spec)
     assert open_results(f"{source.address} out", source, spec).units == set()
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from src.components.backfill.source import find
+from src.components.backfill.survey import survey
 from src.errors import DataError
+from src.soft_sensor import SoftSensor
 
 
 def _files(folder: Path, *names: str) -> None:
@@ -64,10 +67,44 @@ def test_a_link_to_a_folder_is_named(tmp_path: Path, caplog: pytest.LogCaptureFi
     (tmp_path / "history" / "latest").symlink_to(tmp_path / "history" / "2026-01")
     with caplog.at_level(logging.WARNING):
         assert _found(tmp_path / "history", tmp_path) == ["history/2026-01/1.parquet"]
+    assert "latest is a link to a folder and is left out" in caplog.text
     linked = ["history/latest/1.parquet"]
     assert _found(tmp_path / "history" / "latest", tmp_path) == linked
     assert _found(tmp_path / "history" / "la*", tmp_path) == linked
-    assert "latest is a link to a folder and is left out" in caplog.text
+
+
+@pytest.mark.parametrize("pattern", ["", "*", "**"])
+def test_no_file_is_there_twice(
+    tmp_path: Path, pattern: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    _files(tmp_path, "2026-01/1.parquet")
+    (tmp_path / "latest").symlink_to(tmp_path / "2026-01")
+    (tmp_path / "newest.parquet").symlink_to(tmp_path / "2026-01" / "1.parquet")
+    with caplog.at_level(logging.WARNING):
+        assert _found(tmp_path / pattern, tmp_path) == ["2026-01/1.parquet"]
+    assert "newest.parquet leads to" in caplog.text
+
+
+def test_a_link_to_nothing_is_a_file_that_cannot_be_read(tmp_path: Path, spec: SoftSensor) -> None:
+    (tmp_path / "1.parquet").symlink_to(tmp_path / "gone.parquet")
+    with pytest.raises(DataError, match="no file can be read: .*1.parquet: .*No such file"):
+        survey(find(str(tmp_path)), spec, tmp_path / "converted")
+
+
+def test_a_folder_that_cannot_be_listed_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _files(tmp_path, "1.parquet", "2026-01/2.parquet")
+    scandir = os.scandir
+
+    def refused(path: str) -> Iterator[os.DirEntry[str]]:
+        if str(path).endswith("2026-01"):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    with pytest.raises(PermissionError, match="2026-01"):
+        find(str(tmp_path))
 
 
 def test_no_file_is_an_error(tmp_path: Path) -> None:

@@ -17,7 +17,6 @@ from src.soft_sensor import SoftSensor
 from tests.builders.history import Rows, write
 
 DAY = 86_400.0
-NEAR = 3600.0  # `prediction.settle_minutes` in seconds
 
 
 def _write(spec: SoftSensor, folder: Path, name: str, begin: float, days: float) -> None:
