@@ -144,7 +144,7 @@ def test_rows_are_in_the_raw_archive_before_they_go(
     bench: Workbench, tmp_path: Path, kind: str, request: pytest.FixtureRequest
 ) -> None:
     root = request.getfixturevalue("bucket") if kind == "bucket" else str(tmp_path / "a" / "raw")
-    bench.raw_archive = root
+    bench.raw_archive = f"{root}/?region=us-east-1" if kind == "bucket" else root
     bench.set(retention_days=0)
     bench.add(1, 1, 100)
     bench.add(1, 0, 50)
