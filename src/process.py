@@ -116,10 +116,15 @@ def _stop(_signal: int, _frame: FrameType | None) -> None:
 
 
 def _watch(receiver: socket.socket) -> None:
-    """Wait for SIGTERM among the signals; end when the block has."""
+    """Wait for SIGTERM among the signals; end when the block has.
+
+    Only the first one counts: another would cancel the note in the journal.
+    """
+    asked = False
     with receiver:
         while received := receiver.recv(1):
-            if received[0] == signal.SIGTERM:
+            if received[0] == signal.SIGTERM and not asked:
+                asked = True
                 _stop_requested.set()
                 # Cancelling may itself wait for a server that does not answer.
                 end = threading.Timer(GRACE, os._exit, [STOPPED])

@@ -129,6 +129,31 @@ def test_asking_twice_does_not_interrupt_the_rollback(rig: Rig) -> None:
     assert rig.table("runs")["outcome"].tolist() == ["stopped"]
 
 
+def test_asking_twice_cancels_what_is_under_way_once(home: Path) -> None:
+    assert (home / "params.yaml").is_file()
+    program = """
+import hashlib, os, signal, sys, threading, time
+from src.process import interrupted_by, stoppable
+
+at_work = threading.Event()
+
+def ask_twice():
+    at_work.wait()
+    for _ in range(2):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.3)
+
+with stoppable(), interrupted_by(lambda: print("interrupted", flush=True)):
+    threading.Thread(target=ask_twice).start()
+    sys.setswitchinterval(60)  # the other thread runs when this one is in C, and not before
+    at_work.set()
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 2**31 - 1)  # in C, where no handler runs
+"""
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (STOPPED, b"interrupted\n"), done.stderr
+
+
 def test_ctrl_c_is_what_it_was(rig: Rig) -> None:
     rig.arrive(1, 1, 20)
     with rig.engine.connect() as other:
