@@ -62,7 +62,12 @@ def fixture_backfill(
         words = ["backfill", str(history), str(out), "--unit-rows", str(UNIT_ROWS)]
         return running(  # type: ignore[return-value]  # of text
             [sys.executable, "-m", "src.cli", *words, *spark(master), *options],
-            env={**os.environ, **cluster.environment, "IMPRESS_HOME": str(tmp_path)},
+            env={
+                **os.environ,
+                **cluster.environment,
+                "IMPRESS_HOME": str(tmp_path),
+                "IMPRESS_PARAMS": str(tmp_path / "params.yaml"),
+            },
             cwd=tmp_path / "work",
             stdin=DEVNULL,
             stdout=PIPE,

@@ -22,11 +22,15 @@ CYCLES, SECONDS, BLOCK = 42, 12, 3
 
 @pytest.fixture(name="rig")
 def fixture_rig(home: Path) -> SoftSensor:
-    """The hydraulic bench of examples/, but with cycles named by text instead of numbers."""
-    example = (ROOT / "examples" / "hydraulics" / "params.yaml").read_text(encoding="utf-8")
-    changed = example.replace("experiment_type: integer", "experiment_type: text")
-    assert changed != example
-    (home / "params.yaml").write_text(changed, encoding="utf-8")
+    """The hydraulic bench of examples/, with cycles named by text, and a third of the folds."""
+    content = (ROOT / "examples" / "hydraulics" / "params.yaml").read_text(encoding="utf-8")
+    for old, new in {
+        "experiment_type: integer": "experiment_type: text",
+        "training:\n": "training:\n  folds: 3\n",
+    }.items():
+        assert old in content
+        content = content.replace(old, new)
+    (home / "params.yaml").write_text(content, encoding="utf-8")
     return load_soft_sensor(home / "params.yaml")
 
 
