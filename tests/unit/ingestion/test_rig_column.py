@@ -25,15 +25,19 @@ def _read(file: Path) -> tuple[pd.DataFrame, TableFile]:
         return table.frame(), table
 
 
-@pytest.mark.parametrize("kind", ["csv", "parquet"])
-def test_the_rig_comes_before_the_experiment(tmp_path: Path, kind: str) -> None:
-    rows = pd.DataFrame({"value": [1.5, 2.0], "number": [7, 7], "machine": ["north 1", "north 2"]})
-    file = tmp_path / f"rows.{kind}"
+def _written(rows: pd.DataFrame, folder: Path, kind: str) -> Path:
+    file = folder / f"rows.{kind}"
     if kind == "csv":
         rows.to_csv(file, sep=";", index=False)
     else:
         rows.to_parquet(file, index=False)
-    frame, table = _read(file)
+    return file
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_the_rig_comes_before_the_experiment(tmp_path: Path, kind: str) -> None:
+    rows = pd.DataFrame({"value": [1.5, 2.0], "number": [7, 7], "machine": ["north 1", "north 2"]})
+    frame, table = _read(_written(rows, tmp_path, kind))
     assert frame["number"].tolist() == ["north 1/7", "north 2/7"]
     assert list(frame.columns) == ["value", "number"]
     assert [rig_of(name) for name in frame["number"]] == ["north 1", "north 2"]
@@ -65,12 +69,7 @@ def test_a_whole_number_beside_empty_cells_is_one(tmp_path: Path, kind: str) -> 
     rows = pd.DataFrame(
         {"machine": ["a", "a", None], "number": [17, 1.5, None], "value": [1, 2, None]}
     )
-    file = tmp_path / f"rows.{kind}"
-    if kind == "csv":
-        rows.to_csv(file, sep=";", index=False)
-    else:
-        rows.to_parquet(file, index=False)
-    frame, _ = _read(file)
+    frame, _ = _read(_written(rows, tmp_path, kind))
     assert frame["number"].tolist() == ["a/17", "a/1.5"]
 
 
